@@ -1,0 +1,60 @@
+"""Errors a user can cause and mend. Each prints as one line; none is ever shown as a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class ArchcmpError(Exception):
+    """Base of all errors that archcmp raises on purpose. `str()` is the one line a user reads."""
+
+    exit_code = 2
+
+
+class UsageError(ArchcmpError):
+    """Bad input that is not in a spec file: an unknown device, an unwritable path, a length of 0."""
+
+
+class CountingError(ArchcmpError):
+    """The model runs an operator whose FLOPs archcmp does not know, so no total would be true."""
+
+    exit_code = 1
+
+
+class WeightsError(ArchcmpError):
+    """A checkpoint does not hold exactly the tensors that the model needs."""
+
+    exit_code = 1
+
+
+class MeasurementRefusedError(ArchcmpError):
+    """A measurement would not fit in memory; nothing was allocated."""
+
+    exit_code = 1
+
+
+@dataclass
+class SpecError(ArchcmpError):
+    """Something is wrong in a spec: where (file, line, dotted key path), what, and what to write instead."""
+
+    file: str
+    line: int | None
+    key: str
+    problem: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        parts = [place, self.key, self.problem] if self.key else [place, self.problem]
+        text = ": ".join(parts)
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+def did_you_mean(wrong: str, allowed: Iterable[str], label: str = "Allowed") -> str:
+    """A hint for a mistyped name: the nearest allowed one if any is near, then the list, nearest first."""
+    names = list(allowed)
+    near = get_close_matches(wrong, names, n=3, cutoff=0.5)
+    listed = f"{label}: {', '.join(near + [name for name in names if name not in near])}"
+    return f"Did you mean {near[0]}? {listed}" if near else listed

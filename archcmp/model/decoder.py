@@ -1,0 +1,115 @@
+"""The one decoder: token embedding -> blocks -> final norm -> logits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from archcmp.errors import UsageError
+from archcmp.model import linear
+from archcmp.model.cache import Cache, LayerCache
+from archcmp.model.factory import factory
+from archcmp.model.ffn import build_ffn
+from archcmp.model.mixers import build_mixer
+from archcmp.model.norms import build_norm
+from archcmp.model.residual import build_residual
+from archcmp.model.rope import Rotation
+from archcmp.spec.schema import Block as BlockSpec
+from archcmp.spec.schema import ModelSpec, Norm
+
+
+class Embedding(nn.Module):
+    """tokens (B, T) -> scale * E[token] (+ P[position] with learned positions), (B, T, C)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        scale = spec.embedding.scale
+        self.scale = math.sqrt(spec.d_model) if scale == "sqrt_d_model" else scale
+        self.tokens = linear.Embedding(spec.vocab_size, spec.d_model)
+        learned = spec.embedding.positions == "learned"
+        self.positions = linear.Embedding(spec.context_length, spec.d_model) if learned else None
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        x: Tensor = self.tokens(tokens)
+        if self.scale is not None:
+            # Rounded to the weights' dtype first, as the published Gemma code does.
+            x = x * torch.tensor(self.scale, dtype=x.dtype, device=x.device)
+        return x if self.positions is None else x + self.positions(positions)
+
+
+class Block(nn.Module):
+    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
+        super().__init__()
+        self.mixer = build_mixer(spec.mixer, d_model, norm)
+        self.ffn = build_ffn(spec.ffn, d_model)
+        self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), n_sublayers=2)
+
+    def forward(
+        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, start: int = 0
+    ) -> Tensor:
+        output: Tensor = self.residual(x, lambda h: self.mixer(h, rotation, cache, start), self.ffn)
+        return output
+
+
+class Decoder(nn.Module):
+    """A decoder-only language model. `layers` names the block of every layer, first to last."""
+
+    def __init__(self, spec: ModelSpec, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = Embedding(spec)
+        self.blocks = nn.ModuleList(Block(spec.blocks[name], spec.d_model, spec.norm) for name in layers)
+        self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
+        self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=False)
+        if spec.output.tied:
+            self.head.weight = self.embedding.tokens.weight
+        ropes = [block.mixer.rope for block in self.blocks]
+        self.ropes = [rope for rope in dict.fromkeys(ropes) if rope is not None]
+        self.rope_of_layer = [-1 if rope is None else self.ropes.index(rope) for rope in ropes]
+
+    def new_cache(self, batch_size: int, capacity: int) -> Cache:
+        """An empty cache for sequences of up to `capacity` tokens, on the model's device, in its dtype."""
+        self._check_length(capacity)
+        weight = self.head.weight
+        with factory(weight.device, weight.dtype):
+            return Cache([block.mixer.new_cache(batch_size, capacity) for block in self.blocks], capacity)
+
+    def _check_length(self, length: int) -> None:
+        spec = self.spec
+        if spec.embedding.positions == "learned" and length > spec.context_length:
+            raise UsageError(
+                f"{spec.title} has learned positions for {spec.context_length:,} tokens; {length:,} were asked for"
+            )
+
+    def forward(self, tokens: Tensor, cache: Cache | None = None, last_only: bool = False) -> Tensor:
+        """tokens (B, T) int64 -> logits (B, T, V), or (B, 1, V) with `last_only`.
+
+        With a cache the tokens continue what it holds, and are added to it. Raises UsageError where
+        the sequence outgrows learned positions or the cache.
+        """
+        start = 0 if cache is None else cache.length
+        end = start + tokens.shape[1]
+        self._check_length(end)
+        positions = torch.arange(start, end, device=tokens.device)
+        x = self.embedding(tokens, positions)
+        rotations: list[Rotation | None] = [rope(positions, x.dtype) for rope in self.ropes]
+        rotations.append(None)
+        if cache is not None and end > cache.capacity:
+            raise UsageError(f"the cache has room for {cache.capacity:,} tokens; {end:,} were asked for")
+        for i, block in enumerate(self.blocks):
+            layer_cache = None if cache is None else cache.layers[i]
+            x = block(x, rotations[self.rope_of_layer[i]], layer_cache, start)
+        if cache is not None:
+            cache.length = end
+        return self._logits(x[:, -1:] if last_only else x)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(x))
+        softcap = self.spec.output.softcap
+        return logits if softcap is None else softcap * torch.tanh(logits / softcap)

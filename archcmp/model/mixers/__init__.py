@@ -1,0 +1,21 @@
+"""AXIS mixer: how tokens exchange information. A file each; a mixer offers
+
+- `forward(x, rotation, cache, start)`: (B, T, C) -> (B, T, C), causal;
+- `rope`: the Rope whose Rotation it wants, or None;
+- `new_cache(batch_size, capacity)`: the LayerCache it decodes with.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from archcmp.model.mixers.attention import Attention
+from archcmp.spec import schema
+
+MIXERS: dict[type[schema.Part], type[Attention]] = {
+    schema.Attention: Attention,
+}
+
+
+def build_mixer(spec: schema.Mixer, d_model: int, norm: schema.Norm) -> Attention:
+    return MIXERS[type(spec)](spec, d_model, norm)

@@ -1,0 +1,41 @@
+"""AXIS norm: how activations are normalised over their last dimension. (..., dim) -> (..., dim)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archcmp.spec import schema
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight, or * (1 + weight) with unit_offset (Gemma), whose weights are
+    therefore stored around 0. https://arxiv.org/abs/1910.07467"""
+
+    def __init__(self, spec: schema.RMSNorm, dim: int) -> None:
+        super().__init__()
+        self.eps = spec.eps
+        self.unit_offset = spec.unit_offset
+        self.weight = nn.Parameter(torch.zeros(dim) if spec.unit_offset else torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = 1 + self.weight if self.unit_offset else self.weight
+        return F.rms_norm(x, weight.shape, weight, self.eps)
+
+
+class LayerNorm(nn.LayerNorm):
+    """(x - mean(x)) / sqrt(var(x) + eps) * weight + bias. https://arxiv.org/abs/1607.06450"""
+
+    def __init__(self, spec: schema.LayerNorm, dim: int) -> None:
+        super().__init__(dim, eps=spec.eps, elementwise_affine=spec.weight, bias=spec.bias)
+
+
+NORMS: dict[type[schema.Part], type[nn.Module]] = {
+    schema.RMSNorm: RMSNorm,
+    schema.LayerNorm: LayerNorm,
+}
+
+
+def build_norm(spec: schema.Norm, dim: int) -> nn.Module:
+    return NORMS[type(spec)](spec, dim)

@@ -1,0 +1,101 @@
+"""AXIS residual: how norms and the residual stream join the sub-layers of a block.
+
+A residual takes the stream x (B, T, C) and the block's sub-layers, each a function (B, T, C) ->
+(B, T, C), and returns the new stream. It does not know what the sub-layers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from archcmp.spec import schema
+
+SubLayer = Callable[[Tensor], Tensor]
+MakeNorm = Callable[[], nn.Module]
+
+
+def _norms(make_norm: MakeNorm, count: int) -> nn.ModuleList:
+    return nn.ModuleList(make_norm() for _ in range(count))
+
+
+class PreNorm(nn.Module):
+    """x + f(norm(x)), sub-layer after sub-layer. https://arxiv.org/abs/2002.04745"""
+
+    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+        super().__init__()
+        self.before = _norms(make_norm, n_sublayers)
+
+    def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
+        for f, before in zip(sublayers, self.before, strict=True):
+            x = x + f(before(x))
+        return x
+
+
+class PostNorm(nn.Module):
+    """norm(x + f(x)): the norm stands on the residual stream itself. https://arxiv.org/abs/1706.03762"""
+
+    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+        super().__init__()
+        self.after = _norms(make_norm, n_sublayers)
+
+    def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
+        for f, after in zip(sublayers, self.after, strict=True):
+            x = after(x + f(x))
+        return x
+
+
+class ReorderedNorm(nn.Module):
+    """x + norm(f(x)): post-norm inside the residual branch. https://arxiv.org/abs/2501.00656"""
+
+    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+        super().__init__()
+        self.after = _norms(make_norm, n_sublayers)
+
+    def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
+        for f, after in zip(sublayers, self.after, strict=True):
+            x = x + after(f(x))
+        return x
+
+
+class SandwichNorm(nn.Module):
+    """x + norm(f(norm(x))). https://arxiv.org/abs/2105.13290"""
+
+    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+        super().__init__()
+        self.before = _norms(make_norm, n_sublayers)
+        self.after = _norms(make_norm, n_sublayers)
+
+    def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
+        for f, before, after in zip(sublayers, self.before, self.after, strict=True):
+            x = x + after(f(before(x)))
+        return x
+
+
+class Parallel(nn.Module):
+    """x + f(norm(x)) + g(norm(x)): all sub-layers read the same normed stream.
+    https://arxiv.org/abs/2204.02311"""
+
+    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+        super().__init__()
+        self.before = _norms(make_norm, 1)
+
+    def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
+        normed = self.before[0](x)
+        for f in sublayers:
+            x = x + f(normed)
+        return x
+
+
+RESIDUALS: dict[type[schema.Part], type[nn.Module]] = {
+    schema.PreNorm: PreNorm,
+    schema.PostNorm: PostNorm,
+    schema.ReorderedNorm: ReorderedNorm,
+    schema.SandwichNorm: SandwichNorm,
+    schema.Parallel: Parallel,
+}
+
+
+def build_residual(spec: schema.Residual, make_norm: MakeNorm, n_sublayers: int) -> nn.Module:
+    return RESIDUALS[type(spec)](make_norm, n_sublayers)

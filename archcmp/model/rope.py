@@ -1,0 +1,99 @@
+"""Rotary positions and their context extensions: linear, llama3, yarn.
+
+Dimension i of the first half of the turned part is paired with dimension i of its second half (the
+layout of Hugging Face checkpoints), and the pair turns by position * frequency_i.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from archcmp.spec import schema
+
+Rotation = tuple[Tensor, Tensor]
+"""cos and sin, each (T, turned dimensions / 2)."""
+
+
+def _linear(frequencies: Tensor, scaling: schema.LinearScaling, theta: float) -> Tensor:
+    return frequencies / scaling.factor
+
+
+def _llama3(frequencies: Tensor, scaling: schema.Llama3Scaling, theta: float) -> Tensor:
+    """Blend of f / factor and f by how often f turns over the original context: all scaled below
+    low_freq_factor turns, all kept above high_freq_factor."""
+    turns = frequencies * scaling.original_context_length / (2 * math.pi)
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return frequencies * (kept + (1 - kept) / scaling.factor)
+
+
+def _yarn(frequencies: Tensor, scaling: schema.YarnScaling, theta: float) -> Tensor:
+    """The same blend, but linear in the dimension's index between the whole indices that enclose
+    beta_fast and beta_slow turns."""
+    n = len(frequencies)
+
+    def index_at(turns: float) -> float:
+        return n * math.log(scaling.original_context_length / (turns * 2 * math.pi)) / math.log(theta)
+
+    first = max(math.floor(index_at(scaling.beta_fast)), 0)
+    last = min(math.ceil(index_at(scaling.beta_slow)), 2 * n - 1)
+    scaled = ((torch.arange(n, device=frequencies.device) - first) / max(last - first, 0.001)).clamp(0, 1)
+    return frequencies * (1 - scaled + scaled / scaling.factor)
+
+
+SCALINGS: dict[type[schema.Part], Callable[..., Tensor]] = {
+    schema.LinearScaling: _linear,
+    schema.Llama3Scaling: _llama3,
+    schema.YarnScaling: _yarn,
+}
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Positions (T,) int64 -> Rotation in `dtype`, computed in float32.
+
+    Stateless and compared by value, so that a decoder computes each distinct rotation once per pass
+    and casting a model to bfloat16 cannot spoil its frequencies.
+    """
+
+    spec: schema.Rope
+    head_dim: int
+
+    @property
+    def turned(self) -> int:
+        """How many of the head's dimensions turn."""
+        return int(self.head_dim * self.spec.partial)
+
+    def frequencies(self, device: torch.device) -> Tensor:
+        """(turned / 2,) float32 radians per token."""
+        exponents = torch.arange(0, self.turned, 2, device=device).float() / self.turned
+        frequencies = 1.0 / self.spec.theta**exponents
+        scaling = self.spec.scaling
+        return SCALINGS[type(scaling)](frequencies, scaling, self.spec.theta) if scaling else frequencies
+
+    @property
+    def attention_factor(self) -> float:
+        """What yarn multiplies cos and sin by, so that scores keep their temperature over longer contexts."""
+        scaling = self.spec.scaling
+        if not isinstance(scaling, schema.YarnScaling):
+            return 1.0
+        return scaling.attention_factor or 0.1 * math.log(scaling.factor) + 1.0
+
+    def __call__(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
+        angles = positions[:, None].float() * self.frequencies(positions.device)
+        factor = self.attention_factor
+        return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Turn the first dimensions of every head, (B, heads, T, D) -> the same; the rest pass unchanged."""
+    cos, sin = rotation
+    half = cos.shape[-1]
+    first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
+    turned = (first * cos - second * sin, second * cos + first * sin)
+    return torch.cat((*turned, rest) if rest.shape[-1] else turned, dim=-1)

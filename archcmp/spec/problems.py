@@ -1,0 +1,153 @@
+"""pydantic's complaints in the words of a spec: file, line, key path, what is allowed, what to write."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from archcmp.errors import SpecError, did_you_mean
+from archcmp.spec.schema import ModelSpec, Part
+from archcmp.spec.source import Node, Path_, dotted
+
+_BOUNDS = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+}
+_WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "text",
+    "bool": "true or false",
+    "model": "a mapping of options",
+    "dict": "a mapping",
+    "model_attributes": "a mapping of options",
+    "tuple": "a list",
+}
+
+
+def _locate(root: Node, loc: tuple[str | int, ...]) -> tuple[Node, Path_]:
+    """Follow pydantic's location through the tree. Union tags, which pydantic adds to its locations and
+    the file does not hold, are skipped; the last, missing or unknown, key is kept."""
+    node, path = root, cast(Path_, ())
+    for i, step in enumerate(loc):
+        if isinstance(node.value, dict) and isinstance(step, str) and step in node.value:
+            node, path = node.value[step], (*path, step)
+        elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+            node, path = node.value[step], (*path, step)
+        elif i == len(loc) - 1 and isinstance(step, str) and step != _kind(node):
+            path = (*path, step)
+    return node, path
+
+
+def _kind(node: Node) -> object:
+    if isinstance(node.value, dict):
+        return node.value["kind"].value if "kind" in node.value else None
+    return node.value
+
+
+def _part_at(path: Path_, root: Node) -> tuple[type[BaseModel] | None, str]:
+    """The schema class that rules the mapping at `path`, and what to call it."""
+    found: type[BaseModel] | None = ModelSpec
+    node, name = root, "a model"
+    for step in path:
+        value = node.value[step] if isinstance(node.value, (dict, list)) else node  # type: ignore[index]
+        if found is not None and isinstance(step, str) and step in found.model_fields:
+            options = _parts(found.model_fields[step].rebuild_annotation())
+            kinds = {get_args(o.model_fields["kind"].annotation)[0]: o for o in options if "kind" in o.model_fields}
+            if kinds:
+                found = kinds.get(_kind(value))
+            elif options:
+                found = options[0]
+        node, name = value, str(_kind(value) or step)
+    return found, name
+
+
+def _parts(annotation: Any) -> list[type[Part]]:
+    """All spec classes named in a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return [annotation]
+    return [part for arg in get_args(annotation) for part in _parts(arg)]
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return f"'{value[:60]}' is text"
+    if isinstance(value, bool):
+        return f"{str(value).lower()} is true-or-false"
+    if isinstance(value, dict):
+        return "a mapping was given"
+    if isinstance(value, (list, tuple)):
+        return "a list was given"
+    return f"{value} is a number"
+
+
+def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
+    hint = ""
+    if isinstance(value, str) and "number" in wanted:
+        mantissa = re.fullmatch(r"([-+]?\d+)([eE][-+]?\d+)", value)
+        if mantissa:
+            return f"'{value}' is text, not a number; YAML wants {mantissa[1]}.0{mantissa[2]}", ""
+        hint = "Write it without quotes, in digits"
+    if isinstance(value, str) and wanted == "true or false" and value in ("yes", "no", "on", "off"):
+        hint = f"Write {'true' if value in ('yes', 'on') else 'false'}"
+    if wanted == "text":
+        hint = "Put it in quotes"
+    return f"{_show(value)}, not {wanted}", hint
+
+
+def _unknown_key(path: Path_, root: Node) -> tuple[str, str]:
+    owner, name = _part_at(path[:-1], root)
+    allowed = [key for key in owner.model_fields if key != "size"] if owner else []
+    return f"{name} has no such option", did_you_mean(str(path[-1]), allowed)
+
+
+def _union_names(context: dict[str, Any]) -> list[str]:
+    return re.findall(r"'([^']+)'", str(context.get("expected_tags") or context.get("expected", "")))
+
+
+def _describe(error: ErrorDetails, path: Path_, node: Node, root: Node) -> tuple[str, str]:
+    """What is wrong and the remedy."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "fault":
+        return context["problem"], context["hint"]
+    if kind == "extra_forbidden":
+        return _unknown_key(path, root)
+    if kind == "missing":
+        return "is missing", ""
+    if kind == "union_tag_not_found":
+        return "has no kind", f"Allowed: {', '.join(_union_tags(path, root))}"
+    if kind == "union_tag_invalid":
+        return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
+    if kind == "literal_error":
+        return f"'{value}' is not known here", did_you_mean(str(value), _union_names(context))
+    if kind in _BOUNDS:
+        return f"{value:,} must be {_BOUNDS[kind].format(**context)}", ""
+    if kind in ("too_short", "string_too_short"):
+        return "must not be empty", ""
+    if kind == "finite_number":
+        return f"{value} is not a finite number", ""
+    wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
+    return _wrong_type(wanted, value) if wanted else (error["msg"], "")
+
+
+def _union_tags(path: Path_, root: Node) -> list[str]:
+    owner, _ = _part_at(path[:-1], root)
+    field = owner.model_fields.get(str(path[-1])) if owner else None
+    options = _parts(field.rebuild_annotation()) if field else []
+    return [get_args(o.model_fields["kind"].annotation)[0] for o in options if "kind" in o.model_fields]
+
+
+def to_spec_error(error: ValidationError, root: Node) -> SpecError:
+    """The first complaint (an unknown key before what may follow from it) as one SpecError."""
+    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    loc = first["loc"]
+    if first["type"] == "fault":
+        loc = (*loc, *first["ctx"]["path"])
+    node, path = _locate(root, loc)
+    problem, hint = _describe(first, path, node, root)
+    return node.error(dotted(path), problem, hint)

@@ -1,0 +1,159 @@
+"""Strict YAML: text -> a tree of values that each know the file and line they came from.
+
+Plain YAML is too kind: a repeated key silently wins, `no` is false, `010` is 8, ten lines of aliases
+expand to gigabytes. Here a repeated key, an alias and an unreadable file are errors, only `true` and
+`false` are booleans, and numbers are decimal.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+
+import yaml
+
+from archcmp.errors import SpecError
+
+MAX_FILE_BYTES = 1_000_000
+MAX_DEPTH = 30
+
+Scalar = Union[str, int, float, bool, None]
+Value = Union[Scalar, dict[str, "Node"], list["Node"]]
+Path_ = tuple[Union[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A YAML value and where it stands. `line` is None for a value given on the command line."""
+
+    value: Value
+    file: str
+    line: int | None
+
+    def error(self, key: str, problem: str, hint: str = "") -> SpecError:
+        return SpecError(self.file, self.line, key, problem, hint)
+
+
+def dotted(path: Path_) -> str:
+    """('layers', 0, 'repeat', 5) -> 'layers[0].repeat[5]'."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+
+
+def plain(node: Node) -> object:
+    """The bare Python value, with removed (null) keys left out."""
+    if isinstance(node.value, dict):
+        return {k: plain(v) for k, v in node.value.items() if v.value is not None}
+    if isinstance(node.value, list):
+        return [plain(v) for v in node.value]
+    return node.value
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that knows only null, true and false, decimal numbers and text."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+for _tag, _pattern, _first in [
+    ("null", r"^(?:~|null|)$", ["~", "n", ""]),
+    ("bool", r"^(?:true|false)$", list("tf")),
+    ("int", r"^[-+]?[0-9][0-9_]*$", list("-+0123456789")),
+    (
+        "float",
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?)$",
+        list("-+.0123456789"),
+    ),
+]:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def _scalar(node: yaml.ScalarNode, file: str) -> Scalar:
+    line = node.start_mark.line + 1
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    text = node.value
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return bool(text == "true")
+    if kind == "str":
+        return str(text)
+    if kind in ("int", "float"):
+        try:
+            return int(text) if kind == "int" else float(text.replace("_", ""))
+        except ValueError:
+            raise SpecError(file, line, "", f"'{text[:40]}' is not a usable number") from None
+    raise SpecError(file, line, "", f"YAML tag {node.tag} is not allowed", "Specs hold plain values only")
+
+
+def _tree(node: yaml.Node, file: str, path: Path_) -> Node:
+    line = node.start_mark.line + 1
+    if isinstance(node, yaml.ScalarNode):
+        return Node(_scalar(node, file), file, line)
+    if isinstance(node, yaml.SequenceNode):
+        return Node([_tree(n, file, (*path, i)) for i, n in enumerate(node.value)], file, line)
+    mapping: dict[str, Node] = {}
+    first_lines: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        key_line = key_node.start_mark.line + 1
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+        if not isinstance(key, str) or not key:
+            raise SpecError(file, key_line, dotted(path), "keys must be plain text")
+        here = dotted((*path, key))
+        if key in mapping:
+            first = first_lines[key]
+            raise SpecError(file, key_line, here, f"written twice, first on line {first}", "Keep one of them")
+        first_lines[key] = key_line
+        child = _tree(value_node, file, (*path, key))
+        # A scalar's own line is its key's; a mapping is best found at its key, too.
+        mapping[key] = Node(child.value, file, key_line)
+    return Node(mapping, file, line)
+
+
+def _refuse_unbounded(text: str, file: str) -> None:
+    """Aliases (which can expand without bound) and deep nesting are refused before anything is built."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1
+            raise SpecError(file, line, "", "YAML aliases (*name) are not allowed", "Use `extends` to reuse a block")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise SpecError(file, event.start_mark.line + 1, "", f"nested more than {MAX_DEPTH} levels deep")
+
+
+def parse(text: str, file: str, path: Path_ = ()) -> Node:
+    """Parse YAML text. Raises SpecError with the line of whatever is wrong."""
+    try:
+        _refuse_unbounded(text, file)
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
+        raise SpecError(file, mark.line + 1 if mark else None, "", f"not valid YAML: {problem}") from None
+    if node is None:
+        return Node(None, file, 1)
+    return _tree(node, file, path)
+
+
+def read(path: Path, shown: str) -> Node:
+    """Read a spec file into a mapping. `shown` is how messages call it."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SpecError(shown, None, "", f"cannot be read: {error.strerror or error}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise SpecError(shown, None, "", f"larger than {MAX_FILE_BYTES:,} bytes: not a spec")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError(shown, None, "", "not a text file (a spec is YAML in UTF-8)") from None
+    node = parse(text, shown)
+    if node.value is None:
+        hint = "Start from a known one: archcmp new NAME --from olmo2"
+        raise SpecError(shown, None, "", "the file is empty", hint)
+    if not isinstance(node.value, dict):
+        raise SpecError(shown, node.line, "", "a spec is a mapping of keys to values, such as `d_model: 4096`")
+    return node
