@@ -22,22 +22,26 @@ from archcmp.spec.schema import Block as BlockSpec
 from archcmp.spec.schema import ModelSpec, Norm
 
 
+def _rounded(scale: float) -> float:
+    """`scale` as the weights' dtype holds it, which is how the published Gemma code multiplies."""
+    return torch.tensor(scale, dtype=torch.get_default_dtype(), device="cpu").item()
+
+
 class Embedding(nn.Module):
     """tokens (B, T) -> scale * E[token] (+ P[position] with learned positions), (B, T, C)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         scale = spec.embedding.scale
-        self.scale = math.sqrt(spec.d_model) if scale == "sqrt_d_model" else scale
+        self.scale = _rounded(math.sqrt(spec.d_model) if scale == "sqrt_d_model" else scale or 1.0)
         self.tokens = linear.Embedding(spec.vocab_size, spec.d_model)
         learned = spec.embedding.positions == "learned"
         self.positions = linear.Embedding(spec.context_length, spec.d_model) if learned else None
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         x: Tensor = self.tokens(tokens)
-        if self.scale is not None:
-            # Rounded to the weights' dtype first, as the published Gemma code does.
-            x = x * torch.tensor(self.scale, dtype=x.dtype, device=x.device)
+        if self.scale != 1.0:
+            x = x * self.scale
         return x if self.positions is None else x + self.positions(positions)
 
 
@@ -46,6 +50,7 @@ class Block(nn.Module):
 
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
+        self.spec = spec
         self.mixer = build_mixer(spec.mixer, d_model, norm)
         self.ffn = build_ffn(spec.ffn, d_model)
         self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), n_sublayers=2)
