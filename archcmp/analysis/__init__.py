@@ -1,0 +1,34 @@
+"""Parameters, FLOPs and memory of a spec, from the model built on the meta device: no clock, no allocation."""
+
+from __future__ import annotations
+
+import torch
+
+from archcmp.analysis.flops import count_flops
+from archcmp.analysis.memory import count_memory
+from archcmp.analysis.parts import MetaParts
+from archcmp.analysis.params import count_params
+from archcmp.results import Counts
+from archcmp.settings import DEFAULT_CONVENTION, check_workload, default_seq_len
+from archcmp.spec.schema import ModelSpec
+
+
+def count(
+    spec: ModelSpec,
+    batch_size: int = 1,
+    seq_len: int | None = None,
+    dtype: str = "bfloat16",
+    convention: str = DEFAULT_CONVENTION,
+) -> Counts:
+    """Count `spec` exactly, for `batch_size` sequences of `seq_len` tokens (2048, or fewer where learned
+    positions end sooner). FLOPs and memory are for the whole batch. Raises UsageError for sizes or names
+    that make no sense, CountingError for an operator that archcmp cannot count."""
+    seq_len = default_seq_len([spec]) if seq_len is None else seq_len
+    check_workload([spec], batch_size, seq_len, dtype, convention)
+    parts = MetaParts(spec, getattr(torch, dtype))
+    params = count_params(parts)
+    return Counts(
+        params=params,
+        flops=count_flops(parts, params, batch_size, seq_len, convention),
+        memory=count_memory(parts, params, batch_size, seq_len),
+    )

@@ -1,0 +1,122 @@
+"""The frozen records handed between layers: exactly what the JSON document holds, key for key.
+
+FLOPs and memory are for the whole batch. What was not measured is null (None), never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCHEMA = "archcmp.comparison/1"
+
+COMPONENTS = ("embedding", "mixer", "ffn", "norm", "head")
+"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding."""
+
+ByComponent = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters. `active` is what one token visits; `embedding` the token and position tables."""
+
+    total: int
+    active: int
+    embedding: int
+    by_component: ByComponent
+
+
+@dataclass(frozen=True)
+class Flops:
+    """FLOPs of one pass; a multiply-add is two. `by_component` breaks `forward` down."""
+
+    forward: int
+    prefill: int
+    decode: int
+    train: int
+    by_component: ByComponent
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes in the asked dtype. `train_state_bytes` is weights, gradients and both Adam moments."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    train_state_bytes: int
+    by_component: dict[str, ByComponent]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Everything that is known of an architecture without a clock."""
+
+    params: Params
+    flops: Flops
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One workload of one model. `seq_len` is the sequence measured, which a small time budget may
+    shorten (then `shortened`); `composed` says it was summed from blocks measured alone. If the
+    workload was not run, `refused` says why and every figure is null."""
+
+    seq_len: int
+    tokens_per_second: float | None = None
+    median_s: float | None = None
+    iqr_s: float | None = None
+    rounds: int = 0
+    raw_s: list[float] = field(default_factory=list)
+    composed: bool = False
+    shortened: bool = False
+    mfu: float | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One compared model."""
+
+    id: str
+    name: str
+    spec_sha256: str
+    choices: dict[str, str]
+    params: Params
+    flops: Flops
+    memory: Memory
+    throughput: dict[str, Throughput | None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the numbers hold for."""
+
+    batch_size: int
+    seq_len: int
+    dtype: str
+    flops_convention: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A design choice and its value in each model, in their order."""
+
+    choice: str
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The results document, from which every table and export is made."""
+
+    created: str
+    environment: dict[str, Any]
+    settings: Settings
+    models: list[ModelResult]
+    differences: list[Difference]
+    schema: str = SCHEMA
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`, the schema's name first."""
+        return {"schema": self.schema} | asdict(self)
