@@ -57,6 +57,15 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class PartTimes:
+    """Seconds of one part timed alone, `count` of which make up the model (a slice of the vocabulary
+    need not divide it evenly)."""
+
+    count: float
+    raw_s: list[float]
+
+
+@dataclass(frozen=True)
 class Throughput:
     """One workload of one model. `seq_len` is the sequence measured, which a small time budget may
     shorten (then `shortened`); `composed` says it was summed from blocks measured alone. If the
@@ -72,6 +81,7 @@ class Throughput:
     shortened: bool = False
     mfu: float | None = None
     refused: str | None = None
+    parts: dict[str, PartTimes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

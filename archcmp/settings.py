@@ -16,7 +16,9 @@ CONVENTIONS = {
 DEFAULT_CONVENTION = "exact"
 
 DTYPES = ("float32", "bfloat16", "float16")
+DEFAULT_DTYPE = "bfloat16"
 WORKLOADS = ("prefill", "decode", "train")
+COMPOSE = ("auto", "never", "always")
 
 DEFAULT_SEQ_LEN = 2048
 MAX_SEQ_LEN = 2**22
@@ -32,6 +34,15 @@ def default_seq_len(specs: Sequence[ModelSpec]) -> int:
 def _check_name(label: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise UsageError(f"no {label} '{value}'. {did_you_mean(value, allowed)}")
+
+
+def check_measure(workloads: Sequence[str], budget_s: float, compose: str) -> None:
+    """Raises UsageError for a measurement that makes no sense."""
+    for workload in workloads:
+        _check_name("workload", workload, WORKLOADS)
+    _check_name("way to compose", compose, COMPOSE)
+    if not 0 < budget_s < float("inf"):
+        raise UsageError(f"a budget of {budget_s:g} s must be above 0 and finite")
 
 
 def check_workload(

@@ -51,6 +51,7 @@ class Block(nn.Module):
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
+        self.d_model = d_model
         self.mixer = build_mixer(spec.mixer, d_model, norm)
         self.ffn = build_ffn(spec.ffn, d_model)
         self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), n_sublayers=2)
@@ -60,6 +61,12 @@ class Block(nn.Module):
     ) -> Tensor:
         output: Tensor = self.residual(x, lambda h: self.mixer(h, rotation, cache, start), self.ffn)
         return output
+
+    def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
+        """An empty cache for this layer, on its device, in its dtype."""
+        weight = next(self.parameters())
+        with factory(weight.device, weight.dtype):
+            return self.mixer.new_cache(batch_size, capacity)
 
 
 class Decoder(nn.Module):
@@ -72,18 +79,20 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(spec.blocks[name], spec.d_model, spec.norm) for name in layers)
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
         self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=False)
-        if spec.output.tied:
-            self.head.weight = self.embedding.tokens.weight
+        self.tie_weights()
         ropes = [block.mixer.rope for block in self.blocks]
         self.ropes = [rope for rope in dict.fromkeys(ropes) if rope is not None]
         self.rope_of_layer = [-1 if rope is None else self.ropes.index(rope) for rope in ropes]
 
+    def tie_weights(self) -> None:
+        """Make the head read the token embedding, where the spec ties them."""
+        if self.spec.output.tied:
+            self.head.weight = self.embedding.tokens.weight
+
     def new_cache(self, batch_size: int, capacity: int) -> Cache:
         """An empty cache for sequences of up to `capacity` tokens, on the model's device, in its dtype."""
         self._check_length(capacity)
-        weight = self.head.weight
-        with factory(weight.device, weight.dtype):
-            return Cache([block.mixer.new_cache(batch_size, capacity) for block in self.blocks], capacity)
+        return Cache([block.new_cache(batch_size, capacity) for block in self.blocks], capacity)
 
     def _check_length(self, length: int) -> None:
         spec = self.spec

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,16 +199,33 @@ def load_spec(reference: str, overrides: Iterable[str] = ()) -> ModelSpec:
     return spec.model_copy(update={"size": size, "published": None if changed else spec.published})
 
 
-def spec_id(reference: str, spec: ModelSpec, overrides: Iterable[str] = ()) -> str:
-    """The reference in full, its default size named: 'olmo2' -> 'olmo2:7b'."""
+@dataclass(frozen=True)
+class Subject:
+    """A spec and its full name: the reference it was asked for by, its size and changes spelt out."""
+
+    id: str
+    spec: ModelSpec
+
+
+def load_subjects(references: Iterable[str], overrides: Sequence[str] = ()) -> list[Subject]:
+    """Load every reference, with `overrides` applied to all of them."""
+    subjects = []
+    for reference in references:
+        spec = load_spec(reference, overrides)
+        wanted = Reference.parse(reference)
+        target = f"{wanted.family}:{spec.size}" if spec.size else wanted.family
+        subjects.append(Subject("+".join((target, *wanted.overrides, *overrides)), spec))
+    return subjects
+
+
+def all_sizes(reference: str) -> list[str]:
+    """'olmo2' -> 'olmo2:1b', 'olmo2:7b', ...; a reference that names a size or has none stays itself."""
     wanted = Reference.parse(reference)
-    target = f"{wanted.family}:{spec.size}" if spec.size else wanted.family
-    return "+".join((target, *wanted.overrides, *overrides))
-
-
-def sizes_of(path: Path) -> list[str | None]:
-    """The sizes a spec file names, in its order; [None] if it holds a single model."""
-    return list(_mapping(read(path, _shown(path)), "sizes")) or [None]
+    if wanted.size or wanted.overrides:
+        return [reference]
+    path = find_spec(wanted.family)
+    sizes = _mapping(read(path, _shown(path)), "sizes")
+    return [f"{reference}:{size}" for size in sizes] or [reference]
 
 
 def spec_sha256(spec: ModelSpec) -> str:

@@ -50,28 +50,40 @@ def _kind(node: Node) -> object:
     return node.value
 
 
+def parts_of(annotation: Any) -> list[type[Part]]:
+    """All spec classes named in a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return [annotation]
+    return [part for arg in get_args(annotation) for part in parts_of(arg)]
+
+
+def _by_kind(part: type[BaseModel], option: str) -> dict[str, type[Part]]:
+    """kind -> class, of the choices that fit in an option's slot."""
+    field = part.model_fields.get(option)
+    choices = parts_of(field.rebuild_annotation()) if field else []
+    return {get_args(c.model_fields["kind"].annotation)[0]: c for c in choices if "kind" in c.model_fields}
+
+
+def kinds_of(part: type[BaseModel], option: str) -> list[str]:
+    """What an option can be: the kinds of its slot, or the values of a plain Literal."""
+    kinds = list(_by_kind(part, option))
+    if kinds:
+        return kinds
+    return [value for value in get_args(part.model_fields[option].annotation) if isinstance(value, str)]
+
+
 def _part_at(path: Path_, root: Node) -> tuple[type[BaseModel] | None, str]:
     """The schema class that rules the mapping at `path`, and what to call it."""
     found: type[BaseModel] | None = ModelSpec
     node, name = root, "a model"
     for step in path:
-        value = node.value[step] if isinstance(node.value, (dict, list)) else node  # type: ignore[index]
+        node = node.value[step]  # type: ignore[index]
         if found is not None and isinstance(step, str) and step in found.model_fields:
-            options = _parts(found.model_fields[step].rebuild_annotation())
-            kinds = {get_args(o.model_fields["kind"].annotation)[0]: o for o in options if "kind" in o.model_fields}
-            if kinds:
-                found = kinds.get(_kind(value))
-            elif options:
-                found = options[0]
-        node, name = value, str(_kind(value) or step)
+            kinds = _by_kind(found, step)
+            others = parts_of(found.model_fields[step].rebuild_annotation())
+            found = kinds.get(str(_kind(node))) if kinds else others[0] if others else None
+        name = str(_kind(node) or step) if isinstance(node.value, dict) else str(step)
     return found, name
-
-
-def _parts(annotation: Any) -> list[type[Part]]:
-    """All spec classes named in a type annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, Part):
-        return [annotation]
-    return [part for arg in get_args(annotation) for part in _parts(arg)]
 
 
 def _show(value: object) -> str:
@@ -120,7 +132,8 @@ def _describe(error: ErrorDetails, path: Path_, node: Node, root: Node) -> tuple
     if kind == "missing":
         return "is missing", ""
     if kind == "union_tag_not_found":
-        return "has no kind", f"Allowed: {', '.join(_union_tags(path, root))}"
+        owner, _ = _part_at(path[:-1], root)
+        return "has no kind", f"Allowed: {', '.join(kinds_of(owner, str(path[-1])))}" if owner else ""
     if kind == "union_tag_invalid":
         return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
     if kind == "literal_error":
@@ -133,13 +146,6 @@ def _describe(error: ErrorDetails, path: Path_, node: Node, root: Node) -> tuple
         return f"{value} is not a finite number", ""
     wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
     return _wrong_type(wanted, value) if wanted else (error["msg"], "")
-
-
-def _union_tags(path: Path_, root: Node) -> list[str]:
-    owner, _ = _part_at(path[:-1], root)
-    field = owner.model_fields.get(str(path[-1])) if owner else None
-    options = _parts(field.rebuild_annotation()) if field else []
-    return [get_args(o.model_fields["kind"].annotation)[0] for o in options if "kind" in o.model_fields]
 
 
 def to_spec_error(error: ValidationError, root: Node) -> SpecError:

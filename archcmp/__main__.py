@@ -1,0 +1,5 @@
+"""`python -m archcmp`."""
+
+from archcmp.cli import main
+
+main()

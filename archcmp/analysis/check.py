@@ -1,0 +1,37 @@
+"""Does a spec build what its publisher published?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from archcmp.analysis.params import count_params
+from archcmp.analysis.parts import MetaParts
+from archcmp.spec.load import Subject
+
+
+@dataclass(frozen=True)
+class Check:
+    """Parameters of the built model beside the published total, if there is one."""
+
+    id: str
+    params: int
+    published: int | None
+
+    @property
+    def differs(self) -> bool:
+        return self.published is not None and self.params != self.published
+
+
+def check_all(subjects: Sequence[Subject]) -> list[Check]:
+    """Build each on the meta device and count it."""
+    return [
+        Check(
+            id=subject.id,
+            params=count_params(MetaParts(subject.spec, torch.bfloat16)).total,
+            published=subject.spec.published.params if subject.spec.published else None,
+        )
+        for subject in subjects
+    ]

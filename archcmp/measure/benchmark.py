@@ -1,0 +1,57 @@
+"""Interleaved timing: warm up, then rounds in the order A B B A, so that drift hits all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from archcmp.measure.stats import is_stable
+from archcmp.measure.timer import Timer, Work
+
+MIN_ROUNDS = 3
+ENOUGH_ROUNDS = 10
+MAX_ROUNDS = 200
+STABLE = 0.05
+WARM = 0.10
+MAX_WARM_UPS = 5
+
+
+def _warm_up(work: Work, timer: Timer, budget_s: float) -> None:
+    """Run until two successive times agree within 10 %, or a share of the budget is gone."""
+    deadline = timer.now() + budget_s
+    before = timer.time(work)
+    for _ in range(MAX_WARM_UPS - 1):
+        if timer.now() >= deadline:
+            return
+        latest = timer.time(work)
+        if abs(latest - before) <= WARM * before:
+            return
+        before = latest
+
+
+def interleave(
+    works: Sequence[Work],
+    timer: Timer,
+    budget_s: float,
+    on_round: Callable[[], None] = lambda: None,
+) -> list[list[float]]:
+    """Seconds of every round, a list per work. Stops after 10 rounds once IQR / median < 5 % for all,
+    or when `budget_s` is spent, but never before 3 rounds; Ctrl-C keeps the whole rounds so far."""
+    deadline = timer.now() + budget_s
+    rounds: list[list[float]] = []
+    try:
+        for work in works:
+            _warm_up(work, timer, budget_s / (4 * len(works)))
+        while len(rounds) < MAX_ROUNDS:
+            order = range(len(works)) if len(rounds) % 2 == 0 else reversed(range(len(works)))
+            times = {i: timer.time(works[i]) for i in order}
+            rounds.append([times[i] for i in range(len(works))])
+            on_round()
+            readings = list(zip(*rounds, strict=True))
+            settled = len(rounds) >= ENOUGH_ROUNDS and all(is_stable(r, STABLE) for r in readings)
+            late = len(rounds) >= MIN_ROUNDS and timer.now() >= deadline
+            if settled or late:
+                break
+    except KeyboardInterrupt:
+        if not rounds:
+            raise
+    return [list(readings) for readings in zip(*rounds, strict=True)]

@@ -1,0 +1,77 @@
+"""Which device is measured, what it is called, what it has room for, and which dtype is native to it."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import psutil
+import torch
+
+from archcmp import __version__
+from archcmp.errors import UsageError
+
+
+def known_devices() -> list[str]:
+    """The devices that this machine can be measured on."""
+    return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+
+
+def resolve_device(name: str | None) -> torch.device:
+    """`cpu`, `cuda` or `cuda:1`; None takes a GPU if there is one. Raises UsageError for any other."""
+    known = known_devices()
+    if name is None:
+        return torch.device(known[1] if len(known) > 1 else "cpu")
+    full = "cuda:0" if name == "cuda" else name
+    if full not in known:
+        raise UsageError(f"no device '{name}' here. Devices: {', '.join(known)}")
+    return torch.device(full)
+
+
+def _cpu_capabilities() -> dict[str, Any]:
+    """torch's own list of the processor's features; older releases have none to give."""
+    return getattr(torch.cpu, "get_capabilities", dict)()
+
+
+def native_dtype(device: torch.device) -> str:
+    """bfloat16 where the device has instructions for it, else float32."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = any(value for name, value in _cpu_capabilities().items() if "bf16" in name)
+    return "bfloat16" if native else "float32"
+
+
+def available_bytes(device: torch.device) -> int:
+    """Bytes that can be allocated on `device` now without swapping."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    return int(psutil.virtual_memory().available)
+
+
+def device_name(device: torch.device) -> str:
+    """The processor's own name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _cpu_capabilities().get("cpu_name") or platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, Any]:
+    """What a reader needs to reproduce a count."""
+    return {
+        "archcmp": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def device_facts(device: torch.device) -> dict[str, Any]:
+    """What a reader needs, beside the versions, to reproduce a measurement."""
+    return {
+        "device": str(device),
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": psutil.virtual_memory().total,
+    }

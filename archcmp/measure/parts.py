@@ -1,0 +1,130 @@
+"""What can be built and timed alone: a whole model, or one of its distinct parts, and roughly what each costs.
+
+Estimates here only decide what is measured; every figure that is shown is a reading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from archcmp.measure.calibrate import Calibration
+from archcmp.measure.weights import fill_random
+from archcmp.measure.workloads import BlockSubject, DecoderSubject, Subject
+from archcmp.model.build import build_block, build_model
+from archcmp.model.decoder import Block, Decoder
+from archcmp.spec.layers import distinct_blocks
+from archcmp.spec.schema import ModelSpec
+
+ROTATED_BYTES = 2**29
+"""Copies of a part together outgrow this, and with it the last-level cache of any processor."""
+
+VOCABULARY_SLICES = 8
+
+EFFICIENCY = 0.6
+"""Share of the calibrated matmul rate that estimates count on."""
+
+_COSTS = {"prefill": (1, 2, "last"), "decode": (1, 2, "last"), "train": (3, 12, "all")}
+"""Per workload: passes over the matrices' FLOPs, passes over the weights' bytes (AdamW reads four
+tensors and writes three), and the positions whose logits are computed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is built and timed alone; `count` of it are in the model.
+
+    `block` names a block; None is the decoder with `layers` (None: all, which is the whole model;
+    (): embedding, final norm and head; their `spec` may hold a slice of the vocabulary).
+    """
+
+    spec: ModelSpec
+    dtype: torch.dtype
+    count: float = 1
+    block: str | None = None
+    layers: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        if self.block is not None:
+            return self.block
+        return "model" if self.layers is None else "embedding and head"
+
+    def _on_meta(self) -> Any:
+        if self.block is not None:
+            return build_block(self.spec, self.block, "meta", self.dtype)
+        return build_model(self.spec, "meta", self.dtype, self.layers)
+
+    @cached_property
+    def on_meta(self) -> Block | Decoder:
+        """The part without memory, to size it by."""
+        module: Block | Decoder = self._on_meta()
+        return module
+
+    @cached_property
+    def weights_bytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self.on_meta.parameters())
+
+    @property
+    def copies(self) -> int:
+        """How many to rotate through."""
+        if self.name == "model":
+            return 1
+        return max(1, min(int(self.count), -(-ROTATED_BYTES // self.weights_bytes)))
+
+    def _linears(self) -> list[tuple[str, nn.Linear]]:
+        return [(name, m) for name, m in self.on_meta.named_modules() if isinstance(m, nn.Linear)]
+
+    def _cache_bytes(self, batch_size: int, seq_len: int) -> int:
+        return self.on_meta.new_cache(batch_size, seq_len).nbytes
+
+    def needed_bytes(self, workload: str, batch_size: int, seq_len: int) -> int:
+        """Weights, states and a generous estimate of activations."""
+        weights = self.copies * self.weights_bytes
+        if workload == "decode":
+            return weights + self.copies * self._cache_bytes(batch_size, seq_len)
+        widths = [m.in_features + m.out_features for name, m in self._linears() if name != "head"]
+        token_bytes = batch_size * seq_len * self.dtype.itemsize
+        if workload == "prefill":
+            return weights + 2 * token_bytes * max(widths, default=2 * self.spec.d_model)
+        logits = 0 if self.block else 3 * token_bytes * self.spec.vocab_size
+        trained = -(-self.copies // 4) * self.weights_bytes
+        return weights + 3 * trained + 2 * token_bytes * sum(widths) + logits
+
+    def estimated_s(self, workload: str, batch_size: int, seq_len: int, speed: Calibration) -> float:
+        """Seconds that one run should take: matrix work and bytes moved, each at the calibrated rate."""
+        passes, weight_passes, head_tokens = _COSTS[workload]
+        n_tokens = batch_size * (1 if workload == "decode" else seq_len)
+        work = sum(
+            m.weight.numel() * (batch_size if name == "head" and head_tokens == "last" else n_tokens)
+            for name, m in self._linears()
+        )
+        matmul_s = passes * 2 * work / (EFFICIENCY * speed.matmul_flops_per_s)
+        return matmul_s + weight_passes * self.weights_bytes / speed.copy_bytes_per_s
+
+    def build(self, device: torch.device) -> Subject:
+        """Allocate it with random weights."""
+        copies = [self._on_meta() for _ in range(self.copies)]
+        for copy in copies:
+            fill_random(copy, device)
+        return BlockSubject(copies) if self.block else DecoderSubject(copies)
+
+
+def whole_parts(spec: ModelSpec, dtype: torch.dtype) -> list[Part]:
+    """The model as one part."""
+    return [Part(spec, dtype)]
+
+
+def composed_parts(spec: ModelSpec, dtype: torch.dtype) -> list[Part]:
+    """The embedding, final norm and head together, then each distinct block with its number of layers.
+
+    The work of the head, and of AdamW on the tables, is the same for every row of the vocabulary, so
+    an eighth of the rows is timed and counted eight times.
+    """
+    rows = -(-spec.vocab_size // VOCABULARY_SLICES)
+    slice_spec = spec.model_copy(update={"vocab_size": rows})
+    outside = Part(slice_spec, dtype, spec.vocab_size / rows, layers=())
+    return [outside, *(Part(spec, dtype, n, block=name) for name, n in distinct_blocks(spec).items())]

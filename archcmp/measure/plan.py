@@ -1,0 +1,114 @@
+"""What is measured within memory and budget: which sequence length, whole models or composed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+
+import torch
+
+from archcmp.measure.benchmark import MIN_ROUNDS
+from archcmp.measure.calibrate import Calibration
+from archcmp.measure.device import available_bytes
+from archcmp.measure.parts import Part, composed_parts, whole_parts
+from archcmp.settings import WORKLOADS
+from archcmp.spec.schema import ModelSpec
+from archcmp.units import Bytes
+
+SHARES = {"prefill": 0.35, "decode": 0.15, "train": 0.5}
+"""How the budget is split; a training step is the dearest."""
+
+PLANNED_ROUNDS = MIN_ROUNDS + 2
+"""Rounds that must fit in the budget, warm-up included."""
+
+MIN_SEQ_LEN = 16
+
+RUNNING_SHARE = 0.75
+"""Of the budget; the rest is for calibrating and for filling memory with weights."""
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How to measure. `compose`: "auto" times distinct parts alone where a whole model does not fit in
+    memory or budget, "never" times whole models or refuses, "always" never builds a whole model."""
+
+    device: torch.device
+    dtype: str
+    batch_size: int
+    seq_len: int
+    budget_s: float = 20.0
+    workloads: tuple[str, ...] = WORKLOADS
+    compose: str = "auto"
+
+
+@dataclass
+class Task:
+    """One workload of one model: its parts, at which length, and the seconds read of each part."""
+
+    model: int
+    spec: ModelSpec
+    workload: str
+    seq_len: int
+    parts: list[Part] = field(default_factory=list)
+    refused: str | None = None
+    readings: dict[str, list[float]] = field(default_factory=dict)
+
+    def rounds(self) -> list[float]:
+        """Seconds of the whole model per round: the sum of count x reading. A part read in fewer rounds
+        repeats its readings. Empty while a part is unread."""
+        if not self.parts or not all(self.readings.get(part.name) for part in self.parts):
+            return []
+        n_rounds = max(map(len, self.readings.values()))
+        columns = [
+            [part.count * s for s in islice(cycle(self.readings[part.name]), n_rounds)] for part in self.parts
+        ]
+        return [sum(column) for column in zip(*columns, strict=True)]
+
+
+class Planner:
+    """Chooses what to measure for `specs`. Each model may use its share of the memory and the budget."""
+
+    def __init__(self, specs: Sequence[ModelSpec], settings: MeasureSettings, speed: Calibration) -> None:
+        self.specs, self.settings, self.speed = specs, settings, speed
+        self.dtype: torch.dtype = getattr(torch, settings.dtype)
+        self.available = available_bytes(settings.device) // len(specs)
+
+    def tasks(self, workload: str) -> list[Task]:
+        """A task per model, all at the longest sequence, halved from the asked one, that fits the budget.
+        A decoding step hardly depends on it, so there it stays as asked."""
+        seq_len = self.settings.seq_len
+        while True:
+            tasks = [self._task(i, spec, workload, seq_len) for i, spec in enumerate(self.specs)]
+            affordable = all(self._affordable(task.parts, workload, seq_len) for task in tasks)
+            if affordable or workload == "decode" or seq_len < 2 * MIN_SEQ_LEN:
+                return tasks
+            seq_len //= 2
+
+    def estimate_s(self, parts: Sequence[Part], workload: str, seq_len: int) -> float:
+        """Seconds that one run of each part should take."""
+        batch_size = self.settings.batch_size
+        return sum(part.estimated_s(workload, batch_size, seq_len, self.speed) for part in parts)
+
+    def _task(self, model: int, spec: ModelSpec, workload: str, seq_len: int) -> Task:
+        whole = whole_parts(spec, self.dtype)
+        parts = whole
+        if self.settings.compose != "never":
+            fits = not self._shortage(whole, workload, seq_len) and self._affordable(whole, workload, seq_len)
+            parts = whole if fits and self.settings.compose == "auto" else composed_parts(spec, self.dtype)
+        if shortage := self._shortage(parts, workload, seq_len):
+            return Task(model, spec, workload, seq_len, refused=shortage)
+        return Task(model, spec, workload, seq_len, parts)
+
+    def _affordable(self, parts: Sequence[Part], workload: str, seq_len: int) -> bool:
+        shares = SHARES[workload] / sum(SHARES[w] for w in self.settings.workloads)
+        allowance_s = RUNNING_SHARE * self.settings.budget_s * shares / (PLANNED_ROUNDS * len(self.specs))
+        return self.estimate_s(parts, workload, seq_len) <= allowance_s
+
+    def _shortage(self, parts: Sequence[Part], workload: str, seq_len: int) -> str | None:
+        """What to say if the largest part does not fit in memory; parts are in memory one at a time."""
+        needed = max(part.needed_bytes(workload, self.settings.batch_size, seq_len) for part in parts)
+        if needed <= self.available:
+            return None
+        shared = f" for each of {len(self.specs)} models" if len(self.specs) > 1 else ""
+        return f"needs {Bytes(needed)}, {Bytes(self.available)} available{shared}"

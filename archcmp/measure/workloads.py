@@ -1,0 +1,146 @@
+"""What is run and timed: prefill, decode and train, of a whole decoder or of one block alone.
+
+- prefill: `seq_len` tokens at once, logits of the last position only.
+- decode: one token per sequence, the last of `seq_len`, against a cache that holds the others.
+- train: forward over `seq_len` tokens, cross-entropy, backward, AdamW step.
+
+Inputs are random: zeros are faster on some chips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archcmp.measure.timer import Work
+from archcmp.model.cache import Cache, LayerCache
+from archcmp.model.decoder import Block, Decoder
+
+AnyModule = TypeVar("AnyModule", Block, Decoder)
+AnyCache = TypeVar("AnyCache", Cache, LayerCache)
+
+
+class Subject(Protocol):
+    """Something whose workloads can be timed at one batch size and length."""
+
+    def prefill(self, batch_size: int, seq_len: int) -> Work: ...
+
+    def decode(self, batch_size: int, seq_len: int) -> Work: ...
+
+    def train(self, batch_size: int, seq_len: int) -> Work: ...
+
+
+def _with_adamw(copies: Sequence[AnyModule]) -> list[tuple[AnyModule, torch.optim.Optimizer]]:
+    """Copies to train in turn, each with an AdamW that has its moments already. A training step moves
+    four tensors per weight, so a quarter of the copies outgrows the same cache."""
+    pairs = []
+    for module in copies[: -(-len(copies) // 4)]:
+        optimizer = torch.optim.AdamW(module.parameters(), lr=1e-5, fused=True)
+        for parameter in module.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad()
+        pairs.append((module, optimizer))
+    return pairs
+
+
+def _filled(cache: AnyCache) -> AnyCache:
+    """The cache with random keys and values, as if tokens had been seen."""
+    for layer in cache.layers if isinstance(cache, Cache) else [cache]:
+        for tensor in vars(layer).values():
+            tensor.normal_()
+    return cache
+
+
+class DecoderSubject:
+    """A whole model, or, without layers, its embedding, final norm and head. Copies take turns."""
+
+    def __init__(self, copies: Sequence[Decoder]) -> None:
+        self.copies = copies
+
+    def _tokens(self, batch_size: int, seq_len: int) -> Tensor:
+        model = self.copies[0]
+        return torch.randint(0, model.spec.vocab_size, (batch_size, seq_len), device=model.head.weight.device)
+
+    def prefill(self, batch_size: int, seq_len: int) -> Work:
+        tokens, turns = self._tokens(batch_size, seq_len), cycle(self.copies)
+        return torch.inference_mode()(lambda: next(turns)(tokens, last_only=True))
+
+    def decode(self, batch_size: int, seq_len: int) -> Work:
+        token = self._tokens(batch_size, 1)
+        caches = [_filled(model.new_cache(batch_size, seq_len)) for model in self.copies]
+        turns = cycle(zip(self.copies, caches, strict=True))
+
+        @torch.inference_mode()
+        def step() -> None:
+            model, cache = next(turns)
+            cache.length = seq_len - 1
+            model(token, cache)
+
+        return step
+
+    def train(self, batch_size: int, seq_len: int) -> Work:
+        tokens, targets = self._tokens(batch_size, seq_len), self._tokens(batch_size, seq_len)
+        turns = cycle(_with_adamw(self.copies))
+
+        def step() -> None:
+            model, optimizer = next(turns)
+            F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+
+class BlockSubject:
+    """One block alone at full width. Its copies take turns, so that its weights are no more in the
+    processor's cache than they would be in the whole model."""
+
+    def __init__(self, copies: Sequence[Block]) -> None:
+        self.copies = copies
+        self.like = next(copies[0].parameters())
+
+    def _hidden(self, batch_size: int, seq_len: int) -> Tensor:
+        d_model = self.copies[0].d_model
+        return torch.randn(batch_size, seq_len, d_model, device=self.like.device).to(self.like.dtype)
+
+    def _rotation(self, start: int, end: int) -> tuple[Tensor, Tensor] | None:
+        rope = self.copies[0].mixer.rope
+        positions = torch.arange(start, end, device=self.like.device)
+        return None if rope is None else rope(positions, self.like.dtype)
+
+    def prefill(self, batch_size: int, seq_len: int) -> Work:
+        x, rotation = self._hidden(batch_size, seq_len), self._rotation(0, seq_len)
+        turns = cycle(self.copies)
+        return torch.inference_mode()(lambda: next(turns)(x, rotation))
+
+    def decode(self, batch_size: int, seq_len: int) -> Work:
+        x, rotation = self._hidden(batch_size, 1), self._rotation(seq_len - 1, seq_len)
+        caches = [_filled(block.new_cache(batch_size, seq_len)) for block in self.copies]
+        turns = cycle(zip(self.copies, caches, strict=True))
+
+        @torch.inference_mode()
+        def step() -> None:
+            block, cache = next(turns)
+            block(x, rotation, cache, seq_len - 1)
+
+        return step
+
+    def train(self, batch_size: int, seq_len: int) -> Work:
+        x, rotation = self._hidden(batch_size, seq_len).requires_grad_(), self._rotation(0, seq_len)
+        gradient = self._hidden(batch_size, seq_len)
+        turns = cycle(_with_adamw(self.copies))
+
+        def step() -> None:
+            block, optimizer = next(turns)
+            block(x, rotation).backward(gradient)
+            optimizer.step()
+            optimizer.zero_grad()
+            x.grad = None
+
+        return step

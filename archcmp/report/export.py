@@ -1,0 +1,201 @@
+"""The results document as files: .json .csv .md .tex .html, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from archcmp.errors import UsageError, did_you_mean
+from archcmp.report.tables import Table, all_tables
+from archcmp.results import Comparison, ModelResult
+
+
+def to_json(doc: Comparison) -> str:
+    """The document itself."""
+    return json.dumps(doc.as_json(), indent=2, allow_nan=False) + "\n"
+
+
+# ---- CSV: one tidy row per model and quantity -------------------------------------------------------
+
+_CSV_HEADER = ["model", "name", "quantity", "value", "unit", "batch_size", "seq_len", "dtype", "convention"]
+_SECTION_UNITS = {"params": "parameters", "flops": "FLOP", "memory": "bytes"}
+_THROUGHPUT_UNITS = {
+    "tokens_per_second": "tokens/s",
+    "median_s": "s",
+    "iqr_s": "s",
+    "rounds": "rounds",
+    "mfu": "share of calibrated matmul",
+}
+
+
+def _numbers(prefix: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _numbers(f"{prefix}.{key}", child)
+    elif isinstance(value, (int, float)):
+        yield prefix, value
+
+
+def _quantities(model: ModelResult, data: dict[str, Any]) -> Iterator[tuple[str, float, str, int | None]]:
+    """(quantity, plain number, unit, sequence length if it is not the settings')."""
+    for section, unit in _SECTION_UNITS.items():
+        for name, value in _numbers(section, data[section]):
+            yield name, value, unit, None
+    for workload, result in model.throughput.items():
+        for name, unit in _THROUGHPUT_UNITS.items() if result is not None else ():
+            value = getattr(result, name)
+            if value is not None and result is not None and not result.refused:
+                yield f"throughput.{workload}.{name}", value, unit, result.seq_len
+
+
+def to_csv(doc: Comparison) -> str:
+    """Plain numbers, a row per model and quantity."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV_HEADER)
+    s = doc.settings
+    for model, data in zip(doc.models, doc.as_json()["models"], strict=True):
+        for quantity, value, unit, seq_len in _quantities(model, data):
+            convention = s.flops_convention if quantity.startswith("flops") else ""
+            place = [s.batch_size, seq_len or s.seq_len, s.dtype, convention]
+            writer.writerow([model.id, model.name, quantity, value, unit, *place])
+    return out.getvalue()
+
+
+# ---- documents of tables ----------------------------------------------------------------------------
+
+
+def _grid(table: Table, style: str) -> str:
+    alignments = ["left", *["right"] * (len(table.header) - 1)]
+    rows = [[cell.replace("  ", "\u2003", 1) if cell.startswith("  ") else cell for cell in row] for row in table.rows]
+    return tabulate(rows, headers=table.header, tablefmt=style, colalign=alignments, disable_numparse=True)
+
+
+def to_markdown(doc: Comparison) -> str:
+    """A heading, a pipe table and its notes, per table."""
+    parts = [f"## {t.title}\n\n{_grid(t, 'github')}\n\n{' '.join(t.notes)}".rstrip() for t in all_tables(doc) if t.rows]
+    return "\n\n".join(parts) + "\n"
+
+
+_LATEX = r"""\documentclass{article}
+\usepackage[margin=2cm]{geometry}
+\usepackage{booktabs}
+\usepackage{graphicx}
+\begin{document}
+%s
+\end{document}
+"""
+_LATEX_TABLE = r"""\begin{table}[htbp]
+\centering
+\caption{%s}
+\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%%
+%s}
+
+\smallskip{\footnotesize %s}
+\end{table}"""
+_LATEX_SPECIAL = str.maketrans(
+    {c: "\\" + c for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+
+
+def to_latex(doc: Comparison) -> str:
+    """A document that compiles by itself; each table environment can be copied out (needs booktabs, graphicx)."""
+    parts = []
+    for table in all_tables(doc):
+        if table.rows:
+            title, notes = (text.translate(_LATEX_SPECIAL) for text in (table.title, " ".join(table.notes)))
+            grid = _grid(table, "latex_booktabs").replace("\u2003", r"\quad ")
+            parts.append(_LATEX_TABLE % (title, grid, notes))
+    return _LATEX % "\n\n".join(parts)
+
+
+_HTML = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }}
+table {{ border-collapse: collapse; margin: .5rem 0; }}
+th, td {{ padding: .2rem .9rem; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }}
+thead th {{ border-bottom: 2px solid #444; }}
+.notes {{ color: #555; font-size: 13px; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
+"""
+
+
+def to_html(doc: Comparison) -> str:
+    """One page that stands alone."""
+    title = html.escape(" vs ".join(model.name for model in doc.models))
+    parts = [
+        f"<h2>{html.escape(t.title)}</h2>\n{_grid(t, 'html')}\n<p class='notes'>{html.escape(' '.join(t.notes))}</p>"
+        for t in all_tables(doc)
+        if t.rows
+    ]
+    return _HTML.format(title=title, body="\n".join(parts))
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    ".json": to_json,
+    ".csv": to_csv,
+    ".md": to_markdown,
+    ".tex": to_latex,
+    ".html": to_html,
+}
+
+
+# ---- files ------------------------------------------------------------------------------------------
+
+
+def check_writable(path: Path) -> None:
+    """Raises UsageError for an unknown extension or a path that cannot be written, and leaves no trace."""
+    if path.suffix not in FORMATS:
+        raise UsageError(f"cannot export to '{path}': {did_you_mean(path.suffix, FORMATS, 'Extensions')}")
+    if path.is_dir():
+        raise UsageError(f"cannot export to '{path}': it is a folder")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise UsageError(f"cannot export to '{path}': {error.strerror}") from None
+    os.close(handle)
+    Path(name).unlink()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write `path` at once: a reader sees the old file or the new one, never half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def to_file(doc: Comparison, path: Path) -> None:
+    """Write the document in the format of the path's extension."""
+    write_whole(path, FORMATS[path.suffix](doc))

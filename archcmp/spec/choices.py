@@ -1,0 +1,69 @@
+"""A spec's design choices as flat, readable text: what `show` lists and `compare` sets side by side.
+
+Made from the schema's own fields, so that a new choice is shown by existing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from archcmp.spec.layers import distinct_blocks
+from archcmp.spec.schema import Attention, Block, ModelSpec
+
+_WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output")
+NONE = "none"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """{'rope': {'theta': 10000}} -> ('rope.theta', '10,000'); a choice's kind stands under its slot's name."""
+    if not isinstance(value, dict):
+        yield prefix, _text(value)
+        return
+    if "kind" in value:
+        yield prefix, value["kind"]
+    for key, child in value.items():
+        if key != "kind":
+            yield from _flat(f"{prefix}.{key}", child)
+
+
+def _block_choices(block: Block) -> dict[str, str]:
+    """One block's choices; the mixer's options go by their own names, without `mixer.`."""
+    choices = {key: text for key, text in _flat("", block.model_dump())}
+    named = {key.removeprefix(".").removeprefix("mixer."): text for key, text in choices.items()}
+    if isinstance(block.mixer, Attention):
+        named["mixer"] = f"{block.mixer.kind} ({block.mixer.label})"
+    return named
+
+
+def _layers(spec: ModelSpec) -> str:
+    counts = distinct_blocks(spec)
+    if len(counts) == 1:
+        return f"{next(iter(counts.values())):,}"
+    mix = " + ".join(f"{n} {name}" for name, n in counts.items())
+    return f"{sum(counts.values()):,} ({mix})"
+
+
+def design_choices(spec: ModelSpec) -> dict[str, str]:
+    """Choice -> value. Where a model's blocks differ, the value names each: 'local: 1,024; global: none'."""
+    per_block = {name: _block_choices(spec.blocks[name]) for name in distinct_blocks(spec)}
+    keys = dict.fromkeys(key for choices in per_block.values() for key in choices)
+    choices = {}
+    for key in keys:
+        values = {name: block.get(key, NONE) for name, block in per_block.items()}
+        same = len(set(values.values())) == 1
+        choices[key] = next(iter(values.values())) if same else "; ".join(f"{n}: {v}" for n, v in values.items())
+    whole = spec.model_dump(include=set(_WHOLE_MODEL))
+    shape = {"n_layers": _layers(spec)} | dict(_flat("d_model", whole.pop("d_model")))
+    rest = {key: text for name in whole for key, text in _flat(name, whole[name])}
+    return choices | shape | rest

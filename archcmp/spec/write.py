@@ -1,0 +1,100 @@
+"""A resolved spec -> YAML that reads like the hand-written ones and loads to the same spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from archcmp.spec.problems import kinds_of
+from archcmp.spec.schema import ModelSpec, Part
+
+_SHORTHAND = ("residual", "qk_norm")
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:_}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        if value.is_integer() and abs(value) < 1e15:
+            return _scalar(int(value))
+        mantissa, e, exponent = repr(value).partition("e")
+        return f"{mantissa if '.' in mantissa else mantissa + '.0'}{e}{exponent}"
+    dumped: str = yaml.safe_dump(value, width=10_000, allow_unicode=True, default_flow_style=True)
+    return dumped.removesuffix("...\n").strip()
+
+
+def _flow(value: Any) -> str:
+    """One line: {theta: 10_000, scaling: {kind: linear, factor: 8}}."""
+    if isinstance(value, Part):
+        return "{" + ", ".join(f"{key}: {_flow(child)}" for key, child in _set_options(value)) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_flow(child) for child in value) + "]"
+    return _scalar(value)
+
+
+def _set_options(part: BaseModel) -> Iterator[tuple[str, Any]]:
+    """The options that differ from their defaults, in the schema's order."""
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        if name != "size" and (field.is_required() or value != field.default):
+            yield name, value
+
+
+def _comment(part: BaseModel, name: str) -> str:
+    """The other kinds that a slot can hold, as a comment."""
+    value = getattr(part, name)
+    kinds = kinds_of(type(part), name)
+    others = [kind for kind in kinds if kind != getattr(value, "kind", value)]
+    return f"  # or {', '.join(others)}" if others else ""
+
+
+def _unset(part: BaseModel) -> list[str]:
+    used = {name for name, _ in _set_options(part)}
+    return [name for name in type(part).model_fields if name not in used and name not in ModelSpec.ABOUT]
+
+
+def _lines(part: BaseModel, indent: str, comments: bool) -> Iterator[str]:
+    for name, value in _set_options(part):
+        comment = _comment(part, name) if comments else ""
+        if isinstance(value, dict):
+            yield f"{indent}{name}:"
+            for key, child in value.items():
+                yield f"{indent}  {_scalar(key)}:"
+                yield from _lines(child, indent + "    ", comments)
+        elif isinstance(value, Part) and name in _SHORTHAND and [k for k, _ in _set_options(value)] == ["kind"]:
+            yield f"{indent}{name}: {_scalar(getattr(value, 'kind'))}{comment}"
+        elif isinstance(value, Part) and name in ("mixer", "ffn"):
+            yield f"{indent}{name}:"
+            first, *rest = _lines(value, indent + "  ", comments)
+            yield first + comment
+            yield from rest
+        else:
+            yield f"{indent}{name}: {_flow(value)}{comment}"
+    if comments and (unset := _unset(part)):
+        yield f"{indent}# more options: {', '.join(unset)}"
+
+
+def to_yaml(spec: ModelSpec, comments: bool = False) -> str:
+    """The spec without defaults; with `comments`, what else each slot could hold and which options are unset."""
+    return "\n".join(_lines(spec, "", comments)) + "\n"
+
+
+def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
+    """A commented spec for a user to edit, called `name`, made from `origin`."""
+    own = spec.model_copy(
+        update={"name": name, "published": None, "source": None, "sources": (), "organization": None,
+                "released": None, "note": None}
+    )
+    head = [
+        f"# {name}, an architecture for archcmp, made from {origin}.",
+        "# Edit it, then `archcmp check` it and `archcmp compare` it with others. Numbers may be grouped: 10_000;",
+        "# small ones need a point: 1.0e-6. A block may say `extends: other_block` and give only what differs;",
+        "# `sizes` may give several sizes, each only what it changes. README.md explains every part.",
+        "",
+    ]
+    return "\n".join(head) + to_yaml(own, comments=True)

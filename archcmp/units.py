@@ -1,0 +1,53 @@
+"""Quantities that know how they are printed."""
+
+from __future__ import annotations
+
+
+def _scaled(value: float, steps: tuple[str, ...], base: float) -> str:
+    """Three significant digits with the largest unit that keeps the number at 1 or above."""
+    index = 0
+    while abs(value) >= base * 0.9995 and index < len(steps) - 1:
+        value /= base
+        index += 1
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits if index or value != int(value) else 0}f} {steps[index]}".rstrip()
+
+
+class Count(int):
+    """A plain number of things: 7298617344 -> '7.30 B'."""
+
+    def __str__(self) -> str:
+        return _scaled(int(self), ("", "K", "M", "B", "T"), 1000)
+
+
+class Flops(int):
+    """Floating-point operations: 31839129436160 -> '31.8 TFLOP'."""
+
+    def __str__(self) -> str:
+        return _scaled(int(self), ("FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"), 1000)
+
+
+class Bytes(int):
+    """Memory: 131072 -> '128 KiB'."""
+
+    def __str__(self) -> str:
+        return _scaled(int(self), ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
+
+
+class Seconds(float):
+    """A duration: 0.0034 -> '3.40 ms'."""
+
+    def __str__(self) -> str:
+        value = float(self)
+        for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+            if value >= factor:
+                return _scaled(value / factor, (unit,), 1000)
+        return _scaled(value * 1e9, ("ns",), 1000)
+
+
+class TokensPerSecond(float):
+    """A rate: 1234.5 -> '1,234 tok/s', 8.31 -> '8.31 tok/s'."""
+
+    def __str__(self) -> str:
+        value = float(self)
+        return f"{value:,.0f} tok/s" if value >= 100 else f"{value:.3g} tok/s"
