@@ -1,9 +1,9 @@
 """archcmp: a laboratory for LLM architectures. Importing it loads neither torch nor any other layer.
 
-    spec   = archcmp.load_spec("olmo2:13b")
-    model  = archcmp.build_model(spec, device="meta")
-    counts = archcmp.count(spec, batch_size=1, seq_len=2048)
-    doc    = archcmp.compare(["olmo2", "llama3"], measure=None)
+spec   = archcmp.load_spec("olmo2:13b")
+model  = archcmp.build_model(spec, device="meta")
+counts = archcmp.count(spec, batch_size=1, seq_len=2048)
+doc    = archcmp.compare(["olmo2", "llama3"], measure=None)
 """
 
 from __future__ import annotations

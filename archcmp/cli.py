@@ -41,7 +41,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Batch = Annotated[int, typer.Option("--batch-size", "-b", help="Sequences in a batch.")]
 SeqLen = Annotated[
     int | None,
-    typer.Option("--seq-len", "-t", help="Tokens in a sequence.", show_default="2048, or all learned positions"),
+    typer.Option(
+        "--seq-len", "-t", help="Tokens in a sequence.", show_default="2048, or all learned positions"
+    ),
 ]
 Convention = Annotated[str, typer.Option("--flops", help="FLOPs convention: exact, full, window or 6n.")]
 DType = Annotated[
@@ -91,7 +93,9 @@ def list_command(as_json: Json = False) -> None:
 def show(
     spec: Spec,
     overrides: Set = None,
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the resolved spec as YAML, and count nothing.")] = False,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the resolved spec as YAML, and count nothing.")
+    ] = False,
     as_json: Json = False,
     batch_size: Batch = 1,
     seq_len: SeqLen = None,
@@ -123,22 +127,33 @@ def show(
 def compare(
     specs: Specs,
     overrides: Set = None,
-    show_all: Annotated[bool, typer.Option("--all", help="Show all design choices, not only those that differ.")] = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Show all design choices, not only those that differ.")
+    ] = False,
     export: Annotated[
         list[Path] | None,
-        typer.Option("--export", metavar="FILE", help="Write a .json, .csv, .md, .tex or .html file; repeatable."),
+        typer.Option(
+            "--export", metavar="FILE", help="Write a .json, .csv, .md, .tex or .html file; repeatable."
+        ),
     ] = None,
     as_json: Json = False,
     batch_size: Batch = 1,
     seq_len: SeqLen = None,
     convention: Convention = "exact",
-    measure: Annotated[str, typer.Option(metavar="NAMES", help="Workloads to time.")] = "prefill,decode,train",
+    measure: Annotated[
+        str, typer.Option(metavar="NAMES", help="Workloads to time.")
+    ] = "prefill,decode,train",
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Count only.")] = False,
     budget: Annotated[float, typer.Option(help="Seconds to spend on measuring, in all.")] = 20.0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
+    ] = None,
     dtype: DType = None,
     compose: Annotated[
-        str, typer.Option(help="Time distinct blocks alone and sum them: auto (if the whole is too large), never, always.")
+        str,
+        typer.Option(
+            help="Time distinct blocks alone and sum them: auto (if the whole is too large), never, always."
+        ),
     ] = "auto",
 ) -> None:
     """Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory and speed."""
@@ -207,7 +222,10 @@ def _show_comparison(
 
 @app.command()
 def check(
-    specs: Annotated[list[str] | None, typer.Argument(metavar="[SPEC...]", help="A family checks all its sizes; none: everything.")] = None,
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SPEC...]", help="A family checks all its sizes; none: everything."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Validate specs, build them on the meta device, and compare with the published totals."""

@@ -12,7 +12,14 @@ from archcmp.measure.plan import MeasureSettings
 from archcmp.measure.throughput import Measurement, OnProgress
 from archcmp.report.differences import differences
 from archcmp.results import Comparison, ModelResult, Settings
-from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS, check_measure, check_workload, default_seq_len
+from archcmp.settings import (
+    DEFAULT_CONVENTION,
+    DEFAULT_DTYPE,
+    WORKLOADS,
+    check_measure,
+    check_workload,
+    default_seq_len,
+)
 from archcmp.spec.choices import design_choices
 from archcmp.spec.load import Subject, load_subjects, spec_sha256
 
@@ -46,7 +53,10 @@ def count_all(subjects: Sequence[Subject], settings: Settings) -> Comparison:
 
 
 def measure_all(
-    doc: Comparison, subjects: Sequence[Subject], settings: MeasureSettings, on_progress: OnProgress | None = None
+    doc: Comparison,
+    subjects: Sequence[Subject],
+    settings: MeasureSettings,
+    on_progress: OnProgress | None = None,
 ) -> Comparison:
     """The document with throughput added. Ctrl-C ends measuring early; what was read is in the result."""
     measurement = Measurement([subject.spec for subject in subjects], settings, on_progress)

@@ -46,7 +46,11 @@ def check_measure(workloads: Sequence[str], budget_s: float, compose: str) -> No
 
 
 def check_workload(
-    specs: Sequence[ModelSpec], batch_size: int, seq_len: int, dtype: str, convention: str = DEFAULT_CONVENTION
+    specs: Sequence[ModelSpec],
+    batch_size: int,
+    seq_len: int,
+    dtype: str,
+    convention: str = DEFAULT_CONVENTION,
 ) -> None:
     """Raises UsageError for what cannot be counted or measured, before anything is built."""
     _check_name("dtype", dtype, DTYPES)

@@ -1,4 +1,4 @@
-"""Parameters, FLOPs and memory of a spec, from the model built on the meta device: no clock, no allocation."""
+"""Parameters, FLOPs and memory of a spec, from the model built on the meta device, without a clock."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 
 from archcmp.analysis.flops import count_flops
 from archcmp.analysis.memory import count_memory
-from archcmp.analysis.parts import MetaParts
 from archcmp.analysis.params import count_params
+from archcmp.analysis.parts import MetaParts
 from archcmp.results import Counts
 from archcmp.settings import DEFAULT_CONVENTION, check_workload, default_seq_len
 from archcmp.spec.schema import ModelSpec

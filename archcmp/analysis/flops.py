@@ -27,21 +27,15 @@ from archcmp.results import Flops, Params
 Handle = Callable[[list[Any], list[Any]], int]
 
 UNCOUNTED = frozenset(
-    f"aten::{name}"
+    "aten::" + name
     for name in (
-        "add add_ sub rsub mul div pow square reciprocal rsqrt tanh cos sin softmax clamp embedding "
-        "rms_norm layer_norm silu gelu relu unflatten split_with_sizes"
-    ).split()
+        *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt"),
+        *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu"),
+        *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes"),
+    )
 )
 """Elementwise, normalising and looking-up operators that our models use, beside fvcore's own list of
 operators that only move or shape data."""
-
-PAIRS: dict[str, Callable[[int, int, int | None], int]] = {
-    "exact": lambda n_new, seq_len, window: causal_pairs(n_new, seq_len, window),
-    "full": lambda n_new, seq_len, window: n_new * seq_len,
-    "window": lambda n_new, seq_len, window: n_new * min(window or seq_len, seq_len),
-}
-"""(query, key) pairs that count, for the last `n_new` of `seq_len` tokens in one sequence and head."""
 
 
 def causal_pairs(n_new: int, seq_len: int, window: int | None) -> int:
@@ -56,6 +50,14 @@ def causal_pairs(n_new: int, seq_len: int, window: int | None) -> int:
         return growing * (growing + 1) // 2 + (length - growing) * width
 
     return up_to(seq_len) - up_to(seq_len - n_new)
+
+
+PAIRS: dict[str, Callable[[int, int, int | None], int]] = {
+    "exact": causal_pairs,
+    "full": lambda n_new, seq_len, window: n_new * seq_len,
+    "window": lambda n_new, seq_len, window: n_new * min(window or seq_len, seq_len),
+}
+"""(query, key) pairs that count, for the last `n_new` of `seq_len` tokens in one sequence and head."""
 
 
 def _doubled(multiply_adds: Handle) -> Handle:
@@ -77,9 +79,9 @@ def _attention_handle(convention: str, seq_len: int) -> Handle:
     """FLOPs of one `archcmp::attention` node: pairs x batch x n_heads x 2 (d_qk + d_v)."""
 
     def handle(inputs: list[Any], outputs: list[Any]) -> int:
-        batch, n_heads, n_new, d_qk = jit_handles.get_shape(inputs[0])
-        d_v = jit_handles.get_shape(inputs[2])[3]
-        window = inputs[4].toIValue()
+        batch, n_heads, n_new, d_qk = map(int, jit_handles.get_shape(inputs[0]))
+        d_v = int(jit_handles.get_shape(inputs[2])[3])
+        window: int | None = inputs[4].toIValue()
         return PAIRS[convention](n_new, seq_len, window) * batch * n_heads * 2 * (d_qk + d_v)
 
     return handle
@@ -169,9 +171,7 @@ def _six_n(params: Params, batch_size: int, seq_len: int) -> Flops:
     )
 
 
-def count_flops(
-    parts: MetaParts, params: Params, batch_size: int, seq_len: int, convention: str
-) -> Flops:
+def count_flops(parts: MetaParts, params: Params, batch_size: int, seq_len: int, convention: str) -> Flops:
     """FLOPs of the whole batch: forward (logits everywhere), prefill (logits of the last position),
     decode (one token per sequence, which sees min(seq_len, window) positions, itself included) and
     train = 3 x forward (backward computes two matmuls for each of forward's)."""

@@ -12,7 +12,8 @@ TRAIN_STATES = 4
 def _kv_cache(parts: MetaParts, batch_size: int, seq_len: int) -> ByComponent:
     """What decoding allocates for `seq_len` positions: windowed layers hold min(seq_len, window)."""
     per_layer = {
-        name: {"mixer": model.new_cache(batch_size, seq_len).nbytes} for name, model in parts.with_layer.items()
+        name: {"mixer": model.new_cache(batch_size, seq_len).nbytes}
+        for name, model in parts.with_layer.items()
     }
     return parts.sum_layers({}, per_layer)
 

@@ -29,6 +29,4 @@ def count_params(parts: MetaParts) -> Params:
         {name: _by_component(model, "blocks.0.") for name, model in parts.with_layer.items()},
     )
     total = sum(by_component.values())
-    return Params(
-        total=total, active=total, embedding=by_component["embedding"], by_component=by_component
-    )
+    return Params(total=total, active=total, embedding=by_component["embedding"], by_component=by_component)

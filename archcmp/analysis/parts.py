@@ -28,7 +28,9 @@ class MetaParts:
             name: build_model(spec, "meta", dtype, layers=(name,)) for name in self.layer_counts
         }
 
-    def sum_layers(self, outside: Mapping[str, int], per_layer: Mapping[str, Mapping[str, int]]) -> ByComponent:
+    def sum_layers(
+        self, outside: Mapping[str, int], per_layer: Mapping[str, Mapping[str, int]]
+    ) -> ByComponent:
         """`outside` plus, for every distinct block, its components times its number of layers."""
         total: Counter[str] = Counter(outside)
         for name, n_layers in self.layer_counts.items():

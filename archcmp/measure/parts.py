@@ -1,4 +1,4 @@
-"""What can be built and timed alone: a whole model, or one of its distinct parts, and roughly what each costs.
+"""What can be built and timed alone: a whole model, or a distinct part of it; and roughly what it costs.
 
 Estimates here only decide what is measured; every figure that is shown is a reading.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from archcmp.analysis import count
 from archcmp.measure.benchmark import interleave
@@ -19,6 +20,7 @@ from archcmp.spec.schema import ModelSpec
 
 OnProgress = Callable[[str, float], None]
 """Called with what is being measured and the share of the budget that is spent."""
+
 
 class Measurement:
     """Every workload of every spec on one device, in one run."""
@@ -64,7 +66,7 @@ class Measurement:
                 works.append(prepare(self.settings.batch_size, task.seq_len))
             if works:
                 budget_s = self._budget_s(tasks, slot)
-                readings = interleave(works, self.timer, budget_s, lambda: self._report(workload, part.name))
+                readings = interleave(works, self.timer, budget_s, partial(self._report, workload, part.name))
                 for task, times in zip(tasks, readings, strict=True):
                     task.readings[task.parts[slot].name] = times
 

@@ -14,7 +14,7 @@ from itertools import cycle
 from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from archcmp.measure.timer import Work
@@ -38,7 +38,7 @@ class Subject(Protocol):
 def _with_adamw(copies: Sequence[AnyModule]) -> list[tuple[AnyModule, torch.optim.Optimizer]]:
     """Copies to train in turn, each with an AdamW that has its moments already. A training step moves
     four tensors per weight, so a quarter of the copies outgrows the same cache."""
-    pairs = []
+    pairs: list[tuple[AnyModule, torch.optim.Optimizer]] = []
     for module in copies[: -(-len(copies) // 4)]:
         optimizer = torch.optim.AdamW(module.parameters(), lr=1e-5, fused=True)
         for parameter in module.parameters():

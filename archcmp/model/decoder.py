@@ -72,11 +72,14 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """A decoder-only language model. `layers` names the block of every layer, first to last."""
 
+    blocks: Sequence[Block]
+
     def __init__(self, spec: ModelSpec, layers: Sequence[str]) -> None:
         super().__init__()
         self.spec = spec
         self.embedding = Embedding(spec)
-        self.blocks = nn.ModuleList(Block(spec.blocks[name], spec.d_model, spec.norm) for name in layers)
+        blocks = [Block(spec.blocks[name], spec.d_model, spec.norm) for name in layers]
+        self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
         self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=False)
         self.tie_weights()
@@ -98,7 +101,8 @@ class Decoder(nn.Module):
         spec = self.spec
         if spec.embedding.positions == "learned" and length > spec.context_length:
             raise UsageError(
-                f"{spec.title} has learned positions for {spec.context_length:,} tokens; {length:,} were asked for"
+                f"{spec.title} has learned positions for {spec.context_length:,} tokens; "
+                f"{length:,} were asked for"
             )
 
     def forward(self, tokens: Tensor, cache: Cache | None = None, last_only: bool = False) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from archcmp.errors import WeightsError
 from archcmp.model.decoder import Block, Decoder
+from archcmp.model.mixers.attention import Attention
 from archcmp.spec import schema
 
 StateDict = Mapping[str, Tensor]
@@ -132,7 +133,9 @@ def _detect(weights: StateDict) -> tuple[Layout, str]:
         for name in weights:
             if name == embedding or name.endswith("." + embedding):
                 return layout, name.removesuffix(embedding)
-    raise WeightsError("no token embedding (embed_tokens.weight or wte.weight) in the checkpoint: unknown layout")
+    raise WeightsError(
+        "no token embedding (embed_tokens.weight or wte.weight) in the checkpoint: unknown layout"
+    )
 
 
 def _names_in_block(block: Block, layout: Layout) -> dict[str, tuple[str, ...]]:
@@ -142,7 +145,7 @@ def _names_in_block(block: Block, layout: Layout) -> dict[str, tuple[str, ...]]:
 
 def _pieces(model: Decoder, layout: Layout, prefix: str) -> Iterator[_Piece]:
     """Where every parameter of `model` comes from; tied weights once."""
-    modules = {name: (theirs,) for name, theirs in layout.outside.items()}
+    modules: dict[str, tuple[str, ...]] = {name: (theirs,) for name, theirs in layout.outside.items()}
     for i, block in enumerate(model.blocks):
         for ours, theirs in _names_in_block(block, layout).items():
             modules[f"blocks.{i}.{ours}"] = tuple(f"{layout.blocks}.{i}.{name}" for name in theirs)
@@ -153,18 +156,21 @@ def _pieces(model: Decoder, layout: Layout, prefix: str) -> Iterator[_Piece]:
             continue
         if module not in modules:
             raise WeightsError(f"{name}: Hugging Face checkpoints of this layout have no such weight")
-        names = modules[module]
+        sources = modules[module]
         transposed = layout.transposed and module.startswith("blocks.")
         start = 0
-        for theirs, rows in zip(names, _row_counts(model, module, len(names), len(parameter)), strict=True):
-            yield _Piece(name, slice(start, start + rows), f"{prefix}{theirs}.{kind}", transposed)
+        for source, rows in zip(
+            sources, _row_counts(model, module, len(sources), len(parameter)), strict=True
+        ):
+            yield _Piece(name, slice(start, start + rows), f"{prefix}{source}.{kind}", transposed)
             start += rows
 
 
 def _row_counts(model: Decoder, module: str, parts: int, rows: int) -> list[int]:
-    if parts == 3:
-        widths: list[int] = model.get_submodule(module.rpartition(".")[0]).widths  # type: ignore[assignment]
-        return widths
+    """How many rows of a fused matrix each checkpoint tensor fills: q, k, v by heads, gate and up alike."""
+    owner = model.get_submodule(module.rpartition(".")[0])
+    if isinstance(owner, Attention) and parts == len(owner.widths):
+        return owner.widths
     return [rows // parts] * parts
 
 
@@ -185,8 +191,11 @@ def load_hf_weights(model: Decoder, weights: StateDict | str | Path) -> None:
     wanted = {piece.theirs for piece in pieces}
     allowed = {"lm_head.weight"} if model.spec.output.tied else set()
     surplus = [
-        name for name in weights
-        if name not in wanted and not _NOT_WEIGHTS.search(name) and name.rpartition("model.")[2] not in allowed
+        name
+        for name in weights
+        if name not in wanted
+        and not _NOT_WEIGHTS.search(name)
+        and name.rpartition("model.")[2] not in allowed
     ]
     if missing := sorted(wanted - set(weights)):
         raise WeightsError(f"missing from the checkpoint: {_some(missing)}")

@@ -74,9 +74,7 @@ def _causal(q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None
     )
 
 
-def _windowed(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softcap: float | None
-) -> Tensor:
+def _windowed(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softcap: float | None) -> Tensor:
     """Queries in chunks of `window`, each chunk against its own keys and those of the chunk before:
     work grows with T * window instead of T^2, and the result is exact."""
     n_tokens = q.shape[2]

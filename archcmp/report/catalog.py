@@ -71,7 +71,9 @@ def print_catalog(models: Sequence[dict[str, Any]]) -> None:
         for model in models
     ]
     header = ["spec", "name", "parameters", "layers x width", "context", "released"]
-    print_tables([Table("Known architectures", header, rows, ["archcmp show SPEC tells more of one."])], groups=False)
+    print_tables(
+        [Table("Known architectures", header, rows, ["archcmp show SPEC tells more of one."])], groups=False
+    )
 
 
 def print_checks(checks: Sequence[Check]) -> None:
@@ -81,7 +83,9 @@ def print_checks(checks: Sequence[Check]) -> None:
         if result.published is None:
             verdict = "ok, no published total to compare with"
         elif result.differs:
-            verdict = f"DIFFERS from the published {result.published:,} by {result.params - result.published:+,}"
+            verdict = (
+                f"DIFFERS from the published {result.published:,} by {result.params - result.published:+,}"
+            )
         else:
             verdict = "ok, as published"
         typer.echo(f"{result.id:<{width}}  {result.params:>16,} parameters  {verdict}")

@@ -76,13 +76,20 @@ def to_csv(doc: Comparison) -> str:
 
 def _grid(table: Table, style: str) -> str:
     alignments = ["left", *["right"] * (len(table.header) - 1)]
-    rows = [[cell.replace("  ", "\u2003", 1) if cell.startswith("  ") else cell for cell in row] for row in table.rows]
+    rows = [
+        [cell.replace("  ", "\u2003", 1) if cell.startswith("  ") else cell for cell in row]
+        for row in table.rows
+    ]
     return tabulate(rows, headers=table.header, tablefmt=style, colalign=alignments, disable_numparse=True)
 
 
 def to_markdown(doc: Comparison) -> str:
     """A heading, a pipe table and its notes, per table."""
-    parts = [f"## {t.title}\n\n{_grid(t, 'github')}\n\n{' '.join(t.notes)}".rstrip() for t in all_tables(doc) if t.rows]
+    parts = [
+        f"## {t.title}\n\n{_grid(t, 'github')}\n\n{' '.join(t.notes)}".rstrip()
+        for t in all_tables(doc)
+        if t.rows
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -103,12 +110,13 @@ _LATEX_TABLE = r"""\begin{table}[htbp]
 \smallskip{\footnotesize %s}
 \end{table}"""
 _LATEX_SPECIAL = str.maketrans(
-    {c: "\\" + c for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    {c: "\\" + c for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 )
 
 
 def to_latex(doc: Comparison) -> str:
-    """A document that compiles by itself; each table environment can be copied out (needs booktabs, graphicx)."""
+    """A document that compiles by itself; its table environments need booktabs and graphicx."""
     parts = []
     for table in all_tables(doc):
         if table.rows:
@@ -143,7 +151,8 @@ def to_html(doc: Comparison) -> str:
     """One page that stands alone."""
     title = html.escape(" vs ".join(model.name for model in doc.models))
     parts = [
-        f"<h2>{html.escape(t.title)}</h2>\n{_grid(t, 'html')}\n<p class='notes'>{html.escape(' '.join(t.notes))}</p>"
+        f"<h2>{html.escape(t.title)}</h2>\n{_grid(t, 'html')}\n"
+        f"<p class='notes'>{html.escape(' '.join(t.notes))}</p>"
         for t in all_tables(doc)
         if t.rows
     ]

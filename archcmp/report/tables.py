@@ -117,7 +117,11 @@ def _throughput_cells(doc: Comparison, workload: str) -> list[list[str]]:
     """The rows of one workload: tokens/s, time, spread, MFU; or why it was not run."""
     measured = [model.throughput[workload] for model in doc.models]
     first = next(m for m in measured if m is not None)
-    label = f"{workload}, context {first.seq_len:,}" if workload == "decode" else f"{workload}, {first.seq_len:,} tokens"
+    label = (
+        f"{workload}, context {first.seq_len:,}"
+        if workload == "decode"
+        else f"{workload}, {first.seq_len:,} tokens"
+    )
 
     def figure(quantity: Callable[[Throughput], float | None]) -> Quantity:
         return lambda model: None if (t := model.throughput[workload]) is None else quantity(t)
@@ -154,21 +158,29 @@ def throughput_table(doc: Comparison) -> Table:
     ]
     notes = []
     if any(t.composed for t in measured):
-        notes.append("* composed: distinct blocks, embedding and head timed alone at full width, summed by count.")
+        notes.append(
+            "* composed: distinct blocks, embedding and head timed alone at full width, summed by count."
+        )
     if any(t.shortened for t in measured):
-        notes.append(f"Shorter than {doc.settings.seq_len:,} tokens to fit the time budget; --budget gives more.")
+        notes.append(
+            f"Shorter than {doc.settings.seq_len:,} tokens to fit the time budget; --budget gives more."
+        )
     if any(t.mfu for t in measured):
         peak = doc.environment.get("matmul_flops_per_s", 0)
         notes.append(f"MFU: counted FLOPs (exact) against a large matmul timed here, {Flops(peak)}/s.")
     env = doc.environment
-    where = f"{env.get('device_name', 'unknown device')}, {env.get('threads')} threads, torch {env.get('torch')}"
+    where = (
+        f"{env.get('device_name', 'unknown device')}, {env.get('threads')} threads, torch {env.get('torch')}"
+    )
     title = f"Throughput, measured: batch {doc.settings.batch_size:,}, {doc.settings.dtype}"
     return Table(title, _header(doc), rows, [f"Measured on {where}.", *notes])
 
 
 def was_refused(doc: Comparison) -> bool:
     """Whether any asked measurement was refused."""
-    return any(t is not None and t.refused is not None for model in doc.models for t in model.throughput.values())
+    return any(
+        t is not None and t.refused is not None for model in doc.models for t in model.throughput.values()
+    )
 
 
 def has_throughput(doc: Comparison) -> bool:

@@ -26,7 +26,7 @@ def _text(value: Any) -> str:
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    """{'rope': {'theta': 10000}} -> ('rope.theta', '10,000'); a choice's kind stands under its slot's name."""
+    """{'rope': {'theta': 10000}} -> ('rope.theta', '10,000'); a choice's kind goes by its slot's name."""
     if not isinstance(value, dict):
         yield prefix, _text(value)
         return
@@ -39,8 +39,8 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _block_choices(block: Block) -> dict[str, str]:
     """One block's choices; the mixer's options go by their own names, without `mixer.`."""
-    choices = {key: text for key, text in _flat("", block.model_dump())}
-    named = {key.removeprefix(".").removeprefix("mixer."): text for key, text in choices.items()}
+    flat = _flat("", block.model_dump())
+    named = {key.removeprefix(".").removeprefix("mixer."): text for key, text in flat}
     if isinstance(block.mixer, Attention):
         named["mixer"] = f"{block.mixer.kind} ({block.mixer.label})"
     return named
@@ -62,7 +62,9 @@ def design_choices(spec: ModelSpec) -> dict[str, str]:
     for key in keys:
         values = {name: block.get(key, NONE) for name, block in per_block.items()}
         same = len(set(values.values())) == 1
-        choices[key] = next(iter(values.values())) if same else "; ".join(f"{n}: {v}" for n, v in values.items())
+        choices[key] = (
+            next(iter(values.values())) if same else "; ".join(f"{n}: {v}" for n, v in values.items())
+        )
     whole = spec.model_dump(include=set(_WHOLE_MODEL))
     shape = {"n_layers": _layers(spec)} | dict(_flat("d_model", whole.pop("d_model")))
     rest = {key: text for name in whole for key, text in _flat(name, whole[name])}

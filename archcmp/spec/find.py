@@ -48,5 +48,9 @@ def find_spec(name: str) -> Path:
     if name in known:
         return known[name]
     raise SpecError(
-        name or "''", None, "", "no such spec", did_you_mean(name, known, "Known") + ", or a path to a .yaml file"
+        name or "''",
+        None,
+        "",
+        "no such spec",
+        did_you_mean(name, known, "Known") + ", or a path to a .yaml file",
     )

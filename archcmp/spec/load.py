@@ -69,14 +69,20 @@ def _set(target: Node, path: list[str], value: Node, override: str) -> Node:
     key, rest = path[0], path[1:]
     if isinstance(target.value, list):
         if not key.isdigit() or int(key) >= len(target.value):
-            raise UsageError(f"{override}: '{key}' is not an index into the {len(target.value)} entries there")
+            raise UsageError(
+                f"{override}: '{key}' is not an index into the {len(target.value)} entries there"
+            )
         items = list(target.value)
         items[int(key)] = _set(items[int(key)], rest, value, override)
         return Node(items, target.file, target.line)
     children = dict(target.value) if isinstance(target.value, dict) else {}
     absent = Node(None, value.file, None)
     children[key] = _set(children.get(key, absent), rest, value, override)
-    return Node(children, target.file, target.line) if isinstance(target.value, dict) else Node(children, value.file, None)
+    return (
+        Node(children, target.file, target.line)
+        if isinstance(target.value, dict)
+        else Node(children, value.file, None)
+    )
 
 
 def _override(root: Node, override: str) -> Node:
@@ -119,7 +125,9 @@ def _apply_size(root: Node, size: str | None) -> tuple[Node, str | None]:
     base = Node({k: v for k, v in root.value.items() if k not in _FILE_KEYS}, root.file, root.line)
     if not sizes:
         if size is not None:
-            raise SpecError(root.file, None, "", f"this spec has no sizes, so no '{size}'", "Name it without a size")
+            raise SpecError(
+                root.file, None, "", f"this spec has no sizes, so no '{size}'", "Name it without a size"
+            )
         return base, None
     default = root.value.get("default_size")
     chosen = size if size is not None else (default.value if default else next(iter(sizes)))
@@ -153,10 +161,14 @@ def _resolve_extends(root: Node) -> Node:
             return own
         key, parent = f"blocks.{name}.extends", parent_node.value
         if not isinstance(parent, str) or parent not in blocks:
-            raise parent_node.error(key, f"no block '{plain(parent_node)}'", did_you_mean(str(parent), blocks, "Blocks"))
+            raise parent_node.error(
+                key, f"no block '{plain(parent_node)}'", did_you_mean(str(parent), blocks, "Blocks")
+            )
         if parent in (*trail, name):
             circle = " -> ".join((*trail, name, parent))
-            raise parent_node.error(key, f"blocks extend each other in a circle: {circle}", "Remove one `extends`")
+            raise parent_node.error(
+                key, f"blocks extend each other in a circle: {circle}", "Remove one `extends`"
+            )
         return merge(resolve(parent, (*trail, name)), own)
 
     for name in blocks:

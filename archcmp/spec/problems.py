@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from archcmp.errors import SpecError, did_you_mean
 from archcmp.spec.schema import ModelSpec, Part
-from archcmp.spec.source import Node, Path_, dotted
+from archcmp.spec.source import KeyPath, Node, child, dotted
 
 _BOUNDS = {
     "greater_than": "above {gt}",
@@ -30,15 +30,14 @@ _WANTED = {
 }
 
 
-def _locate(root: Node, loc: tuple[str | int, ...]) -> tuple[Node, Path_]:
+def _locate(root: Node, loc: tuple[str | int, ...]) -> tuple[Node, KeyPath]:
     """Follow pydantic's location through the tree. Union tags, which pydantic adds to its locations and
     the file does not hold, are skipped; the last, missing or unknown, key is kept."""
-    node, path = root, cast(Path_, ())
+    node = root
+    path: KeyPath = ()
     for i, step in enumerate(loc):
-        if isinstance(node.value, dict) and isinstance(step, str) and step in node.value:
-            node, path = node.value[step], (*path, step)
-        elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
-            node, path = node.value[step], (*path, step)
+        if (below := child(node, step)) is not node:
+            node, path = below, (*path, step)
         elif i == len(loc) - 1 and isinstance(step, str) and step != _kind(node):
             path = (*path, step)
     return node, path
@@ -57,7 +56,7 @@ def parts_of(annotation: Any) -> list[type[Part]]:
     return [part for arg in get_args(annotation) for part in parts_of(arg)]
 
 
-def _by_kind(part: type[BaseModel], option: str) -> dict[str, type[Part]]:
+def _by_kind(part: type[BaseModel], option: str) -> dict[object, type[Part]]:
     """kind -> class, of the choices that fit in an option's slot."""
     field = part.model_fields.get(option)
     choices = parts_of(field.rebuild_annotation()) if field else []
@@ -66,22 +65,24 @@ def _by_kind(part: type[BaseModel], option: str) -> dict[str, type[Part]]:
 
 def kinds_of(part: type[BaseModel], option: str) -> list[str]:
     """What an option can be: the kinds of its slot, or the values of a plain Literal."""
-    kinds = list(_by_kind(part, option))
-    if kinds:
-        return kinds
+    if kinds := _by_kind(part, option):
+        return [str(kind) for kind in kinds]
     return [value for value in get_args(part.model_fields[option].annotation) if isinstance(value, str)]
 
 
-def _part_at(path: Path_, root: Node) -> tuple[type[BaseModel] | None, str]:
+def _part_at(path: KeyPath, root: Node) -> tuple[type[BaseModel], str]:
     """The schema class that rules the mapping at `path`, and what to call it."""
-    found: type[BaseModel] | None = ModelSpec
-    node, name = root, "a model"
+    found: type[BaseModel] = ModelSpec
+    node, name, in_container = root, "a model", False
     for step in path:
-        node = node.value[step]  # type: ignore[index]
-        if found is not None and isinstance(step, str) and step in found.model_fields:
-            kinds = _by_kind(found, step)
-            others = parts_of(found.model_fields[step].rebuild_annotation())
-            found = kinds.get(str(_kind(node))) if kinds else others[0] if others else None
+        node = child(node, step)
+        if in_container or not isinstance(step, str):
+            in_container = False
+        elif step in found.model_fields:
+            annotation = found.model_fields[step].rebuild_annotation()
+            in_container = any(get_origin(a) in (dict, tuple) for a in (annotation, *get_args(annotation)))
+            choices = _by_kind(found, step) or dict(enumerate(parts_of(annotation)))
+            found = choices.get(_kind(node), next(iter(choices.values()), found))
         name = str(_kind(node) or step) if isinstance(node.value, dict) else str(step)
     return found, name
 
@@ -112,9 +113,9 @@ def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
     return f"{_show(value)}, not {wanted}", hint
 
 
-def _unknown_key(path: Path_, root: Node) -> tuple[str, str]:
+def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
     owner, name = _part_at(path[:-1], root)
-    allowed = [key for key in owner.model_fields if key != "size"] if owner else []
+    allowed = [key for key in owner.model_fields if key != "size"]
     return f"{name} has no such option", did_you_mean(str(path[-1]), allowed)
 
 
@@ -122,7 +123,7 @@ def _union_names(context: dict[str, Any]) -> list[str]:
     return re.findall(r"'([^']+)'", str(context.get("expected_tags") or context.get("expected", "")))
 
 
-def _describe(error: ErrorDetails, path: Path_, node: Node, root: Node) -> tuple[str, str]:
+def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tuple[str, str]:
     """What is wrong and the remedy."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "fault":
@@ -133,7 +134,7 @@ def _describe(error: ErrorDetails, path: Path_, node: Node, root: Node) -> tuple
         return "is missing", ""
     if kind == "union_tag_not_found":
         owner, _ = _part_at(path[:-1], root)
-        return "has no kind", f"Allowed: {', '.join(kinds_of(owner, str(path[-1])))}" if owner else ""
+        return "has no kind", f"Allowed: {', '.join(kinds_of(owner, str(path[-1])))}"
     if kind == "union_tag_invalid":
         return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
     if kind == "literal_error":

@@ -178,9 +178,7 @@ class PerHeadQKNorm(Part):
 _AnyQKNorm = AllHeadsQKNorm | PerHeadQKNorm
 QKNorm = Annotated[
     Annotated[_AnyQKNorm, Field(discriminator="kind")],
-    BeforeValidator(
-        _expand_kind, json_schema_input_type=Literal["all_heads", "per_head"] | _AnyQKNorm
-    ),
+    BeforeValidator(_expand_kind, json_schema_input_type=Literal["all_heads", "per_head"] | _AnyQKNorm),
 ]
 
 

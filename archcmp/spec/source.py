@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
+from typing import ClassVar, TypeAlias
 
 import yaml
 
@@ -19,9 +19,9 @@ from archcmp.errors import SpecError
 MAX_FILE_BYTES = 1_000_000
 MAX_DEPTH = 30
 
-Scalar = Union[str, int, float, bool, None]
-Value = Union[Scalar, dict[str, "Node"], list["Node"]]
-Path_ = tuple[Union[str, int], ...]
+Scalar: TypeAlias = str | int | float | bool | None
+Value: TypeAlias = "Scalar | dict[str, Node] | list[Node]"
+KeyPath: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,18 @@ class Node:
         return SpecError(self.file, self.line, key, problem, hint)
 
 
-def dotted(path: Path_) -> str:
+def dotted(path: KeyPath) -> str:
     """('layers', 0, 'repeat', 5) -> 'layers[0].repeat[5]'."""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+
+
+def child(node: Node, step: str | int) -> Node:
+    """The node one step below, or `node` itself where there is none."""
+    if isinstance(node.value, dict) and isinstance(step, str):
+        return node.value.get(step, node)
+    if isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+        return node.value[step]
+    return node
 
 
 def plain(node: Node) -> object:
@@ -51,9 +60,10 @@ def plain(node: Node) -> object:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader (libyaml's, which is much faster, where PyYAML has it) that knows only null, true and false, decimal numbers and text."""
+    """The safe loader (libyaml's, much faster, where PyYAML has it) that knows only null, true and false,
+    decimal numbers and text."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
 
 for _tag, _pattern, _first in [
@@ -69,8 +79,13 @@ for _tag, _pattern, _first in [
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
+def _line(item: yaml.Node | yaml.Event) -> int:
+    mark = item.start_mark
+    return mark.line + 1 if mark else 1
+
+
 def _scalar(node: yaml.ScalarNode, file: str) -> Scalar:
-    line = node.start_mark.line + 1
+    line = _line(node)
     kind = node.tag.removeprefix("tag:yaml.org,2002:")
     text = node.value
     if kind == "null":
@@ -87,8 +102,8 @@ def _scalar(node: yaml.ScalarNode, file: str) -> Scalar:
     raise SpecError(file, line, "", f"YAML tag {node.tag} is not allowed", "Specs hold plain values only")
 
 
-def _tree(node: yaml.Node, file: str, path: Path_) -> Node:
-    line = node.start_mark.line + 1
+def _tree(node: yaml.Node, file: str, path: KeyPath) -> Node:
+    line = _line(node)
     if isinstance(node, yaml.ScalarNode):
         return Node(_scalar(node, file), file, line)
     if isinstance(node, yaml.SequenceNode):
@@ -96,7 +111,7 @@ def _tree(node: yaml.Node, file: str, path: Path_) -> Node:
     mapping: dict[str, Node] = {}
     first_lines: dict[str, int] = {}
     for key_node, value_node in node.value:
-        key_line = key_node.start_mark.line + 1
+        key_line = _line(key_node)
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
         if not isinstance(key, str) or not key:
             raise SpecError(file, key_line, dotted(path), "keys must be plain text")
@@ -116,14 +131,19 @@ def _refuse_unbounded(text: str, file: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1
-            raise SpecError(file, line, "", "YAML aliases (*name) are not allowed", "Use `extends` to reuse a block")
+            raise SpecError(
+                file,
+                _line(event),
+                "",
+                "YAML aliases (*name) are not allowed",
+                "Use `extends` to reuse a block",
+            )
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise SpecError(file, event.start_mark.line + 1, "", f"nested more than {MAX_DEPTH} levels deep")
+            raise SpecError(file, _line(event), "", f"nested more than {MAX_DEPTH} levels deep")
 
 
-def parse(text: str, file: str, path: Path_ = ()) -> Node:
+def parse(text: str, file: str, path: KeyPath = ()) -> Node:
     """Parse YAML text. Raises SpecError with the line of whatever is wrong."""
     try:
         _refuse_unbounded(text, file)
@@ -155,5 +175,7 @@ def read(path: Path, shown: str) -> Node:
         hint = "Start from a known one: archcmp new NAME --from olmo2"
         raise SpecError(shown, None, "", "the file is empty", hint)
     if not isinstance(node.value, dict):
-        raise SpecError(shown, node.line, "", "a spec is a mapping of keys to values, such as `d_model: 4096`")
+        raise SpecError(
+            shown, node.line, "", "a spec is a mapping of keys to values, such as `d_model: 4096`"
+        )
     return node

@@ -66,8 +66,8 @@ def _lines(part: BaseModel, indent: str, comments: bool) -> Iterator[str]:
             for key, child in value.items():
                 yield f"{indent}  {_scalar(key)}:"
                 yield from _lines(child, indent + "    ", comments)
-        elif isinstance(value, Part) and name in _SHORTHAND and [k for k, _ in _set_options(value)] == ["kind"]:
-            yield f"{indent}{name}: {_scalar(getattr(value, 'kind'))}{comment}"
+        elif name in _SHORTHAND and list(dict(_set_options(value))) == ["kind"]:
+            yield f"{indent}{name}: {_scalar(value.kind)}{comment}"
         elif isinstance(value, Part) and name in ("mixer", "ffn"):
             yield f"{indent}{name}:"
             first, *rest = _lines(value, indent + "  ", comments)
@@ -80,21 +80,28 @@ def _lines(part: BaseModel, indent: str, comments: bool) -> Iterator[str]:
 
 
 def to_yaml(spec: ModelSpec, comments: bool = False) -> str:
-    """The spec without defaults; with `comments`, what else each slot could hold and which options are unset."""
+    """The spec without defaults; with `comments`, what else each slot can hold and what is left unset."""
     return "\n".join(_lines(spec, "", comments)) + "\n"
 
 
 def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
     """A commented spec for a user to edit, called `name`, made from `origin`."""
     own = spec.model_copy(
-        update={"name": name, "published": None, "source": None, "sources": (), "organization": None,
-                "released": None, "note": None}
+        update={
+            "name": name,
+            "published": None,
+            "source": None,
+            "sources": (),
+            "organization": None,
+            "released": None,
+            "note": None,
+        }
     )
     head = [
         f"# {name}, an architecture for archcmp, made from {origin}.",
-        "# Edit it, then `archcmp check` it and `archcmp compare` it with others. Numbers may be grouped: 10_000;",
-        "# small ones need a point: 1.0e-6. A block may say `extends: other_block` and give only what differs;",
-        "# `sizes` may give several sizes, each only what it changes. README.md explains every part.",
+        "# Edit it, then `archcmp check` it and `archcmp compare` it with others. Numbers may be grouped,",
+        "# 10_000; small ones need a point, 1.0e-6. A block may say `extends: other_block` and give only",
+        "# what differs; `sizes` may give several sizes, each only what it changes. The README tells more.",
         "",
     ]
     return "\n".join(head) + to_yaml(own, comments=True)

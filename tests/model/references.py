@@ -71,7 +71,6 @@ def gpt2(spec: ModelSpec) -> nn.Module:
         n_layer=len(layer_blocks(spec)),
         n_head=block.mixer.n_heads,
         n_inner=block.ffn.d_ff,
-        attn_implementation="eager",
     )
     return transformers.GPT2LMHeadModel(config)
 

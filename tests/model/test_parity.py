@@ -32,9 +32,13 @@ class Case:
     def load(self) -> ModelSpec:
         spec = load_spec(self.spec)
         blocks = [f"blocks.{name}" for name in distinct_blocks(spec)]
-        shrunk = [f"{b}.mixer.{k}" for b in blocks for k in self._mixer()] + [f"{b}.ffn.d_ff=96" for b in blocks]
+        shrunk = [f"{b}.mixer.{k}" for b in blocks for k in self._mixer()] + [
+            f"{b}.ffn.d_ff=96" for b in blocks
+        ]
         windows = [
-            f"blocks.{name}.mixer.window=8" for name in distinct_blocks(spec) if spec.blocks[name].mixer.window
+            f"blocks.{name}.mixer.window=8"
+            for name in distinct_blocks(spec)
+            if spec.blocks[name].mixer.window
         ]
         pattern = len(spec.layers[0].repeat)
         layers = f"layers[0].count={pattern + 2 if pattern > 1 else 2}"
@@ -80,7 +84,7 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(scope="module", params=list(CASES.values()), ids=list(CASES))
 def pair(request: pytest.FixtureRequest) -> tuple[Decoder, Tensor, Tensor]:
     """Our model, tokens, and the logits that the reference gives for them."""
     case: Case = request.param
@@ -101,7 +105,9 @@ def assert_close(ours: Tensor, reference: Tensor) -> None:
 def test_every_distinct_block_and_the_window_are_exercised(pair: tuple[Decoder, Tensor, Tensor]) -> None:
     spec = pair[0].spec
     assert set(layer_blocks(spec)) == set(spec.blocks)
-    assert all(block.mixer.window is None or 2 * block.mixer.window < PREFILL for block in spec.blocks.values())
+    assert all(
+        block.mixer.window is None or 2 * block.mixer.window < PREFILL for block in spec.blocks.values()
+    )
 
 
 @torch.inference_mode()

@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from archcmp.model.mixers.attention import Attention
 from archcmp.spec import schema
 

@@ -21,8 +21,8 @@ class AllHeadsNorm(nn.Module):
         self.norm = build_norm(norm, n_heads * head_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        normed: Tensor = self.norm(x)
-        return normed.unflatten(-1, self.heads)
+        normed: Tensor = self.norm(x).unflatten(-1, self.heads)
+        return normed
 
 
 class PerHeadNorm(nn.Module):
