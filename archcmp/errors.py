@@ -55,6 +55,6 @@ class SpecError(ArchcmpError):
 def did_you_mean(wrong: str, allowed: Iterable[str], label: str = "Allowed") -> str:
     """A hint for a mistyped name: the nearest allowed one if any is near, then the list, nearest first."""
     names = list(allowed)
-    near = get_close_matches(wrong, names, n=3, cutoff=0.5)
+    near = get_close_matches(wrong, names, n=3, cutoff=0.6)
     listed = f"{label}: {', '.join(near + [name for name in names if name not in near])}"
     return f"Did you mean {near[0]}? {listed}" if near else listed

@@ -14,7 +14,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from archcmp.errors import UsageError, did_you_mean
+from archcmp.errors import UsageError
 from archcmp.report.tables import Table, all_tables
 from archcmp.results import Comparison, ModelResult
 
@@ -174,7 +174,7 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 def check_writable(path: Path) -> None:
     """Raises UsageError for an unknown extension or a path that cannot be written, and leaves no trace."""
     if path.suffix not in FORMATS:
-        raise UsageError(f"cannot export to '{path}': {did_you_mean(path.suffix, FORMATS, 'Extensions')}")
+        raise UsageError(f"cannot export to '{path}'; the extension must be one of {', '.join(FORMATS)}")
     if path.is_dir():
         raise UsageError(f"cannot export to '{path}': it is a folder")
     try:

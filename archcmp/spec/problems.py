@@ -131,7 +131,7 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
     if kind == "extra_forbidden":
         return _unknown_key(path, root)
     if kind == "missing":
-        return "is missing", ""
+        return "is missing", f"Add it below {name}" if (name := dotted(path[:-1])) else "Add it to the file"
     if kind == "union_tag_not_found":
         owner, _ = _part_at(path[:-1], root)
         return "has no kind", f"Allowed: {', '.join(kinds_of(owner, str(path[-1])))}"

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from archcmp.spec.find import bundled_folder
 from archcmp.spec.problems import kinds_of
 from archcmp.spec.schema import ModelSpec, Part
 
@@ -98,6 +99,7 @@ def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
         }
     )
     head = [
+        f"# yaml-language-server: $schema={bundled_folder() / 'schema.json'}",
         f"# {name}, an architecture for archcmp, made from {origin}.",
         "# Edit it, then `archcmp check` it and `archcmp compare` it with others. Numbers may be grouped,",
         "# 10_000; small ones need a point, 1.0e-6. A block may say `extends: other_block` and give only",
