@@ -41,7 +41,10 @@ def file_schema() -> dict[str, Any]:
     model = _partial(ModelSpec.model_json_schema(mode="validation"))
     definitions = model.pop("$defs")
     model["properties"].pop("size")
-    definitions["Block"]["properties"]["extends"] = {"type": "string", "description": "A block to start from."}
+    definitions["Block"]["properties"]["extends"] = {
+        "type": "string",
+        "description": "A block to start from.",
+    }
     definitions["ModelPart"] = model
     files = {
         "default_size": {"type": "string", "description": "The size that the family's bare name means."},

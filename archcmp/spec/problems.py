@@ -43,10 +43,12 @@ def _locate(root: Node, loc: tuple[str | int, ...]) -> tuple[Node, KeyPath]:
     return node, path
 
 
-def _kind(node: Node) -> object:
-    if isinstance(node.value, dict):
-        return node.value["kind"].value if "kind" in node.value else None
-    return node.value
+def _kind(node: Node) -> str | None:
+    """The kind of a choice, written out or as its shorthand."""
+    value = node.value
+    if isinstance(value, dict):
+        value = value["kind"].value if "kind" in value else None
+    return value if isinstance(value, str) else None
 
 
 def parts_of(annotation: Any) -> list[type[Part]]:

@@ -1,0 +1,140 @@
+"""How references, sizes, `extends`, null and overrides resolve."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import archcmp
+from archcmp.errors import SpecError
+from archcmp.spec.find import known_specs
+from archcmp.spec.layers import distinct_blocks, layer_blocks
+from archcmp.spec.load import Reference, load_spec, load_subjects, spec_sha256
+from archcmp.spec.schema import LayerNorm, ModelSpec
+from tests.known import FAMILIES, PUBLISHED, PUBLISHED_IDS, TINY, tiny
+
+CSV = Path(__file__).parents[1] / "published_params.csv"
+
+
+def _rows() -> list[dict[str, str]]:
+    with CSV.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("row", _rows(), ids=lambda row: f"{row['family']}:{row['size']}")
+def test_specs_agree_with_the_published_data_sheet(row: dict[str, str]) -> None:
+    spec = load_spec(f"{row['family']}:{row['size']}")
+    assert spec.published is not None and spec.published.params == int(row["total_params"])
+    assert spec.source == f"https://huggingface.co/{row['checkpoint']}"
+    assert (spec.vocab_size, spec.d_model) == (int(row["vocab_size"]), int(row["d_model"]))
+    assert len(layer_blocks(spec)) == int(row["n_layers"])
+    assert spec.output.tied == (row["tied"] == "yes")
+    for block in spec.blocks.values():
+        assert block.ffn.d_ff == int(row["d_ff"])
+        assert block.mixer.n_heads == int(row["n_heads"])
+        assert block.mixer.n_kv_heads == int(row["n_kv_heads"])
+        assert block.mixer.head_dim == int(row["head_dim"])
+
+
+def test_every_published_size_is_on_the_data_sheet() -> None:
+    assert len(PUBLISHED) == len(_rows()) == 18
+    assert set(FAMILIES) == {row["family"] for row in _rows()}
+
+
+@pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
+def test_every_size_names_its_source_and_total(reference: str) -> None:
+    spec = load_spec(reference)
+    assert spec.source and spec.published
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("olmo2", Reference("olmo2", None, ())),
+        ("olmo2:13b", Reference("olmo2", "13b", ())),
+        ("dir:x/mine.yaml", Reference("dir:x/mine.yaml", None, ())),
+        ("dir/mine.yaml:small", Reference("dir/mine.yaml", "small", ())),
+        ("c++/mine.yaml", Reference("c++/mine.yaml", None, ())),
+        ("olmo2:7b+d_model=8+norm.eps=1.0e+5", Reference("olmo2", "7b", ("d_model=8", "norm.eps=1.0e+5"))),
+    ],
+)
+def test_references(text: str, parsed: Reference) -> None:
+    assert Reference.parse(text) == parsed
+
+
+def test_a_bare_family_is_its_default_size() -> None:
+    assert load_spec("olmo2") == load_spec("olmo2:7b")
+    assert load_subjects(["olmo2+d_model=8"])[0].id == "olmo2:7b+d_model=8"
+
+
+def test_gemma3_layers_are_five_local_to_one_global() -> None:
+    spec = load_spec("gemma3:27b")
+    names = layer_blocks(spec)
+    assert distinct_blocks(spec) == {"local": 52, "global": 10}
+    assert [i for i, name in enumerate(names) if name == "global"] == list(range(5, 62, 6))
+    local, global_ = spec.blocks["local"].mixer, spec.blocks["global"].mixer
+    assert (local.window, global_.window) == (1024, None)
+    assert local.rope is not None and global_.rope is not None
+    assert (local.rope.theta, global_.rope.theta) == (10_000, 1_000_000)
+    assert local.rope.scaling is None and global_.rope.scaling is not None
+
+
+def test_extends_follows_sizes_and_overrides() -> None:
+    spec = load_spec("gemma3:1b+blocks.local.ffn.d_ff=64")
+    assert {block.ffn.d_ff for block in spec.blocks.values()} == {64}
+
+
+def test_null_removes_what_a_parent_or_family_says() -> None:
+    assert load_spec("gemma3:4b").blocks["global"].mixer.rope.scaling is not None  # type: ignore[union-attr]
+    assert load_spec("gemma3:1b").blocks["global"].mixer.rope.scaling is None  # type: ignore[union-attr]
+    assert tiny("blocks.main.mixer.rope=null").blocks["main"].mixer.rope is None
+
+
+def test_another_kind_replaces_the_options_of_the_old_one() -> None:
+    assert tiny("norm.eps=0.5", "norm={kind: layernorm}").norm == LayerNorm(kind="layernorm")
+
+
+def test_overrides_reach_into_lists_and_change_one_model_only() -> None:
+    changed, plain = (s.spec for s in load_subjects(["olmo2+layers[0].count=3", "olmo2"]))
+    assert len(layer_blocks(changed)) == 3
+    assert len(layer_blocks(plain)) == 32
+
+
+def test_a_changed_spec_is_no_longer_the_published_one() -> None:
+    assert load_spec("olmo2").published is not None
+    assert load_spec("olmo2", ["norm.eps=1.0e-5"]).published is None
+
+
+def test_fingerprint_follows_the_computation_and_not_the_name() -> None:
+    assert spec_sha256(tiny()) == spec_sha256(tiny("name=Other"))
+    assert spec_sha256(tiny()) != spec_sha256(tiny("norm.eps=0.5"))
+
+
+def test_specs_are_immutable() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        tiny().d_model = 3  # type: ignore[misc]
+
+
+def test_own_folders_come_before_bundled_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "specs").mkdir()
+    named = tmp_path / "named"
+    named.mkdir()
+    text = TINY.read_text()
+    (tmp_path / "specs" / "mine.yaml").write_text(text.replace("Tiny", "From ./specs"))
+    monkeypatch.chdir(tmp_path)
+    assert load_spec("mine").name == "From ./specs"
+    (named / "mine.yaml").write_text(text.replace("Tiny", "From ARCHCMP_SPECS"))
+    monkeypatch.setenv("ARCHCMP_SPECS", str(named))
+    assert load_spec("mine").name == "From ARCHCMP_SPECS"
+    assert {"mine", *FAMILIES} <= set(known_specs())
+
+
+def test_public_api_loads_specs() -> None:
+    spec: ModelSpec = archcmp.load_spec("olmo2:13b")
+    assert spec.title == "OLMo 2 13B"
+    with pytest.raises(AttributeError):
+        archcmp.no_such_name  # noqa: B018
+    with pytest.raises(SpecError):
+        archcmp.load_spec("no-such-spec")

@@ -1,0 +1,176 @@
+"""Every broken spec is refused in one line that names file, line, key and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from archcmp.errors import ArchcmpError, SpecError, UsageError
+from archcmp.spec.load import load_spec
+
+GOOD = """\
+name: Mine
+vocab_size: 100
+context_length: 64
+d_model: 32
+norm: {kind: rmsnorm, eps: 1.0e-6}
+output: {tied: false}
+blocks:
+  main:
+    residual: pre_norm
+    mixer:
+      kind: attention
+      n_heads: 8
+      n_kv_heads: 8
+      head_dim: 4
+      qk_norm: all_heads
+      rope: {theta: 100}
+    ffn: {kind: glu, d_ff: 64, activation: silu}
+  other:
+    extends: main
+layers: [{repeat: [main, other], count: 4}]
+default_size: small
+sizes:
+  small: {}
+  big: {d_model: 64}
+"""
+
+# what is replaced, by what, line of the complaint, what the message must say
+BROKEN = {
+    "unknown key": (
+        "n_kv_heads: 8",
+        "n_kv_head: 8",
+        13,
+        ["blocks.main.mixer.n_kv_head", "Did you mean n_kv_heads?"],
+    ),
+    "unknown key in a size": ("{d_model: 64}", "{d_modl: 64}", 24, ["d_modl", "Did you mean d_model?"]),
+    "text for a number": ("1.0e-6", "1e-6", 5, ["norm.eps: '1e-6' is text, not a number; YAML wants 1.0e-6"]),
+    "quoted number": ("d_model: 32", "d_model: '32'", 4, ["d_model", "'32' is text, not a whole number"]),
+    "list for a number": ("d_model: 32", "d_model: [32]", 4, ["d_model", "a list was given"]),
+    "fraction for a size": ("d_model: 32", "d_model: 3.5", 4, ["d_model", "whole number"]),
+    "text for yes or no": ("tied: false", "tied: off", 6, ["output.tied", "'off' is text", "Write false"]),
+    "number for a name": ("name: Mine", "name: 7", 1, ["name", "7 is a number, not text"]),
+    "zero size": ("d_model: 32", "d_model: 0", 4, ["d_model: 0 must be above 0"]),
+    "negative size": ("vocab_size: 100", "vocab_size: -5", 2, ["vocab_size: -5 must be above 0"]),
+    "absurd size": ("d_model: 32", f"d_model: {10**30}", 4, ["d_model", "must be at most"]),
+    "number past float": ("theta: 100", "theta: 1.0e999", 16, ["rope.theta", "not a finite number"]),
+    "no layers": ("count: 4", "count: 0", 20, ["layers[0].count: 0 must be above 0"]),
+    "empty run": ("repeat: [main, other]", "repeat: []", 20, ["layers[0].repeat", "must not be empty"]),
+    "unknown block": (
+        "[main, other]",
+        "[main, othr]",
+        20,
+        ["layers[0].repeat[1]: no block 'othr'", "main, other"],
+    ),
+    "unknown kind": (
+        "kind: glu",
+        "kind: gluu",
+        17,
+        ["blocks.main.ffn", "no such kind 'gluu'", "Did you mean glu?"],
+    ),
+    "unknown residual": (
+        "pre_norm",
+        "prenorm",
+        9,
+        ["blocks.main.residual", "Did you mean pre_norm?", "parallel"],
+    ),
+    "unknown activation": ("silu", "swish", 17, ["activation", "'swish'", "gelu, gelu_tanh, silu"]),
+    "no kind": (
+        "{kind: rmsnorm, eps: 1.0e-6}",
+        "{eps: 1.0e-6}",
+        5,
+        ["norm: has no kind", "rmsnorm, layernorm"],
+    ),
+    "missing key": ("vocab_size: 100\n", "", 1, ["vocab_size: is missing"]),
+    "missing key in a block": ("      head_dim: 4\n", "", 10, ["blocks.main.mixer.head_dim: is missing"]),
+    "heads that do not divide": ("n_kv_heads: 8", "n_kv_heads: 3", 13, ["3 does not divide n_heads = 8"]),
+    "odd rotary dimension": ("head_dim: 4", "head_dim: 5", 14, ["head_dim", "pairs of dimensions"]),
+    "bias without weight": ("kind: rmsnorm, eps: 1.0e-6", "kind: layernorm, weight: false", 5, ["norm.bias"]),
+    "duplicate key": (
+        "d_model: 32",
+        "d_model: 32\nd_model: 33",
+        5,
+        ["d_model: written twice, first on line 4"],
+    ),
+    "extends nothing": ("extends: main", "extends: mian", 19, ["blocks.other.extends", "Did you mean main?"]),
+    "extends in a circle": ("residual: pre_norm", "extends: other", 19, ["circle", "main -> other -> main"]),
+    "unknown default size": (
+        "default_size: small",
+        "default_size: smal",
+        21,
+        ["no size 'smal'", "small, big"],
+    ),
+    "size is no mapping": ("small: {}", "small: 3", 23, ["sizes.small"]),
+    "aliases": ("{d_model: 64}", "&a {d_model: 64}\n  more: *a", 25, ["aliases", "extends"]),
+    "python object": ("name: Mine", "name: !!python/object:os.system x", 1, ["tag", "not allowed"]),
+    "not YAML": ("{tied: false}", "{tied: false", 7, ["not valid YAML"]),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "line", "said"), BROKEN.values(), ids=BROKEN.keys())
+def test_message_names_place_and_remedy(
+    old: str, new: str, line: int, said: list[str], tmp_path: Path
+) -> None:
+    assert old in GOOD
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(SpecError) as caught:
+        load_spec(f"{path}:big" if "d_modl" in new else str(path))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}:{line}: ")
+    for phrase in said:
+        assert phrase in message, message
+
+
+def test_the_good_spec_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD)
+    assert load_spec(f"{path}:big").d_model == 64
+
+
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))
+FILES = {
+    "empty": (b"", "empty"),
+    "only comments": (b"# nothing\n", "empty"),
+    "binary": (bytes(range(256)), "not a text file"),
+    "huge": (b"a: " + b"x" * 2_000_000, "larger than"),
+    "alias bomb": (BOMB.encode(), "aliases"),
+    "deep": (b"[" * 100_000, "levels deep"),
+    "a list": (b"- a\n- b\n", "mapping"),
+    "two documents": (b"a: 1\n---\nb: 2\n", "not valid YAML"),
+    "control characters": (b"a: \x00\x01", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), FILES.values(), ids=FILES.keys())
+def test_files_that_are_no_specs(data: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(data)
+    with pytest.raises(SpecError, match=said):
+        load_spec(str(path))
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("olm2", "Did you mean olmo2?"),
+        ("olmo2:8b", "Sizes: .*13b"),
+        ("no/such/file.yaml", "no such file"),
+        ("", "no such spec"),
+        ("olmo2+d_modl=3", "Did you mean d_model?"),
+        ("olmo2+layers[7].count=3", "not an index"),
+        ("olmo2+d_model=[", "not valid YAML"),
+        ("olmo2+d_model=-1", "must be above 0"),
+    ],
+)
+def test_references_that_name_nothing(reference: str, said: str) -> None:
+    with pytest.raises(ArchcmpError, match=said) as caught:
+        load_spec(reference)
+    assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
+
+
+def test_an_override_needs_key_and_value() -> None:
+    with pytest.raises(UsageError, match="key.path=value"):
+        load_spec("olmo2", ["d_model"])
