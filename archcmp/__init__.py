@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archcmp.analysis import count as count
-    from archcmp.compare import compare as compare
     from archcmp.model.build import build_block as build_block
     from archcmp.model.build import build_model as build_model
     from archcmp.model.hf import load_hf_weights as load_hf_weights
+    from archcmp.pipeline import compare as compare
     from archcmp.spec.load import load_spec as load_spec
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "build_block": "archcmp.model.build",
     "build_model": "archcmp.model.build",
-    "compare": "archcmp.compare",
+    "compare": "archcmp.pipeline",
     "count": "archcmp.analysis",
     "load_hf_weights": "archcmp.model.hf",
     "load_spec": "archcmp.spec.load",

@@ -68,7 +68,7 @@ def _counted(subjects: list[Subject], settings: Settings) -> Comparison:
     from archcmp.report.progress import waiting
 
     with waiting("counting"):
-        from archcmp.compare import count_all
+        from archcmp.pipeline import count_all
 
         return count_all(subjects, settings)
 
@@ -193,7 +193,7 @@ def _show_comparison(
     exports: Sequence[Path],
 ) -> int:
     """Count, show, measure, show; exports are written after the counts and again with the throughput."""
-    from archcmp.compare import measure_all
+    from archcmp.pipeline import measure_all
     from archcmp.report.export import to_file
     from archcmp.report.progress import measuring_progress
     from archcmp.report.tables import count_tables, throughput_table, was_refused

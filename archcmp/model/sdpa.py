@@ -69,9 +69,7 @@ def _last_token(
 def _causal(q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None) -> Tensor:
     if softcap is not None:
         return _masked(q, k, v, scale, _mask(q.shape[2], k.shape[2], None, q.device), softcap)
-    return F.scaled_dot_product_attention(
-        q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
-    )
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=_grouped(q, k))
 
 
 def _windowed(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softcap: float | None) -> Tensor:
@@ -92,6 +90,11 @@ def _windowed(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softca
     return torch.cat((first, rest[:, :, : n_tokens - window]), dim=2)
 
 
+def _grouped(q: Tensor, k: Tensor) -> bool:
+    """Whether several query heads share a key/value head. Decided here, also while shapes are symbolic."""
+    return bool(q.shape[1] != k.shape[1])
+
+
 def _fold(chunks: Tensor) -> Tensor:
     """(B, heads, chunks, length, D) -> (B * chunks, heads, length, D)."""
     return chunks.transpose(1, 2).flatten(0, 1)
@@ -101,10 +104,9 @@ def _masked(
     q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None, softcap: float | None
 ) -> Tensor:
     """Attention under an explicit mask, (T, S) or None. No kernel takes a softcap, so it is spelt out."""
-    grouped = q.shape[1] != k.shape[1]
     if softcap is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped)
-    if grouped:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=_grouped(q, k))
+    if _grouped(q, k):
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
     scores = softcap * torch.tanh(q @ k.transpose(2, 3) * (scale / softcap))
     if mask is not None:

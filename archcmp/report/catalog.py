@@ -71,9 +71,8 @@ def print_catalog(models: Sequence[dict[str, Any]]) -> None:
         for model in models
     ]
     header = ["spec", "name", "parameters", "layers x width", "context", "released"]
-    print_tables(
-        [Table("Known architectures", header, rows, ["archcmp show SPEC tells more of one."])], groups=False
-    )
+    note = "`archcmp show SPEC` tells more of one; a bare family name is its default size."
+    print_tables([Table("Known architectures", header, rows, [note], n_text=2)], split=False)
 
 
 def print_checks(checks: Sequence[Check]) -> None:

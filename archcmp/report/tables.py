@@ -15,12 +15,16 @@ BLANK = "-"
 
 @dataclass(frozen=True)
 class Table:
-    """A title, a header (a label, then a name per model), rows of cells, and notes on how to read them."""
+    """A title, a header (a label, then a name per model), rows of cells, and notes on how to read them.
+    The first `n_text` columns hold text, the others figures. `differing`: rows whose figures are all the
+    same may be left out."""
 
     title: str
     header: list[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
+    n_text: int = 1
+    differing: bool = False
 
 
 Quantity = Callable[[ModelResult], "int | float | None"]
@@ -62,8 +66,9 @@ def _header(doc: Comparison, label: str = "") -> list[str]:
 def choices_table(doc: Comparison, show_all: bool = False) -> Table:
     """The design choices that differ, or all of them."""
     shown = all_choices([model.choices for model in doc.models]) if show_all else doc.differences
-    title = "Design choices" if show_all or len(doc.models) == 1 else "Design choices that differ"
-    return Table(title, _header(doc), [[choice.choice, *choice.values] for choice in shown])
+    rows = [[choice.choice, *choice.values] for choice in shown]
+    title = "Design choices" if show_all else "Design choices that differ"
+    return Table(title, _header(doc), rows, differing=not show_all)
 
 
 def _component_rows(

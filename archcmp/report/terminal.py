@@ -2,56 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from archcmp.report.tables import Table
 from archcmp.spec.schema import ModelSpec
 
-LABEL_WIDTH = 22
-COLUMN_WIDTH = 24
+WIDEST = 26
+"""Columns wider than this are wrapped before they push others off the screen."""
+
+GAP = 3
 
 
-def _column_groups(n_columns: int, width: int) -> Iterator[list[int]]:
-    """Model columns that fit side by side; every group starts with the first model, the base of ratios."""
-    fit = max(2, (width - LABEL_WIDTH) // COLUMN_WIDTH)
-    if n_columns <= fit:
-        yield list(range(n_columns))
-        return
-    for start in range(1, n_columns, fit - 1):
-        yield [0, *range(start, min(start + fit - 1, n_columns))]
+def _column_groups(table: Table, width: int) -> list[list[int]]:
+    """Columns that fit side by side; every group starts with the label and the first model, the base of
+    ratios."""
+    widths = [
+        min(max(map(len, column)), WIDEST) + GAP for column in zip(table.header, *table.rows, strict=True)
+    ]
+    groups = [[0, 1]]
+    for i in range(2, len(widths)):
+        fits = sum(widths[j] for j in groups[-1]) + widths[i] <= width + GAP
+        if not fits and len(groups[-1]) > 2:
+            groups.append([0, 1])
+        groups[-1].append(i)
+    return groups
 
 
 def _grid(table: Table, columns: list[int]) -> RichTable:
     grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold cyan")
-    grid.add_column(Text(table.header[0]), overflow="fold")
     for i in columns:
-        grid.add_column(Text(table.header[i + 1]), justify="right", overflow="fold")
+        justify: JustifyMethod = "left" if i < table.n_text else "right"
+        grid.add_column(Text(table.header[i]), justify=justify, overflow="fold")
     for row in table.rows:
-        cells = [row[0], *(row[i + 1] for i in columns)]
+        cells = [row[i] for i in columns]
+        if table.differing and len(set(cells[1:])) == 1:
+            continue
         grid.add_row(*map(Text, cells), style="dim" if row[0].startswith("  ") else "")
     return grid
 
 
-def print_tables(tables: Iterable[Table], groups: bool = True) -> None:
-    """Print to stdout; with `groups`, a table too wide for it is continued below."""
+def print_tables(tables: Iterable[Table], split: bool = True) -> None:
+    """Print to stdout; with `split`, a table too wide for it is continued below."""
     console = Console(highlight=False)
     for table in tables:
         if not table.rows:
             continue
-        n_columns = len(table.header) - 1
-        parts = _column_groups(n_columns, console.width) if groups else [list(range(n_columns))]
-        for part, columns in enumerate(parts):
+        groups = _column_groups(table, console.width) if split else [list(range(len(table.header)))]
+        for part, columns in enumerate(groups):
             console.print(Text(table.title + (" (continued)" if part else ""), style="bold"))
             console.print(_grid(table, columns))
             console.print()
         for note in table.notes:
             console.print(Text(note, style="italic"))
-        console.print()
+        if table.notes:
+            console.print()
 
 
 def print_heading(spec: ModelSpec) -> None:

@@ -14,6 +14,9 @@ from archcmp.spec.schema import Attention, Block, ModelSpec
 _WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output")
 NONE = "none"
 
+_FROM_ELSEWHERE = ("norm", "attention_factor")
+"""Options that are not absent when unset, but follow from others."""
+
 
 def _text(value: Any) -> str:
     if value is None:
@@ -33,7 +36,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
     if "kind" in value:
         yield prefix, value["kind"]
     for key, child in value.items():
-        if key != "kind":
+        if key != "kind" and not (child is None and key in _FROM_ELSEWHERE):
             yield from _flat(f"{prefix}.{key}", child)
 
 

@@ -172,5 +172,5 @@ def test_references_that_name_nothing(reference: str, said: str) -> None:
 
 
 def test_an_override_needs_key_and_value() -> None:
-    with pytest.raises(UsageError, match="key.path=value"):
+    with pytest.raises(UsageError, match=r"key\.path=value"):
         load_spec("olmo2", ["d_model"])

@@ -97,9 +97,9 @@ def compare(
     measured = resolve_device(device) if measure else None
     dtype = dtype or (native_dtype(measured) if measured else DEFAULT_DTYPE)
     check_workload(specs, batch_size, seq_len, dtype, convention)
+    check_measure(measure or (), budget_s, compose)
     doc = count_all(subjects, Settings(batch_size, seq_len, dtype, convention))
     if not measure or measured is None:
         return doc
-    check_measure(measure, budget_s, compose)
     settings = MeasureSettings(measured, dtype, batch_size, seq_len, budget_s, tuple(measure), compose)
     return measure_all(doc, subjects, settings, on_progress)

@@ -1,0 +1,257 @@
+"""Measuring, with a clock that the test winds: nothing here waits or asserts a speed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import archcmp
+from archcmp.errors import UsageError
+from archcmp.measure import plan
+from archcmp.measure.benchmark import ENOUGH_ROUNDS, MIN_ROUNDS, interleave
+from archcmp.measure.calibrate import Calibration
+from archcmp.measure.device import known_devices, native_dtype, resolve_device
+from archcmp.measure.parts import Part, composed_parts, whole_parts
+from archcmp.measure.plan import MeasureSettings, Planner, Task
+from archcmp.measure.stats import iqr, is_stable
+from archcmp.measure.throughput import Measurement
+from archcmp.measure.timer import Work
+from archcmp.measure.weights import fill_random
+from archcmp.measure.workloads import DecoderSubject
+from archcmp.model.build import build_model
+from archcmp.settings import DTYPES, WORKLOADS
+from archcmp.spec.load import load_spec
+from tests.known import TINY, tiny
+
+CPU = torch.device("cpu")
+
+
+class FakeTimer:
+    """Runs the work, and says that it took as long as `seconds` says for the n-th reading."""
+
+    def __init__(self, seconds: Callable[[int], float]) -> None:
+        self.seconds, self.readings, self.clock = seconds, 0, 0.0
+
+    def now(self) -> float:
+        return self.clock
+
+    def time(self, work: Work) -> float:
+        work()
+        took = self.seconds(self.readings)
+        self.readings += 1
+        self.clock += took
+        return took
+
+
+def _settings(**options: object) -> MeasureSettings:
+    defaults: dict[str, object] = {"device": CPU, "dtype": "float32", "batch_size": 2, "seq_len": 32}
+    return MeasureSettings(**(defaults | options))  # type: ignore[arg-type]
+
+
+# ---- rounds -----------------------------------------------------------------------------------------
+
+
+def test_rounds_are_interleaved_a_b_b_a() -> None:
+    calls: list[str] = []
+    interleave([lambda: calls.append("A"), lambda: calls.append("B")], FakeTimer(lambda i: 1.0), 0.0)
+    warm_up, rounds = calls[:2], "".join(calls[2:])
+    assert warm_up == ["A", "B"]
+    assert rounds == "ABBAAB"
+
+
+def test_steady_readings_stop_after_enough_rounds() -> None:
+    readings = interleave([lambda: None], FakeTimer(lambda i: 1.0), budget_s=1000.0)
+    assert len(readings[0]) == ENOUGH_ROUNDS
+
+
+def test_noisy_readings_go_on_to_the_end_of_the_budget() -> None:
+    timer = FakeTimer(lambda i: 1.0 + i % 2)
+    readings = interleave([lambda: None], timer, budget_s=60.0)
+    assert len(readings[0]) > ENOUGH_ROUNDS
+    assert 60 <= timer.clock <= 62
+
+
+def test_a_spent_budget_still_gives_a_few_rounds() -> None:
+    assert len(interleave([lambda: None], FakeTimer(lambda i: 9.0), budget_s=1.0)[0]) == MIN_ROUNDS
+
+
+def test_slow_first_runs_are_warm_up_and_not_readings() -> None:
+    first_slow = FakeTimer(lambda i: [50.0, 20.0, 5.0][i] if i < 3 else 1.0)
+    readings = interleave([lambda: None], first_slow, budget_s=1000.0)
+    assert set(readings[0]) == {1.0}
+
+
+def test_ctrl_c_keeps_the_whole_rounds() -> None:
+    count = 0
+
+    def work() -> None:
+        nonlocal count
+        count += 1
+        if count == 15:
+            raise KeyboardInterrupt
+
+    a, b = interleave([work, lambda: None], FakeTimer(lambda i: 1.0 + i % 2), budget_s=1e9)
+    assert len(a) == len(b) > MIN_ROUNDS
+
+
+def test_quartiles() -> None:
+    assert iqr([1.0, 2.0, 3.0, 4.0, 5.0]) == 2.0
+    assert iqr([1.0]) is None
+    assert is_stable([1.0] * 8 + [9.0], 0.05) and not is_stable([1.0, 2.0, 3.0], 0.05)
+
+
+# ---- plans ------------------------------------------------------------------------------------------
+
+SLOW = Calibration(matmul_flops_per_s=1e12, copy_bytes_per_s=1e10)
+
+
+def test_models_that_fit_are_measured_whole() -> None:
+    tasks = Planner([tiny()], _settings(), SLOW).tasks("prefill")
+    assert [part.name for part in tasks[0].parts] == ["model"]
+    assert tasks[0].seq_len == 32
+
+
+def test_models_too_large_are_composed_of_their_distinct_blocks() -> None:
+    settings = _settings(seq_len=2048, batch_size=1, dtype="bfloat16")
+    parts = Planner([load_spec("gemma3:27b")], settings, SLOW).tasks("decode")[0].parts
+    assert {part.name: part.count for part in parts[1:]} == {"local": 52, "global": 10}
+    assert parts[0].count == 8, "an eighth of the vocabulary, eight times"
+
+
+def test_a_small_budget_shortens_the_sequence_alike_for_all() -> None:
+    specs = [load_spec("olmo2"), load_spec("llama3")]
+    tight, ample = (
+        Planner(specs, _settings(seq_len=2048, batch_size=1, dtype="bfloat16", budget_s=b), SLOW).tasks(
+            "train"
+        )
+        for b in (5.0, 1e5)
+    )
+    assert tight[0].seq_len == tight[1].seq_len < 2048
+    assert ample[0].seq_len == 2048
+
+
+def test_what_does_not_fit_is_refused_with_bytes_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan, "available_bytes", lambda device: 10_000)
+    monkeypatch.setattr(Part, "build", lambda *_: pytest.fail("built what does not fit"))
+    measurement = Measurement([tiny(), tiny()], _settings(compose="never"), timer=FakeTimer(lambda i: 1.0))
+    measurement.run()
+    for result in measurement.results():
+        assert set(result) == set(WORKLOADS)
+        for figure in result.values():
+            assert figure is not None and figure.refused is not None and figure.median_s is None
+            assert "needs" in figure.refused and "4.88 KiB available for each of 2 models" in figure.refused
+
+
+def test_needed_bytes_cover_what_is_allocated() -> None:
+    part = whole_parts(load_spec("gpt2:small"), torch.float32)[0]
+    state = archcmp.count(part.spec, 1, 64, "float32").memory
+    assert part.needed_bytes("prefill", 1, 64) > state.weights_bytes
+    assert part.needed_bytes("decode", 1, 64) == state.weights_bytes + state.kv_cache_bytes
+    assert part.needed_bytes("train", 1, 64) > state.train_state_bytes
+
+
+def test_block_copies_outgrow_processor_caches_but_not_the_model() -> None:
+    spec = load_spec("gpt2:small")
+    _, block = composed_parts(spec, torch.bfloat16)
+    assert block.copies == 12
+    _, large = composed_parts(load_spec("llama3:405b"), torch.bfloat16)
+    assert large.copies == 1
+
+
+# ---- results ----------------------------------------------------------------------------------------
+
+
+def test_a_composed_reading_is_the_sum_of_count_times_part() -> None:
+    a, b = (Part(tiny(), torch.float32, count, block="main") for count in (3, 0.5))
+    task = Task(0, tiny(), "prefill", 8, [a, b])
+    monkey = {"main": [1.0, 2.0]}
+    assert task.rounds() == []
+    task.readings = monkey
+    assert task.rounds() == [3.5 * 1.0, 3.5 * 2.0]
+
+
+@pytest.mark.parametrize("compose", ["never", "always"])
+def test_figures_follow_from_the_raw_times(compose: str) -> None:
+    spec = tiny("blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], count: 5}]")
+    measurement = Measurement(
+        [spec, tiny()], _settings(compose=compose, budget_s=1e4), timer=FakeTimer(lambda i: 0.5)
+    )
+    measurement.run()
+    first = measurement.results()[0]
+    for workload, tokens in (("prefill", 64), ("decode", 2), ("train", 64)):
+        figure = first[workload]
+        assert figure is not None and figure.composed == (compose == "always")
+        n_parts = 0.5 * (3 + 2 + 61 / 8) if compose == "always" else 0.5
+        assert figure.median_s == statistics.median(figure.raw_s) == pytest.approx(n_parts)
+        assert figure.rounds == len(figure.raw_s) == ENOUGH_ROUNDS
+        assert figure.tokens_per_second == pytest.approx(tokens / n_parts)
+        assert all(len(part.raw_s) == ENOUGH_ROUNDS for part in figure.parts.values())
+    prefill = first["prefill"]
+    assert prefill is not None and prefill.mfu is not None and prefill.median_s is not None
+    flops = archcmp.count(spec, 2, 32, "float32").flops.prefill
+    assert prefill.mfu == pytest.approx(flops / prefill.median_s / measurement.calibration.matmul_flops_per_s)
+
+
+def test_an_interrupted_measurement_keeps_what_was_read() -> None:
+    def interrupt_later(i: int) -> float:
+        if i > 40:
+            raise KeyboardInterrupt
+        return 1.0
+
+    measurement = Measurement([tiny()], _settings(budget_s=1e6), timer=FakeTimer(interrupt_later))
+    measurement.run()
+    result = measurement.results()[0]
+    assert result["prefill"] is not None and result["prefill"].rounds == ENOUGH_ROUNDS
+
+
+def test_every_workload_runs_for_real_and_is_reported() -> None:
+    doc = archcmp.compare([str(TINY), "gpt2+layers[0].count=1"], seq_len=16, device="cpu", budget_s=2.0)
+    for model in doc.models:
+        for workload in WORKLOADS:
+            figure = model.throughput[workload]
+            assert figure is not None and figure.refused is None
+            assert figure.tokens_per_second is not None and figure.tokens_per_second > 0
+            assert len(figure.raw_s) == figure.rounds >= MIN_ROUNDS
+    assert doc.environment["device"] == "cpu" and doc.environment["matmul_flops_per_s"] > 0
+
+
+def test_a_train_step_changes_every_weight_and_prefill_gives_the_last_logits() -> None:
+    model = build_model(tiny())
+    before = [p.clone() for p in model.parameters()]
+    subject = DecoderSubject([model])
+    step = subject.train(2, 16)
+    for _ in range(3):
+        step()
+    assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    logits = subject.prefill(2, 16)()
+    assert isinstance(logits, torch.Tensor) and logits.shape == (2, 1, 61)
+
+
+def test_timed_weights_are_random_normal_and_tied_where_the_model_is() -> None:
+    spec = tiny("output.tied=true", "vocab_size=40000", "d_model=64")
+    model = build_model(spec, "meta")
+    fill_random(model, CPU)
+    weight = model.embedding.tokens.weight
+    assert model.head.weight is weight
+    assert weight.mean().abs() < 1e-3 and weight.std().item() == pytest.approx(0.02, rel=0.02)
+    assert weight.unique(dim=0).shape == weight.shape
+
+
+def test_devices_are_named_or_refused() -> None:
+    assert resolve_device("cpu") == CPU
+    assert str(resolve_device(None)) in known_devices()
+    assert native_dtype(CPU) in DTYPES
+    with pytest.raises(UsageError, match="Devices: cpu"):
+        resolve_device("tpu")
+
+
+def test_comparing_checks_before_it_builds() -> None:
+    with pytest.raises(UsageError, match="budget"):
+        archcmp.compare([str(TINY)], budget_s=-1)
+    with pytest.raises(UsageError, match="no workload 'sing'"):
+        archcmp.compare([str(TINY)], measure=["sing"])

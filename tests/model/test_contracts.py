@@ -1,0 +1,190 @@
+"""What holds for every registered choice: shapes, causality, gradients, meta, cached decoding.
+
+The cases come from the registries, so a new choice is tested by being registered.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from pydantic.fields import FieldInfo
+
+from archcmp.model.build import build_block, build_model
+from archcmp.model.decoder import Decoder
+from archcmp.model.ffn import FFNS
+from archcmp.model.ffn.activations import ACTIVATIONS
+from archcmp.model.mixers import MIXERS
+from archcmp.model.mixers.attention import QK_NORMS
+from archcmp.model.norms import NORMS
+from archcmp.model.residual import RESIDUALS
+from archcmp.model.rope import SCALINGS
+from archcmp.spec import schema
+from archcmp.spec.problems import parts_of
+from tests.known import tiny
+
+MAIN = "blocks.main."
+# What a choice needs beside its kind.
+OPTIONS = {
+    "attention": "n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}",
+    "mlp": "d_ff: 24, activation: relu",
+    "glu": "d_ff: 24, activation: silu",
+    "linear": "factor: 4",
+    "llama3": "factor: 4, original_context_length: 16",
+    "yarn": "factor: 4, original_context_length: 16",
+}
+
+
+def _kind(choice: type[schema.Part]) -> str:
+    return str(get_args(choice.model_fields["kind"].annotation)[0])
+
+
+def _written(choice: type[schema.Part]) -> str:
+    kind = _kind(choice)
+    return f"{{kind: {kind}, {OPTIONS[kind]}}}" if kind in OPTIONS else f"{{kind: {kind}}}"
+
+
+REGISTRIES: dict[str, Any] = {
+    MAIN + "residual": RESIDUALS,
+    "norm": NORMS,
+    MAIN + "mixer": MIXERS,
+    MAIN + "ffn": FFNS,
+    MAIN + "mixer.qk_norm": QK_NORMS,
+    MAIN + "mixer.rope.scaling": SCALINGS,
+}
+EXTRA = {
+    "mha": [MAIN + "mixer.n_kv_heads=4"],
+    "mqa": [MAIN + "mixer.n_kv_heads=1"],
+    "window": [MAIN + "mixer.window=5"],
+    "window-of-one": [MAIN + "mixer.window=1"],
+    "softcap": [MAIN + "mixer.softcap=3"],
+    "softcap-window": [MAIN + "mixer.softcap=3", MAIN + "mixer.window=5"],
+    "query-scale": [MAIN + "mixer.query_pre_attn_scalar=3"],
+    "no-positions": [MAIN + "mixer.rope=null"],
+    "partial-rotary": [MAIN + "mixer.rope.partial=0.5"],
+    "learned-positions": [MAIN + "mixer.rope=null", "embedding.positions=learned"],
+    "biases": [MAIN + "mixer.qkv_bias=true", MAIN + "mixer.output_bias=true", MAIN + "ffn.bias=true"],
+    "unit-offset": ["norm.unit_offset=true"],
+    "layernorm-no-bias": ["norm={kind: layernorm, bias: false}"],
+    "layernorm-bare": ["norm={kind: layernorm, bias: false, weight: false}"],
+    "layernorm-qk": [MAIN + "mixer.qk_norm={kind: per_head, norm: {kind: layernorm}}"],
+    "tied": ["output.tied=true"],
+    "no-final-norm": ["output.norm=false"],
+    "logit-softcap": ["output.softcap=5"],
+    "embedding-scale": ["embedding.scale=sqrt_d_model"],
+    "two-blocks": ["blocks.far={extends: main, mixer: {window: 3}}", "layers[0].repeat=[main, far]"],
+    **{f"activation-{name}": [MAIN + f"ffn.activation={name}"] for name in ACTIVATIONS},
+}
+CASES = {
+    f"{slot.rpartition('.')[2]}-{_kind(choice)}": [f"{slot}={_written(choice)}"]
+    for slot, registry in REGISTRIES.items()
+    for choice in registry
+} | EXTRA
+
+LENGTH = 13
+
+
+@pytest.fixture(params=list(CASES.values()), ids=list(CASES))
+def spec(request: pytest.FixtureRequest) -> schema.ModelSpec:
+    return tiny(*request.param)
+
+
+@pytest.fixture
+def model(spec: schema.ModelSpec) -> Decoder:
+    torch.manual_seed(0)
+    model = build_model(spec)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def _tokens(batch_size: int = 2, length: int = LENGTH) -> torch.Tensor:
+    return torch.randint(0, 61, (batch_size, length), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("field", "registry"),
+    [
+        (schema.Block.model_fields["residual"], RESIDUALS),
+        (schema.Block.model_fields["mixer"], MIXERS),
+        (schema.Block.model_fields["ffn"], FFNS),
+        (schema.ModelSpec.model_fields["norm"], NORMS),
+        (schema.Attention.model_fields["qk_norm"], QK_NORMS),
+        (schema.Rope.model_fields["scaling"], SCALINGS),
+    ],
+)
+def test_every_choice_of_the_vocabulary_is_registered(
+    field: FieldInfo, registry: dict[type[schema.Part], object]
+) -> None:
+    assert set(parts_of(field.rebuild_annotation())) == set(registry)
+
+
+@torch.inference_mode()
+def test_shapes_and_any_batch_size(model: Decoder) -> None:
+    for batch_size in (1, 3):
+        logits = model(_tokens(batch_size))
+        assert logits.shape == (batch_size, LENGTH, 61)
+        assert torch.allclose(model(_tokens(batch_size), last_only=True), logits[:, -1:], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_block_keeps_the_shape_of_the_stream(spec: schema.ModelSpec) -> None:
+    for name in spec.blocks:
+        stream = torch.randn(2, LENGTH, spec.d_model)
+        assert build_block(spec, name)(stream).shape == stream.shape
+
+
+@torch.inference_mode()
+def test_the_past_does_not_see_the_future(model: Decoder) -> None:
+    tokens = _tokens()
+    changed = tokens.clone()
+    changed[:, 8] = (changed[:, 8] + 1) % 61
+    before, after = model(tokens), model(changed)
+    assert torch.equal(before[:, :8], after[:, :8])
+    assert not torch.allclose(before[:, 8], after[:, 8])
+
+
+def test_every_weight_gets_a_finite_gradient(model: Decoder) -> None:
+    model(_tokens()).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert "positions" in name or parameter.grad.abs().max() > 0, f"{name} does not reach the logits"
+
+
+def test_building_on_meta_allocates_nothing_and_computes_shapes(spec: schema.ModelSpec) -> None:
+    model = build_model(spec, device="meta", dtype=torch.bfloat16)
+    assert all(p.is_meta and p.dtype == torch.bfloat16 for p in model.parameters())
+    assert model(_tokens().to("meta")).shape == (2, LENGTH, 61)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("pieces", [[1] * LENGTH, [6, 1, 1, 5], [LENGTH], [2, 9, 1, 1]])
+def test_cached_decoding_equals_the_whole_pass(model: Decoder, pieces: list[int]) -> None:
+    tokens = _tokens()
+    cache = model.new_cache(batch_size=2, capacity=LENGTH)
+    steps = [model(piece, cache) for piece in tokens.split(pieces, dim=1)]
+    assert (torch.cat(steps, dim=1) - model(tokens)).abs().max() < 1e-4
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_follows_float32(model: Decoder, dtype: torch.dtype) -> None:
+    half = build_model(model.spec, dtype=dtype)
+    half.load_state_dict({name: tensor.to(dtype) for name, tensor in model.state_dict().items()})
+    exact, rounded = model(_tokens()), half(_tokens())
+    assert rounded.dtype == dtype
+    error = (rounded.float() - exact).norm() / exact.norm()
+    assert error < (0.06 if dtype == torch.bfloat16 else 0.01)
+
+
+@torch.inference_mode()
+def test_compiles_without_graph_breaks(spec: schema.ModelSpec) -> None:
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    model = build_model(spec)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    tokens, cache = _tokens(), model.new_cache(2, LENGTH)
+    assert torch.allclose(compiled(tokens), model(tokens), atol=1e-5)
+    steps = [compiled(piece, cache) for piece in tokens.split([9, 1, 1, 1, 1], dim=1)]
+    assert (torch.cat(steps, dim=1) - model(tokens)).abs().max() < 1e-4

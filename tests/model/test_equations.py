@@ -1,0 +1,157 @@
+"""Parts against independent statements of their equations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from archcmp.errors import UsageError
+from archcmp.model.build import build_model
+from archcmp.model.cache import FullCache, RollingCache
+from archcmp.model.residual import RESIDUALS
+from archcmp.model.rope import Rope, rotate
+from archcmp.model.sdpa import attention
+from archcmp.spec import schema
+from tests.known import tiny
+
+
+def naive_attention(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None, softcap: float | None
+) -> Tensor:
+    """The definition, one query at a time, in float64."""
+    group, offset = q.shape[1] // k.shape[1], k.shape[2] - q.shape[2]
+    output = torch.zeros(*q.shape[:3], v.shape[3], dtype=torch.float64)
+    for h in range(q.shape[1]):
+        for t in range(q.shape[2]):
+            last = offset + t + 1
+            first = 0 if window is None else max(0, last - window)
+            keys, values = (x[:, h // group, first:last].double() for x in (k, v))
+            scores = scale * torch.einsum("bd,bsd->bs", q[:, h, t].double(), keys)
+            if softcap is not None:
+                scores = softcap * torch.tanh(scores / softcap)
+            output[:, h, t] = torch.einsum("bs,bsd->bd", scores.softmax(-1), values)
+    return output
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    n_new=st.integers(1, 24),
+    n_past=st.integers(0, 12),
+    heads=st.sampled_from([(1, 1), (4, 4), (4, 2), (6, 1)]),
+    window=st.none() | st.integers(1, 40),
+    softcap=st.none() | st.floats(0.5, 50),
+    d_v=st.sampled_from([4, 8]),
+)
+def test_attention_is_its_definition(
+    n_new: int, n_past: int, heads: tuple[int, int], window: int | None, softcap: float | None, d_v: int
+) -> None:
+    torch.manual_seed(n_new)
+    q = torch.randn(2, heads[0], n_new, 8)
+    k = torch.randn(2, heads[1], n_past + n_new, 8)
+    v = torch.randn(2, heads[1], n_past + n_new, d_v)
+    ours = attention(q, k, v, 0.7, window, softcap)
+    assert (ours - naive_attention(q, k, v, 0.7, window, softcap)).abs().max() < 1e-5
+
+
+def test_windowed_attention_is_differentiable_exactly() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 11, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    assert torch.autograd.gradcheck(lambda q, k, v: attention(q, k, v, 0.5, 4), (q, k, v))
+
+
+# With f(x) = x + 1 and norm(x) = 10 x every arrangement of two sub-layers takes 3 elsewhere.
+RESIDUAL_OF_3 = {
+    schema.PreNorm: 34 + (340 + 1),
+    schema.PostNorm: 10 * (70 + 71),
+    schema.ReorderedNorm: 43 + 10 * 44,
+    schema.SandwichNorm: 313 + 10 * (3130 + 1),
+    schema.Parallel: 3 + 31 + 31,
+}
+
+
+class TimesTen(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 10 * x
+
+
+@pytest.mark.parametrize("kind", RESIDUALS)
+def test_residual_equations(kind: type[schema.Part]) -> None:
+    residual = RESIDUALS[kind](TimesTen, 2)
+    assert residual(torch.tensor(3.0), lambda x: x + 1, lambda x: x + 1).item() == RESIDUAL_OF_3[kind]
+
+
+@pytest.mark.parametrize(("kind", "norm_first"), [("post_norm", False), ("pre_norm", True)])
+def test_block_equals_the_original_transformer_layer(kind: str, norm_first: bool) -> None:
+    """torch's own encoder layer, with a causal mask and no positions, tells post-norm from pre-norm."""
+    spec = tiny(
+        "blocks.main.mixer={kind: attention, n_heads: 2, n_kv_heads: 2, head_dim: 8, qkv_bias: true, "
+        "output_bias: true}",
+        "blocks.main.ffn={kind: mlp, d_ff: 32, activation: relu, bias: true}",
+        "norm={kind: layernorm}",
+        f"blocks.main.residual={kind}",
+    )
+    theirs = nn.TransformerEncoderLayer(16, 2, 32, 0.0, "relu", batch_first=True, norm_first=norm_first)
+    ours = build_model(spec, layers=("main",)).blocks[0]
+    norms: Any = ours.residual.before if norm_first else ours.residual.after
+    pairs: dict[Any, tuple[Tensor, Tensor]] = {
+        ours.mixer.qkv: (theirs.self_attn.in_proj_weight, theirs.self_attn.in_proj_bias),
+        ours.mixer.out: (theirs.self_attn.out_proj.weight, theirs.self_attn.out_proj.bias),
+        ours.ffn.up: (theirs.linear1.weight, theirs.linear1.bias),
+        ours.ffn.down: (theirs.linear2.weight, theirs.linear2.bias),
+        norms[0]: (theirs.norm1.weight, theirs.norm1.bias),
+        norms[1]: (theirs.norm2.weight, theirs.norm2.bias),
+    }
+    with torch.no_grad():
+        for module, (weight, bias) in pairs.items():
+            module.weight.copy_(nn.init.normal_(weight, std=0.3))
+            module.bias.copy_(nn.init.normal_(bias, std=0.3))
+        x = torch.randn(2, 9, 16)
+        mask = nn.Transformer.generate_square_subsequent_mask(9)
+        assert (ours(x) - theirs(x, src_mask=mask)).abs().max() < 1e-5
+
+
+def test_rotation_depends_on_distance_only_and_keeps_length() -> None:
+    rope = Rope(schema.Rope(theta=100.0, partial=0.5), head_dim=16)
+    q, k = torch.randn(16), torch.randn(16)
+
+    def at(x: Tensor, position: int) -> Tensor:
+        return rotate(x.view(1, 1, 1, 16), rope(torch.tensor([position]), torch.float32)).flatten()
+
+    assert torch.allclose(at(q, 9) @ at(k, 4), at(q, 25) @ at(k, 20), atol=1e-5)
+    assert math.isclose(at(q, 7).norm(), q.norm(), rel_tol=1e-5)
+    assert torch.equal(at(q, 7)[8:], q[8:]), "partial rotary leaves the second half alone"
+
+
+def test_casting_a_model_does_not_spoil_its_positions() -> None:
+    """Frequencies kept in bfloat16 would turn token 60 by a visibly wrong angle."""
+    model = build_model(tiny("blocks.main.mixer.rope.theta=1000000"))
+    positions = torch.tensor([60])
+    exact = model.ropes[0](positions, torch.float32)
+    cast = model.to(torch.bfloat16).ropes[0](positions, torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(exact, cast, strict=True))
+
+
+def test_windowed_layers_keep_only_their_window() -> None:
+    model = build_model(
+        tiny("blocks.far={extends: main, mixer: {window: 5}}", "layers[0].repeat=[main, far]"), "meta"
+    )
+    full, rolling = model.new_cache(batch_size=1, capacity=64).layers
+    assert isinstance(full, FullCache) and not isinstance(full, RollingCache)
+    assert isinstance(rolling, RollingCache)
+    assert full.nbytes == 2 * 2 * 64 * 8 * 4
+    assert rolling.nbytes == 2 * 2 * 5 * 8 * 4
+
+
+def test_sequences_beyond_learned_positions_or_the_cache_are_refused() -> None:
+    model = build_model(tiny("embedding.positions=learned", "context_length=8"))
+    with pytest.raises(UsageError, match="learned positions for 8"):
+        model(torch.zeros(1, 9, dtype=torch.int64))
+    cache = model.new_cache(1, 4)
+    with pytest.raises(UsageError, match="room for 4"):
+        model(torch.zeros(1, 5, dtype=torch.int64), cache)

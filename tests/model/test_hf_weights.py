@@ -1,0 +1,105 @@
+"""Checkpoints are taken whole or refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import archcmp
+from archcmp.errors import WeightsError
+from archcmp.model.decoder import Decoder
+from tests.known import tiny
+from tests.model import references
+
+
+@pytest.fixture
+def checkpoint() -> dict[str, Tensor]:
+    state: dict[str, Tensor] = references.with_random_weights(references.llama(tiny())).state_dict()
+    return state
+
+
+@pytest.fixture
+def model() -> Decoder:
+    return archcmp.build_model(tiny())
+
+
+def _same_logits(a: Decoder, b: Decoder) -> bool:
+    tokens = torch.arange(10)[None]
+    with torch.inference_mode():
+        return torch.equal(a(tokens), b(tokens))
+
+
+def test_missing_tensors_are_named(model: Decoder, checkpoint: dict[str, Tensor]) -> None:
+    del checkpoint["model.layers.1.mlp.up_proj.weight"]
+    with pytest.raises(WeightsError, match=r"missing.*model\.layers\.1\.mlp\.up_proj\.weight"):
+        archcmp.load_hf_weights(model, checkpoint)
+
+
+def test_surplus_tensors_are_named(model: Decoder, checkpoint: dict[str, Tensor]) -> None:
+    checkpoint["model.layers.0.self_attn.q_proj.bias"] = torch.zeros(32)
+    with pytest.raises(WeightsError, match=r"not in Tiny.*self_attn\.q_proj\.bias"):
+        archcmp.load_hf_weights(model, checkpoint)
+
+
+def test_misshapen_tensors_are_named_and_nothing_is_written(
+    model: Decoder, checkpoint: dict[str, Tensor]
+) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    name = "model.layers.1.self_attn.k_proj.weight"
+    checkpoint[name] = checkpoint[name][:-8]
+    with pytest.raises(WeightsError, match=r"k_proj\.weight is \(8, 16\), wanted \(16, 16\)"):
+        archcmp.load_hf_weights(model, checkpoint)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_an_unknown_layout_is_refused(model: Decoder) -> None:
+    with pytest.raises(WeightsError, match="unknown layout"):
+        archcmp.load_hf_weights(model, {"foo.weight": torch.zeros(1)})
+
+
+def test_a_design_that_the_layout_cannot_hold_is_refused(checkpoint: dict[str, Tensor]) -> None:
+    model = archcmp.build_model(tiny("blocks.main.residual=post_norm"))
+    with pytest.raises(WeightsError, match=r"residual\.after\.0"):
+        archcmp.load_hf_weights(model, checkpoint)
+
+
+def test_published_file_layouts(model: Decoder, checkpoint: dict[str, Tensor], tmp_path: Path) -> None:
+    """A folder of shards, and a prefix such as multimodal checkpoints have, load like the state dict."""
+    archcmp.load_hf_weights(model, checkpoint)
+    names = sorted(checkpoint)
+    for i, part in enumerate((names[::2], names[1::2])):
+        tensors = {f"language_model.{name}": checkpoint[name].contiguous() for name in part}
+        save_file(tensors, tmp_path / f"model-{i}.safetensors")
+    other = archcmp.build_model(tiny())
+    archcmp.load_hf_weights(other, tmp_path)
+    assert _same_logits(model, other)
+
+
+def test_gpt2_files_without_the_usual_prefix(tmp_path: Path) -> None:
+    heads = "blocks.main.mixer={n_heads: 2, n_kv_heads: 2, head_dim: 16}"
+    spec = archcmp.load_spec(f"gpt2+layers[0].count=2+d_model=32+vocab_size=61+{heads}")
+    state = references.with_random_weights(references.gpt2(spec)).state_dict()
+    stripped = {n.removeprefix("transformer."): t for n, t in state.items() if n != "lm_head.weight"}
+    stripped["h.0.attn.bias"] = torch.ones(1, 1, 4, 4)
+    whole, bare = archcmp.build_model(spec), archcmp.build_model(spec)
+    archcmp.load_hf_weights(whole, state)
+    archcmp.load_hf_weights(bare, stripped)
+    assert _same_logits(whole, bare)
+
+
+def test_folders_without_usable_files_are_refused(model: Decoder, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no \.safetensors"):
+        archcmp.load_hf_weights(model, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+        archcmp.load_hf_weights(model, tmp_path)
+
+
+def test_weights_are_cast_to_the_models_dtype(checkpoint: dict[str, Tensor]) -> None:
+    model = archcmp.build_model(tiny(), dtype=torch.bfloat16)
+    archcmp.load_hf_weights(model, checkpoint)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}

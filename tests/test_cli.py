@@ -1,0 +1,136 @@
+"""The commands as a user meets them: in a process of their own, on a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.known import TINY
+
+
+def run(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "archcmp", *arguments]
+    clean = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "ARCHCMP_SPECS")}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean | env, check=False)
+
+
+def test_list_shows_all_sizes_with_parameters(tmp_path: Path) -> None:
+    result = run("list", cwd=tmp_path)
+    assert result.returncode == 0
+    for text in ("olmo2:7b", "7.30 B", "llama3:405b", "406 B", "gpt2:small", "124 M", "gemma3:27b"):
+        assert text in result.stdout
+    assert len(json.loads(run("list", "--json", cwd=tmp_path).stdout)) == 18
+
+
+def test_list_counts_own_specs_and_survives_broken_ones(tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    shutil.copy(TINY, tmp_path / "specs" / "mine.yaml")
+    (tmp_path / "specs" / "broken.yaml").write_text("d_model: [")
+    result = run("list", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "Tiny" in result.stdout and "7.41 K" in result.stdout
+    assert "left out: specs/broken.yaml:" in result.stderr
+
+
+def test_show_is_the_resolved_architecture_with_its_breakdown() -> None:
+    result = run("show", "gemma3:1b")
+    assert result.returncode == 0
+    for text in ("Gemma 3 1B", "sandwich_norm", "local: 512; global: none", "1.00 B", "Convention exact"):
+        assert text in result.stdout
+
+
+def test_resolved_yaml_can_be_piped_into_a_file_and_used(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(run("show", "llama3:1b", "--set", "d_model=1024", "--yaml").stdout)
+    result = run("check", "./mine.yaml", cwd=tmp_path)
+    assert result.returncode == 0 and "no published total" in result.stdout
+
+
+def test_check_passes_on_every_size_and_fails_on_a_wrong_total(tmp_path: Path) -> None:
+    result = run("check", cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.count("ok, as published") == 18
+    wrong = TINY.read_text() + "published: {params: 7}\n"
+    (tmp_path / "wrong.yaml").write_text(wrong)
+    result = run("check", "wrong.yaml", cwd=tmp_path)
+    assert result.returncode == 1 and "DIFFERS from the published 7" in result.stdout
+
+
+def test_compare_counts_without_measuring() -> None:
+    result = run("compare", "olmo2", "llama3", "--no-measure")
+    assert result.returncode == 0
+    for text in (
+        "Design choices that differ",
+        "reordered_norm",
+        "7.30 B",
+        "8.03 B (1.10x)",
+        "256 MiB (0.25x)",
+    ):
+        assert text in result.stdout
+    assert "Throughput" not in result.stdout and "\x1b" not in result.stdout
+
+
+def test_compare_measures_exports_and_keeps_stdout_for_results(tmp_path: Path) -> None:
+    result = run(
+        "compare", str(TINY), f"{TINY}+blocks.main.mixer.window=4", "--json",
+        "--budget", "1", "--seq-len", "16", "--export", "x.json", "--export", "x.csv", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    doc = json.loads(result.stdout)
+    assert doc == json.loads((tmp_path / "x.json").read_text())
+    assert all(model["throughput"]["train"]["rounds"] >= 3 for model in doc["models"])
+    assert "measuring prefill" in result.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.csv", "x.json"]
+
+
+def test_a_refused_measurement_shows_in_its_cell_and_in_the_exit_code() -> None:
+    result = run("compare", "llama3:405b", "--compose", "never", "--measure", "decode")
+    assert result.returncode == 1
+    assert "refused" in result.stdout and "needs 7" in result.stdout and "406 B" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "olm2"], "Did you mean olmo2?"),
+        (["show", "olmo2", "--dtype", "fp8"], "no dtype 'fp8'"),
+        (["show", "gpt2", "--seq-len", "1025"], "learned positions for 1,024 tokens"),
+        (["compare", "olmo2", "--device", "tpu", "--measure", "decode"], "no device 'tpu' here"),
+        (["compare", "olmo2", "--export", "x.pdf"], "extension must be one of .json"),
+        (["compare", "olmo2", "--batch-size", "0"], "batch size 0"),
+        (["compare", "olmo2", "--measure", "sing"], "no workload 'sing'"),
+        (["new", "mine", "--from", "olmo3"], "Did you mean olmo2?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert said in result.stderr and result.stderr.count("\n") == 1
+    assert result.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_option_or_command_is_exit_code_2() -> None:
+    assert run("compare", "olmo2", "--no-such").returncode == 2
+    assert run("compar").returncode == 2
+
+
+def test_new_writes_a_spec_that_checks_and_never_overwrites(tmp_path: Path) -> None:
+    assert run("new", "mine", "--from", "olmo2:1b", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "# or pre_norm, post_norm" in text
+    assert run("check", "./mine.yaml", cwd=tmp_path).returncode == 0
+    again = run("new", "mine", "--from", "llama3", cwd=tmp_path)
+    assert again.returncode == 2 and "exists" in again.stderr
+    assert (tmp_path / "mine.yaml").read_text() == text
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    command = f"{sys.executable} -m archcmp list | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr

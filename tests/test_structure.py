@@ -1,0 +1,122 @@
+"""Imports go one way, light commands stay light, and every part of the layout is where DESIGN says."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import archcmp
+
+PACKAGE = Path(archcmp.__file__).parent
+LAYERS = ["spec", "model", "analysis", "measure", "report", "pipeline", "cli"]
+SHARED = {"errors", "units", "results", "settings", "__init__"}
+"""Records and names that every layer may use; they import only each other and spec."""
+
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def _imports(path: Path, at_top: bool) -> set[str]:
+    """Names of archcmp modules, or top-level packages, that a file imports."""
+    tree = ast.parse((PACKAGE / path).read_text())
+    body = [
+        node
+        for top in tree.body
+        if not (at_top and isinstance(top, (ast.FunctionDef, ast.ClassDef, ast.If)))
+        for node in ast.walk(top)
+    ]
+    names = set()
+    for node in body:
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+    return names
+
+
+def _layer(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_go_one_way(path: Path) -> None:
+    own = path.parts[0].removesuffix(".py")
+    used = {_layer(name) for name in _imports(path, at_top=True) if name.split(".")[0] == "archcmp"}
+    if own in LAYERS:
+        allowed = {*LAYERS[: LAYERS.index(own) + 1], *SHARED}
+    elif own == "__main__":
+        allowed = {"cli"}
+    else:
+        allowed = {*SHARED, "spec"}
+    assert used <= allowed, f"{path} imports {used - allowed}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_layers_without_torch_do_not_import_it(path: Path) -> None:
+    if path.parts[0].removesuffix(".py") in {"spec", "report", "cli", *SHARED}:
+        assert not {name.split(".")[0] for name in _imports(path, at_top=False)} & {"torch", "fvcore"}
+
+
+def _run_and_list_modules(*arguments: str) -> tuple[int, set[str]]:
+    code = (
+        "import sys\nsys.argv = ['archcmp', *sys.argv[1:]]\nfrom archcmp.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as e:\n    code = e.code or 0\n"
+        "print('MODULES', code, *sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = next(line for line in result.stderr.splitlines() if line.startswith("MODULES"))
+    _, exit_code, *modules = line.split()
+    return int(exit_code), set(modules)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["--help"], 0),
+        (["compare", "--help"], 0),
+        (["list"], 0),
+        (["list", "--json"], 0),
+        (["show", "gemma3:27b", "--yaml"], 0),
+        (["show", "olm2"], 2),
+        (["compare", "olmo2+d_modl=3", "llama3"], 2),
+        (["compare", "olmo2", "--export", "/no/such/folder/x.csv"], 2),
+        (["compare", "olmo2", "--seq-len", "0"], 2),
+        (["check", "./nothing.yaml"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_light_commands_and_errors_load_no_torch(arguments: list[str], exit_code: int) -> None:
+    code, modules = _run_and_list_modules(*arguments)
+    assert code == exit_code
+    assert not {"torch", "fvcore", "transformers"} & modules
+
+
+def test_help_loads_neither_pydantic_nor_yaml() -> None:
+    _, modules = _run_and_list_modules("--help")
+    assert not {"pydantic", "yaml", "numpy"} & modules
+
+
+def test_importing_the_package_loads_no_layer() -> None:
+    code = "import archcmp, sys; print(*[m for m in sys.modules if m.startswith(('archcmp.', 'torch'))])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
+def test_the_public_api_survives_importing_its_modules() -> None:
+    """A lazily loaded name must not be shadowed by a module of the same name."""
+    for _ in range(2):
+        assert callable(archcmp.compare) and callable(archcmp.count) and callable(archcmp.load_spec)
+
+
+def test_no_model_is_named_outside_the_specs() -> None:
+    """Nothing is decided by a model's name: no string in the code compares to one."""
+    families = {path.stem for path in (PACKAGE.parent / "specs").glob("*.yaml")}
+    for path in FILES:
+        for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+            if isinstance(node, ast.Compare):
+                constants = {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}
+                assert not families & {str(c).lower() for c in constants}, f"{path}:{node.lineno}"
