@@ -50,4 +50,4 @@ class TokensPerSecond(float):
 
     def __str__(self) -> str:
         value = float(self)
-        return f"{value:,.0f} tok/s" if value >= 100 else f"{value:.3g} tok/s"
+        return f"{value:,.0f} tok/s" if value >= 99.95 else f"{value:#.3g} tok/s"

@@ -28,9 +28,10 @@ VOCABULARY_SLICES = 8
 EFFICIENCY = 0.6
 """Share of the calibrated matmul rate that estimates count on."""
 
-_COSTS = {"prefill": (1, 2, "last"), "decode": (1, 2, "last"), "train": (3, 12, "all")}
+_COSTS = {"prefill": (1, 2, "last"), "decode": (1, 2, "last"), "train": (3, 18, "all")}
 """Per workload: passes over the matrices' FLOPs, passes over the weights' bytes (AdamW reads four
-tensors and writes three), and the positions whose logits are computed."""
+tensors and writes three, and every step allocates its gradients anew), and the positions whose logits
+are computed."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from archcmp.settings import WORKLOADS
 from archcmp.spec.schema import ModelSpec
 from archcmp.units import Bytes
 
-SHARES = {"prefill": 0.35, "decode": 0.15, "train": 0.5}
+SHARES = {"prefill": 0.3, "decode": 0.1, "train": 0.6}
 """How the budget is split; a training step is the dearest."""
 
 PLANNED_ROUNDS = MIN_ROUNDS + 2

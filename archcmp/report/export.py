@@ -73,14 +73,21 @@ def to_csv(doc: Comparison) -> str:
 
 # ---- documents of tables ----------------------------------------------------------------------------
 
+_INDENT = "\u2003"
+"""An em space, which browsers keep where they collapse plain ones."""
+
 
 def _grid(table: Table, style: str) -> str:
+    rows = [[row[0].replace("  ", _INDENT), *row[1:]] for row in table.rows]
     alignments = ["left", *["right"] * (len(table.header) - 1)]
-    rows = [
-        [cell.replace("  ", "\u2003", 1) if cell.startswith("  ") else cell for cell in row]
-        for row in table.rows
-    ]
-    return tabulate(rows, headers=table.header, tablefmt=style, colalign=alignments, disable_numparse=True)
+    return tabulate(
+        rows,
+        headers=table.header,
+        tablefmt=style,
+        colalign=alignments,
+        disable_numparse=True,
+        preserve_whitespace=True,
+    )
 
 
 def to_markdown(doc: Comparison) -> str:
@@ -121,7 +128,7 @@ def to_latex(doc: Comparison) -> str:
     for table in all_tables(doc):
         if table.rows:
             title, notes = (text.translate(_LATEX_SPECIAL) for text in (table.title, " ".join(table.notes)))
-            grid = _grid(table, "latex_booktabs").replace("\u2003", r"\quad ")
+            grid = _grid(table, "latex_booktabs").replace(_INDENT, r"\quad ")
             parts.append(_LATEX_TABLE % (title, grid, notes))
     return _LATEX % "\n\n".join(parts)
 

@@ -1,0 +1,70 @@
+"""The README's own words work: its spec, its Python, its commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from typer.main import get_command
+
+import archcmp
+from archcmp.cli import app
+from archcmp.errors import SpecError
+from archcmp.spec.load import load_spec
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def _blocks(language: str) -> list[str]:
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for block in found]
+
+
+def test_the_spec_to_start_from_loads_and_counts(tmp_path: Path) -> None:
+    (text,) = _blocks("yaml")
+    (tmp_path / "mine.yaml").write_text(text)
+    for size in ("small", "wide"):
+        spec = load_spec(f"{tmp_path / 'mine.yaml'}:{size}")
+        assert archcmp.count(spec).params.total > 0
+    broken = text.replace("n_kv_heads: 4 ", "n_kv_head: 4 ")
+    (tmp_path / "mine.yaml").write_text(broken)
+    shown = re.search(r"mine\.yaml:(\d+): (blocks.*Allowed:)", README)
+    assert shown is not None
+    with pytest.raises(SpecError) as caught:
+        load_spec(str(tmp_path / "mine.yaml"))
+    assert caught.value.line == int(shown[1]) and shown[2] in str(caught.value)
+
+
+def test_the_python_example_runs() -> None:
+    (code,) = _blocks("python")
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert type(names["doc"]).__name__ == "Comparison"
+
+
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in _blocks("")
+    for line in block.splitlines()
+    if line.startswith("archcmp ")
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_line_parses(line: str) -> None:
+    """Options and arguments are accepted; the work itself is other tests' matter."""
+    name, *arguments = shlex.split(line)[1:]
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    command.make_context(name, arguments)
+
+
+def test_the_shown_comparison_is_what_the_counts_are() -> None:
+    shown = next(block for block in _blocks("") if "Design choices that differ" in block)
+    runner = CliRunner()
+    printed = runner.invoke(get_command(app), ["compare", "olmo2", "llama3", "--no-measure"]).output
+    head = shown.partition("Throughput, measured")[0].strip()
+    assert head == printed.strip()
