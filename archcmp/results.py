@@ -61,6 +61,7 @@ class PartTimes:
     """Seconds of one part timed alone, `count` of which make up the model (a slice of the vocabulary
     need not divide it evenly)."""
 
+    name: str
     count: float
     raw_s: list[float]
 
@@ -81,7 +82,7 @@ class Throughput:
     shortened: bool = False
     mfu: float | None = None
     refused: str | None = None
-    parts: dict[str, PartTimes] = field(default_factory=dict)
+    parts: list[PartTimes] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from archcmp.measure.weights import fill_random
 from archcmp.measure.workloads import BlockSubject, DecoderSubject, Subject
 from archcmp.model.build import build_block, build_model
 from archcmp.model.decoder import Block, Decoder
+from archcmp.model.mixers.attention import Attention
 from archcmp.spec.layers import distinct_blocks
 from archcmp.spec.schema import ModelSpec
 
@@ -72,12 +73,19 @@ class Part:
     @property
     def copies(self) -> int:
         """How many to rotate through."""
-        if self.name == "model":
+        if self.block is None and self.layers is None:
             return 1
         return max(1, min(int(self.count), -(-ROTATED_BYTES // self.weights_bytes)))
 
     def _linears(self) -> list[tuple[str, nn.Linear]]:
         return [(name, m) for name, m in self.on_meta.named_modules() if isinstance(m, nn.Linear)]
+
+    def _score_widths(self, seq_len: int) -> list[int]:
+        """Scores per token that each softcapped layer holds, twice over for float32; kernels hold none."""
+        mixers = [m.spec for m in self.on_meta.modules() if isinstance(m, Attention)]
+        return [
+            2 * spec.n_heads * min(seq_len, 2 * (spec.window or seq_len)) for spec in mixers if spec.softcap
+        ]
 
     def _cache_bytes(self, batch_size: int, seq_len: int) -> int:
         return self.on_meta.new_cache(batch_size, seq_len).nbytes
@@ -88,12 +96,14 @@ class Part:
         if workload == "decode":
             return weights + self.copies * self._cache_bytes(batch_size, seq_len)
         widths = [m.in_features + m.out_features for name, m in self._linears() if name != "head"]
+        scores = self._score_widths(seq_len)
         token_bytes = batch_size * seq_len * self.dtype.itemsize
         if workload == "prefill":
-            return weights + 2 * token_bytes * max(widths, default=2 * self.spec.d_model)
+            widest = max(widths, default=2 * self.spec.d_model) + max(scores, default=0)
+            return weights + 2 * token_bytes * widest
         logits = 0 if self.block else 3 * token_bytes * self.spec.vocab_size
         trained = -(-self.copies // 4) * self.weights_bytes
-        return weights + 3 * trained + 2 * token_bytes * sum(widths) + logits
+        return weights + 3 * trained + 2 * token_bytes * (sum(widths) + sum(scores)) + logits
 
     def estimated_s(self, workload: str, batch_size: int, seq_len: int, speed: Calibration) -> float:
         """Seconds that one run should take: matrix work and bytes moved, each at the calibrated rate."""
@@ -123,9 +133,10 @@ def composed_parts(spec: ModelSpec, dtype: torch.dtype) -> list[Part]:
     """The embedding, final norm and head together, then each distinct block with its number of layers.
 
     The work of the head, and of AdamW on the tables, is the same for every row of the vocabulary, so
-    an eighth of the rows is timed and counted eight times.
+    an eighth of the rows is timed and counted eight times; not so where a position table, which has no
+    such rows, would be counted with them.
     """
-    rows = -(-spec.vocab_size // VOCABULARY_SLICES)
+    rows = spec.vocab_size if spec.embedding.positions else -(-spec.vocab_size // VOCABULARY_SLICES)
     slice_spec = spec.model_copy(update={"vocab_size": rows})
     outside = Part(slice_spec, dtype, spec.vocab_size / rows, layers=())
     return [outside, *(Part(spec, dtype, n, block=name) for name, n in distinct_blocks(spec).items())]

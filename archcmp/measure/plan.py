@@ -44,7 +44,7 @@ class MeasureSettings:
 
 @dataclass
 class Task:
-    """One workload of one model: its parts, at which length, and the seconds read of each part."""
+    """One workload of one model: its parts, at which length, and the seconds read of each part so far."""
 
     model: int
     spec: ModelSpec
@@ -52,16 +52,17 @@ class Task:
     seq_len: int
     parts: list[Part] = field(default_factory=list)
     refused: str | None = None
-    readings: dict[str, list[float]] = field(default_factory=dict)
+    readings: list[list[float]] = field(default_factory=list)
 
     def rounds(self) -> list[float]:
         """Seconds of the whole model per round: the sum of count x reading. A part read in fewer rounds
         repeats its readings. Empty while a part is unread."""
-        if not self.parts or not all(self.readings.get(part.name) for part in self.parts):
+        if not self.parts or len(self.readings) < len(self.parts):
             return []
-        n_rounds = max(map(len, self.readings.values()))
+        n_rounds = max(map(len, self.readings))
         columns = [
-            [part.count * s for s in islice(cycle(self.readings[part.name]), n_rounds)] for part in self.parts
+            [part.count * s for s in islice(cycle(times), n_rounds)]
+            for part, times in zip(self.parts, self.readings, strict=True)
         ]
         return [sum(column) for column in zip(*columns, strict=True)]
 

@@ -68,7 +68,7 @@ class Measurement:
                 budget_s = self._budget_s(tasks, slot)
                 readings = interleave(works, self.timer, budget_s, partial(self._report, workload, part.name))
                 for task, times in zip(tasks, readings, strict=True):
-                    task.readings[task.parts[slot].name] = times
+                    task.readings.append(times)
 
     def _report(self, workload: str, part: str) -> None:
         spent = (self.timer.now() - self.start) / self.settings.budget_s
@@ -80,12 +80,7 @@ class Measurement:
         def cost_s(task: Task, slot: int) -> float:
             return self.planner.estimate_s(task.parts[slot : slot + 1], task.workload, task.seq_len)
 
-        unread = [
-            cost_s(task, i)
-            for task in self.tasks
-            for i, part in enumerate(task.parts)
-            if part.name not in task.readings
-        ]
+        unread = [cost_s(task, i) for task in self.tasks for i in range(len(task.readings), len(task.parts))]
         left_s = max(0.0, self.settings.budget_s - (self.timer.now() - self.start))
         return left_s * sum(cost_s(task, slot) for task in tasks) / sum(unread)
 
@@ -115,7 +110,10 @@ class Measurement:
             composed=len(task.parts) > 1,
             shortened=shortened,
             mfu=self._mfu(task, median_s),
-            parts={part.name: PartTimes(part.count, task.readings[part.name]) for part in task.parts},
+            parts=[
+                PartTimes(part.name, part.count, times)
+                for part, times in zip(task.parts, task.readings, strict=True)
+            ],
         )
 
     def _mfu(self, task: Task, seconds: float) -> float | None:

@@ -169,10 +169,10 @@ def test_block_copies_outgrow_processor_caches_but_not_the_model() -> None:
 def test_a_composed_reading_is_the_sum_of_count_times_part() -> None:
     a, b = (Part(tiny(), torch.float32, count, block="main") for count in (3, 0.5))
     task = Task(0, tiny(), "prefill", 8, [a, b])
-    monkey = {"main": [1.0, 2.0]}
-    assert task.rounds() == []
-    task.readings = monkey
-    assert task.rounds() == [3.5 * 1.0, 3.5 * 2.0]
+    task.readings.append([1.0, 2.0, 3.0, 4.0])
+    assert task.rounds() == [], "one part is unread"
+    task.readings.append([10.0, 20.0])
+    assert task.rounds() == [3 + 5, 6 + 10, 9 + 5, 12 + 10]
 
 
 @pytest.mark.parametrize("compose", ["never", "always"])
@@ -190,7 +190,7 @@ def test_figures_follow_from_the_raw_times(compose: str) -> None:
         assert figure.median_s == statistics.median(figure.raw_s) == pytest.approx(n_parts)
         assert figure.rounds == len(figure.raw_s) == ENOUGH_ROUNDS
         assert figure.tokens_per_second == pytest.approx(tokens / n_parts)
-        assert all(len(part.raw_s) == ENOUGH_ROUNDS for part in figure.parts.values())
+        assert all(len(part.raw_s) == ENOUGH_ROUNDS for part in figure.parts)
     prefill = first["prefill"]
     assert prefill is not None and prefill.mfu is not None and prefill.median_s is not None
     flops = archcmp.count(spec, 2, 32, "float32").flops.prefill

@@ -35,7 +35,7 @@ def counted() -> Comparison:
 def doc(counted: Comparison) -> Comparison:
     """With figures as a measurement would leave them: whole, composed, refused and not asked for."""
     whole = Throughput(1024, 100.0, 10.24, 0.5, 3, [10.0, 10.24, 10.5], mfu=0.5)
-    composed = replace(whole, composed=True, shortened=True, parts={"main": PartTimes(32, [0.3, 0.32, 0.33])})
+    composed = replace(whole, composed=True, shortened=True, parts=[PartTimes("main", 32, [0.3, 0.32, 0.33])])
     refused = Throughput(1024, refused="needs 16.0 GiB, 8.00 GiB available")
     results = [whole, composed, refused, None, whole]
     models = [
