@@ -29,6 +29,9 @@ VOCABULARY_SLICES = 8
 EFFICIENCY = 0.6
 """Share of the calibrated matmul rate that estimates count on."""
 
+LAUNCH_S = 1e-3
+"""What calling the kernels of one run takes at the least."""
+
 _COSTS = {"prefill": (1, 2, "last"), "decode": (1, 2, "last"), "train": (3, 18, "all")}
 """Per workload: passes over the matrices' FLOPs, passes over the weights' bytes (AdamW reads four
 tensors and writes three, and every step allocates its gradients anew), and the positions whose logits
@@ -114,7 +117,7 @@ class Part:
             for name, m in self._linears()
         )
         matmul_s = passes * 2 * work / (EFFICIENCY * speed.matmul_flops_per_s)
-        return matmul_s + weight_passes * self.weights_bytes / speed.copy_bytes_per_s
+        return LAUNCH_S + matmul_s + weight_passes * self.weights_bytes / speed.copy_bytes_per_s
 
     def build(self, device: torch.device) -> Subject:
         """Allocate it with random weights."""
