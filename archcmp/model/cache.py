@@ -68,8 +68,9 @@ class RollingCache(FullCache):
 class Cache:
     """The memory of a whole model: a LayerCache per layer, and how many tokens they have seen."""
 
-    def __init__(self, layers: list[LayerCache], capacity: int) -> None:
+    def __init__(self, layers: list[LayerCache], batch_size: int, capacity: int) -> None:
         self.layers = layers
+        self.batch_size = batch_size
         self.capacity = capacity
         self.length = 0
 

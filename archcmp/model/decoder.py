@@ -95,7 +95,8 @@ class Decoder(nn.Module):
     def new_cache(self, batch_size: int, capacity: int) -> Cache:
         """An empty cache for sequences of up to `capacity` tokens, on the model's device, in its dtype."""
         self._check_length(capacity)
-        return Cache([block.new_cache(batch_size, capacity) for block in self.blocks], capacity)
+        layers = [block.new_cache(batch_size, capacity) for block in self.blocks]
+        return Cache(layers, batch_size, capacity)
 
     def _check_length(self, length: int) -> None:
         spec = self.spec
@@ -118,8 +119,11 @@ class Decoder(nn.Module):
         x = self.embedding(tokens, positions)
         rotations: list[Rotation | None] = [rope(positions, x.dtype) for rope in self.ropes]
         rotations.append(None)
-        if cache is not None and end > cache.capacity:
-            raise UsageError(f"the cache has room for {cache.capacity:,} tokens; {end:,} were asked for")
+        if cache is not None and (end > cache.capacity or tokens.shape[0] != cache.batch_size):
+            raise UsageError(
+                f"the cache has room for {cache.batch_size} x {cache.capacity:,} tokens; "
+                f"{tokens.shape[0]} x {end:,} were asked for"
+            )
         for i, block in enumerate(self.blocks):
             layer_cache = None if cache is None else cache.layers[i]
             x = block(x, rotations[self.rope_of_layer[i]], layer_cache, start)

@@ -49,6 +49,8 @@ class Layout:
     norms: dict[type[schema.Part], dict[str, str]]
     transposed: bool
     """Whether the matrices inside blocks are stored (in, out), as GPT-2's Conv1D does."""
+    buffers: str
+    """What old checkpoints hold beside their weights, as a pattern of names below the prefix."""
 
 
 LLAMA_LAYOUT = Layout(
@@ -65,6 +67,7 @@ LLAMA_LAYOUT = Layout(
     },
     norms=_LLAMA_NORMS,
     transposed=False,
+    buffers=r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",
 )
 GPT2_LAYOUT = Layout(
     outside={"embedding.tokens": "wte", "embedding.positions": "wpe", "norm": "ln_f"},
@@ -77,9 +80,10 @@ GPT2_LAYOUT = Layout(
     },
     norms=_GPT2_NORMS,
     transposed=True,
+    buffers=r"h\.\d+\.attn\.(masked_)?bias",
 )
 
-_NOT_WEIGHTS = re.compile(r"(^|\.)(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)$")
+HEAD = "lm_head.weight"
 
 
 class SafetensorsFolder(Mapping[str, Tensor]):
@@ -101,6 +105,12 @@ class SafetensorsFolder(Mapping[str, Tensor]):
         with safe_open(self._file_of[name], framework="pt") as opened:
             tensor: Tensor = opened.get_tensor(name)
             return tensor
+
+    def header(self, name: str) -> tuple[tuple[int, ...], bool]:
+        """The shape of a tensor and whether it is floating point, without reading its values."""
+        with safe_open(self._file_of[name], framework="pt") as opened:
+            entry = opened.get_slice(name)
+            return tuple(entry.get_shape()), "F" in entry.get_dtype()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._file_of)
@@ -125,6 +135,20 @@ class _Piece:
         tensor = weights[self.theirs]
         return tensor.t() if self.transposed and tensor.dim() == 2 else tensor
 
+    def misfit(self, weights: StateDict, parameters: Mapping[str, nn.Parameter]) -> str | None:
+        """Why the checkpoint's tensor cannot be copied here, if it cannot."""
+        shape, is_float = _header(weights, self.theirs)
+        wanted = tuple(self.target(parameters).shape)
+        if (shape[::-1] if self.transposed and len(shape) == 2 else shape) != wanted:
+            return f"{self.theirs} is {shape}, wanted {wanted[::-1] if self.transposed else wanted}"
+        return None if is_float else f"{self.theirs} is quantised to integers, which archcmp does not read"
+
+
+def _header(weights: StateDict, name: str) -> tuple[tuple[int, ...], bool]:
+    if isinstance(weights, SafetensorsFolder):
+        return weights.header(name)
+    return tuple(weights[name].shape), weights[name].is_floating_point()
+
 
 def _detect(weights: StateDict) -> tuple[Layout, str]:
     """The layout of a checkpoint and the prefix of its decoder's tensors, from its token embedding."""
@@ -143,7 +167,13 @@ def _names_in_block(block: Block, layout: Layout) -> dict[str, tuple[str, ...]]:
     return layout.inside | {f"residual.{ours}": (theirs,) for ours, theirs in norms.items()}
 
 
-def _pieces(model: Decoder, layout: Layout, prefix: str) -> Iterator[_Piece]:
+def _head_name(weights: StateDict, prefix: str) -> str:
+    """The output matrix stands beside the decoder or above it: `a.b.layers...`, `a.lm_head.weight`."""
+    above = [name for name in weights if name.endswith(HEAD) and prefix.startswith(name.removesuffix(HEAD))]
+    return max(above, key=len, default=HEAD)
+
+
+def _pieces(model: Decoder, layout: Layout, prefix: str, head: str) -> Iterator[_Piece]:
     """Where every parameter of `model` comes from; tied weights once."""
     modules: dict[str, tuple[str, ...]] = {name: (theirs,) for name, theirs in layout.outside.items()}
     for i, block in enumerate(model.blocks):
@@ -152,7 +182,7 @@ def _pieces(model: Decoder, layout: Layout, prefix: str) -> Iterator[_Piece]:
     for name, parameter in model.named_parameters():
         module, _, kind = name.rpartition(".")
         if module == "head":
-            yield _Piece(name, slice(None), prefix.removesuffix("model.") + "lm_head.weight", False)
+            yield _Piece(name, slice(None), head, False)
             continue
         if module not in modules:
             raise WeightsError(f"{name}: Hugging Face checkpoints of this layout have no such weight")
@@ -178,37 +208,44 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+def _check_tied_head(weights: StateDict, head: str, embedding: str) -> None:
+    """A tied model may come with its head written out, but only with the very same one."""
+    if head in weights and (
+        _header(weights, head) != _header(weights, embedding) or not torch.equal(weights[head], weights[embedding])
+    ):
+        raise WeightsError(f"{head} differs from {embedding}, but the spec ties them")
+
+
+def _check_names(model: Decoder, weights: StateDict, layout: Layout, prefix: str, wanted: set[str]) -> None:
+    buffers = re.compile(re.escape(prefix) + layout.buffers)
+    if missing := sorted(wanted - set(weights)):
+        raise WeightsError(f"missing from the checkpoint: {_some(missing)}")
+    if surplus := [name for name in weights if name not in wanted and not buffers.fullmatch(name)]:
+        raise WeightsError(f"in the checkpoint but not in {model.spec.title}: {_some(surplus)}")
+
+
 def load_hf_weights(model: Decoder, weights: StateDict | str | Path) -> None:
     """Copy a transformers state dict, or the tensors of a safetensors folder, into `model`.
 
-    Raises WeightsError that names every missing, surplus or misshapen tensor; shapes and names are all
+    Raises WeightsError that names every missing, surplus or misshapen tensor; names and shapes are all
     checked before the first weight is written. Values are cast to the model's dtype.
     """
+    if model.head.weight.is_meta:
+        raise WeightsError("the model is on the meta device; build it on one that holds weights")
     if isinstance(weights, (str, Path)):
         weights = SafetensorsFolder(Path(weights))
     layout, prefix = _detect(weights)
-    pieces = list(_pieces(model, layout, prefix))
+    head = _head_name(weights, prefix)
+    pieces = list(_pieces(model, layout, prefix, head))
     wanted = {piece.theirs for piece in pieces}
-    allowed = {"lm_head.weight"} if model.spec.output.tied else set()
-    surplus = [
-        name
-        for name in weights
-        if name not in wanted
-        and not _NOT_WEIGHTS.search(name)
-        and name.rpartition("model.")[2] not in allowed
-    ]
-    if missing := sorted(wanted - set(weights)):
-        raise WeightsError(f"missing from the checkpoint: {_some(missing)}")
-    if surplus:
-        raise WeightsError(f"in the checkpoint but not in {model.spec.title}: {_some(surplus)}")
+    if model.spec.output.tied:
+        _check_tied_head(weights, head, f"{prefix}{layout.outside['embedding.tokens']}.weight")
+        _check_names(model, weights, layout, prefix, wanted | ({head} & set(weights)))
+    else:
+        _check_names(model, weights, layout, prefix, wanted)
     parameters = dict(model.named_parameters())
-    misshapen = [
-        f"{piece.theirs} is {tuple(source.shape)}, wanted {tuple(target.shape)}"
-        for piece in pieces
-        if (source := piece.source(weights)).shape != (target := piece.target(parameters)).shape
-    ]
-    if misshapen:
-        raise WeightsError(f"wrong shapes: {_some(misshapen)}")
+    if misfits := [text for piece in pieces if (text := piece.misfit(weights, parameters))]:
+        raise WeightsError(f"wrong tensors: {_some(misfits)}")
     with torch.no_grad():
         for piece in pieces:
             piece.target(parameters).copy_(piece.source(weights))

@@ -103,11 +103,12 @@ def _fold(chunks: Tensor) -> Tensor:
 def _masked(
     q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None, softcap: float | None
 ) -> Tensor:
-    """Attention under an explicit mask, (T, S) or None. No kernel takes a softcap, so it is spelt out."""
-    if softcap is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=_grouped(q, k))
+    """Attention under an explicit mask, (T, S) or None. Fast kernels take either a mask or grouped heads,
+    so keys and values are repeated; no kernel takes a softcap, so it is spelt out."""
     if _grouped(q, k):
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    if softcap is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     scores = softcap * torch.tanh(q @ k.transpose(2, 3) * (scale / softcap))
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)

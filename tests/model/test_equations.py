@@ -153,5 +153,6 @@ def test_sequences_beyond_learned_positions_or_the_cache_are_refused() -> None:
     with pytest.raises(UsageError, match="learned positions for 8"):
         model(torch.zeros(1, 9, dtype=torch.int64))
     cache = model.new_cache(1, 4)
-    with pytest.raises(UsageError, match="room for 4"):
-        model(torch.zeros(1, 5, dtype=torch.int64), cache)
+    for shape in ((1, 5), (2, 3)):
+        with pytest.raises(UsageError, match="room for 1 x 4"):
+            model(torch.zeros(*shape, dtype=torch.int64), cache)

@@ -103,3 +103,50 @@ def test_weights_are_cast_to_the_models_dtype(checkpoint: dict[str, Tensor]) -> 
     model = archcmp.build_model(tiny(), dtype=torch.bfloat16)
     archcmp.load_hf_weights(model, checkpoint)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_model_without_memory_is_refused(checkpoint: dict[str, Tensor]) -> None:
+    with pytest.raises(WeightsError, match="meta"):
+        archcmp.load_hf_weights(archcmp.build_model(tiny(), "meta"), checkpoint)
+
+
+def test_a_tied_model_takes_only_its_own_embedding_as_head(checkpoint: dict[str, Tensor]) -> None:
+    model = archcmp.build_model(tiny("output.tied=true"))
+    with pytest.raises(WeightsError, match=r"lm_head\.weight differs"):
+        archcmp.load_hf_weights(model, checkpoint)
+    checkpoint["vision.lm_head.weight"] = checkpoint["lm_head.weight"]
+    checkpoint["lm_head.weight"] = checkpoint["model.embed_tokens.weight"]
+    with pytest.raises(WeightsError, match=r"not in Tiny: vision\.lm_head\.weight"):
+        archcmp.load_hf_weights(model, checkpoint)
+    del checkpoint["vision.lm_head.weight"]
+    archcmp.load_hf_weights(model, checkpoint)
+    del checkpoint["lm_head.weight"]
+    archcmp.load_hf_weights(model, checkpoint)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "model.language_model.", "language_model.model.", ""])
+def test_the_head_is_found_beside_or_above_the_decoder(
+    prefix: str, model: Decoder, checkpoint: dict[str, Tensor]
+) -> None:
+    renamed = {name.replace("model.", prefix, 1): tensor for name, tensor in checkpoint.items()}
+    other = archcmp.build_model(tiny())
+    archcmp.load_hf_weights(other, renamed)
+    archcmp.load_hf_weights(model, checkpoint)
+    assert _same_logits(model, other)
+
+
+def test_buffers_of_old_checkpoints_pass_only_in_their_own_layout(
+    model: Decoder, checkpoint: dict[str, Tensor]
+) -> None:
+    checkpoint["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    archcmp.load_hf_weights(model, checkpoint)
+    checkpoint["model.layers.0.attn.bias"] = torch.ones(4)
+    with pytest.raises(WeightsError, match=r"not in Tiny: model\.layers\.0\.attn\.bias"):
+        archcmp.load_hf_weights(model, checkpoint)
+
+
+def test_quantised_tensors_are_refused(model: Decoder, checkpoint: dict[str, Tensor]) -> None:
+    name = "model.layers.0.mlp.up_proj.weight"
+    checkpoint[name] = checkpoint[name].to(torch.int8)
+    with pytest.raises(WeightsError, match=r"up_proj\.weight is quantised"):
+        archcmp.load_hf_weights(model, checkpoint)
