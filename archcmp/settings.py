@@ -40,6 +40,8 @@ def check_measure(workloads: Sequence[str], budget_s: float, compose: str) -> No
     """Raises UsageError for a measurement that makes no sense."""
     for workload in workloads:
         _check_name("workload", workload, WORKLOADS)
+    if len(set(workloads)) < len(workloads):
+        raise UsageError(f"a workload is named twice in {','.join(workloads)}")
     _check_name("way to compose", compose, COMPOSE)
     if not 0 < budget_s < float("inf"):
         raise UsageError(f"a budget of {budget_s:g} s must be above 0 and finite")
@@ -53,6 +55,8 @@ def check_workload(
     convention: str = DEFAULT_CONVENTION,
 ) -> None:
     """Raises UsageError for what cannot be counted or measured, before anything is built."""
+    if not specs:
+        raise UsageError("no spec was named")
     _check_name("dtype", dtype, DTYPES)
     _check_name("FLOPs convention", convention, list(CONVENTIONS))
     if batch_size < 1:

@@ -211,7 +211,8 @@ def _some(names: list[str]) -> str:
 def _check_tied_head(weights: StateDict, head: str, embedding: str) -> None:
     """A tied model may come with its head written out, but only with the very same one."""
     if head in weights and (
-        _header(weights, head) != _header(weights, embedding) or not torch.equal(weights[head], weights[embedding])
+        _header(weights, head) != _header(weights, embedding)
+        or not torch.equal(weights[head], weights[embedding])
     ):
         raise WeightsError(f"{head} differs from {embedding}, but the spec ties them")
 

@@ -67,7 +67,7 @@ class Rope:
     @property
     def turned(self) -> int:
         """How many of the head's dimensions turn."""
-        return int(self.head_dim * self.spec.partial)
+        return round(self.head_dim * self.spec.partial)
 
     def frequencies(self, device: torch.device) -> Tensor:
         """(turned / 2,) float32 radians per token."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from archcmp.report.differences import all_choices
 from archcmp.results import COMPONENTS, Comparison, ModelResult, Throughput
 from archcmp.settings import CONVENTIONS, WORKLOADS
+from archcmp.spec.load import Reference
 from archcmp.units import Bytes, Count, Flops, Seconds, TokensPerSecond
 
 BLANK = "-"
@@ -36,7 +37,9 @@ def ratio(value: float | None, base: float | None) -> str:
     if not value or not base:
         return ""
     share = value / base
-    return f"{share:.3g}x" if not 0.1 <= share < 100 else f"{share:.2f}x"
+    if share >= 100:
+        return f"{share:,.0f}x"
+    return f"{share:.2f}x" if share >= 0.1 else f"{share:.3g}x"
 
 
 def _row(label: str, models: Sequence[ModelResult], quantity: Quantity, unit: Unit) -> list[str]:
@@ -54,8 +57,9 @@ def column_names(models: Sequence[ModelResult]) -> list[str]:
     """Titles, with what a variant changes: 'OLMo 2 7B window=512'."""
     names = []
     for model in models:
-        changes = [part.rpartition(".")[2] if "{" not in part else part for part in model.id.split("+")[1:]]
-        names.append(" ".join((model.name, *changes)))
+        changes = (change.partition("=") for change in Reference.parse(model.id).overrides)
+        short = [f"{key.rpartition('.')[2]}={value}" for key, _, value in changes]
+        names.append(" ".join((model.name, *short)))
     return names
 
 

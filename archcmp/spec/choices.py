@@ -6,10 +6,11 @@ Made from the schema's own fields, so that a new choice is shown by existing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
-from archcmp.spec.layers import distinct_blocks
-from archcmp.spec.schema import Attention, Block, ModelSpec
+from archcmp.spec.layers import distinct_blocks, layer_blocks
+from archcmp.spec.schema import Attention, Block, ModelSpec, Run
 
 _WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output")
 NONE = "none"
@@ -46,15 +47,24 @@ def _block_choices(block: Block) -> dict[str, str]:
     named = {key.removeprefix(".").removeprefix("mixer."): text for key, text in flat}
     if isinstance(block.mixer, Attention):
         named["mixer"] = f"{block.mixer.kind} ({block.mixer.label})"
+        named["query_pre_attn_scalar"] = _text(block.mixer.query_pre_attn_scalar or block.mixer.head_dim)
     return named
 
 
 def _layers(spec: ModelSpec) -> str:
-    counts = distinct_blocks(spec)
-    if len(counts) == 1:
-        return f"{next(iter(counts.values())):,}"
-    mix = " + ".join(f"{n} {name}" for name, n in counts.items())
-    return f"{sum(counts.values()):,} ({mix})"
+    """'32', or how the kinds of layer alternate: '62: 5 local, 1 global, repeated'."""
+    total = f"{len(layer_blocks(spec)):,}"
+    if len(distinct_blocks(spec)) == 1:
+        return total
+    return f"{total}: {'; then '.join(_run(run) for run in spec.layers)}"
+
+
+def _run(run: Run) -> str:
+    stretches = [(len(list(same)), name) for name, same in groupby(run.repeat)]
+    if len(stretches) == 1:
+        return f"{run.count} {stretches[0][1]}"
+    once = ", ".join(f"{n} {name}" for n, name in stretches)
+    return once if run.count == len(run.repeat) else f"{once}, repeated"
 
 
 def design_choices(spec: ModelSpec) -> dict[str, str]:

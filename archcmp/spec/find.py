@@ -31,7 +31,7 @@ def known_specs() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in search_folders():
         for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-            if path.suffix in SUFFIXES and path.is_file():
+            if path.suffix in SUFFIXES and path.is_file() and ":" not in path.name:
                 found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
 
@@ -40,9 +40,12 @@ def find_spec(name: str) -> Path:
     """The file of a family name, or of a path. Raises SpecError that lists the nearest known names."""
     if name.endswith(SUFFIXES) or "/" in name or os.sep in name:
         path = Path(name)
-        if path.is_file():
-            return path
-        problem = "is a folder, not a spec file" if path.is_dir() else "no such file"
+        try:
+            if path.is_file():
+                return path
+            problem = "is a folder, not a spec file" if path.is_dir() else "no such file"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
         raise SpecError(name, None, "", problem, "`archcmp list` shows the known specs")
     known = known_specs()
     if name in known:

@@ -19,7 +19,7 @@ from archcmp.errors import SpecError, UsageError, did_you_mean
 from archcmp.spec.find import SUFFIXES, find_spec
 from archcmp.spec.problems import to_spec_error
 from archcmp.spec.schema import ModelSpec
-from archcmp.spec.source import Node, parse, plain, read
+from archcmp.spec.source import MAX_DEPTH, Node, parse, plain, read
 
 _FILE_KEYS = ("sizes", "default_size")
 
@@ -45,18 +45,24 @@ class Reference:
 # ---- merging ----------------------------------------------------------------------------------------
 
 
+def _options(node: Node) -> dict[str, Node] | None:
+    """A mapping's options; the shorthand `pre_norm` has the one option `kind: pre_norm`."""
+    if isinstance(node.value, str):
+        return {"kind": node}
+    return node.value if isinstance(node.value, dict) else None
+
+
 def _kind_changes(base: dict[str, Node], change: dict[str, Node]) -> bool:
     kinds = [part["kind"].value if "kind" in part else None for part in (base, change)]
-    return kinds[1] is not None and kinds[0] != kinds[1]
+    return all(isinstance(kind, str) for kind in kinds) and kinds[0] != kinds[1]
 
 
 def merge(base: Node, change: Node) -> Node:
     """`change` over `base`; every value keeps the file and line it came from."""
-    if not isinstance(base.value, dict) or not isinstance(change.value, dict):
+    options = _options(base)
+    if options is None or not isinstance(change.value, dict) or _kind_changes(options, change.value):
         return change
-    if _kind_changes(base.value, change.value):
-        return change
-    merged = dict(base.value)
+    merged = dict(options)
     for key, node in change.value.items():
         merged[key] = merge(merged[key], node) if key in merged else node
     return Node(merged, change.file, change.line)
@@ -68,14 +74,14 @@ def _set(target: Node, path: list[str], value: Node, override: str) -> Node:
         return merge(target, value)
     key, rest = path[0], path[1:]
     if isinstance(target.value, list):
-        if not key.isdigit() or int(key) >= len(target.value):
+        if not (key.isascii() and key.isdecimal()) or int(key) >= len(target.value):
             raise UsageError(
                 f"{override}: '{key}' is not an index into the {len(target.value)} entries there"
             )
         items = list(target.value)
         items[int(key)] = _set(items[int(key)], rest, value, override)
         return Node(items, target.file, target.line)
-    children = dict(target.value) if isinstance(target.value, dict) else {}
+    children = dict(_options(target) or {})
     absent = Node(None, value.file, None)
     children[key] = _set(children.get(key, absent), rest, value, override)
     return (
@@ -87,11 +93,15 @@ def _set(target: Node, path: list[str], value: Node, override: str) -> Node:
 
 def _override(root: Node, override: str) -> Node:
     key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise UsageError(f"'{override}' is not an override; write key.path=value, such as d_model=1024")
+    path = [step for step in re.split(r"[.\[\]]+", key) if step]
+    if not equals or not path or not override.isprintable() or len(path) > MAX_DEPTH:
+        raise UsageError(f"{override[:80]!r} is not an override; write key.path=value, such as d_model=1024")
+    if path[0] == "blocks" and len(path) > 2 and path[1] not in (blocks := _mapping(root, "blocks")):
+        raise UsageError(
+            f"override {override}: no block '{path[1]}'. {did_you_mean(path[1], blocks, 'Blocks')}"
+        )
     value = parse(text, f"override {override}")
-    located = _relocate(value, f"override {override}")
-    return _set(root, [step for step in re.split(r"[.\[\]]+", key) if step], located, override)
+    return _set(root, path, _relocate(value, f"override {override}"), override)
 
 
 def _relocate(node: Node, file: str) -> Node:
@@ -123,19 +133,23 @@ def _apply_size(root: Node, size: str | None) -> tuple[Node, str | None]:
     assert isinstance(root.value, dict)
     sizes = _mapping(root, "sizes")
     base = Node({k: v for k, v in root.value.items() if k not in _FILE_KEYS}, root.file, root.line)
+    default = root.value.get("default_size")
+    if default is not None and str(default.value) not in sizes:
+        hint = (
+            did_you_mean(str(default.value), sizes, "Sizes")
+            if sizes
+            else "There are no sizes: remove this key"
+        )
+        raise default.error("default_size", f"no size '{default.value}'", hint)
     if not sizes:
         if size is not None:
             raise SpecError(
                 root.file, None, "", f"this spec has no sizes, so no '{size}'", "Name it without a size"
             )
         return base, None
-    default = root.value.get("default_size")
-    chosen = size if size is not None else (default.value if default else next(iter(sizes)))
-    if not isinstance(chosen, str) or chosen not in sizes:
-        where = default.line if default and size is None else None
-        key = "default_size" if size is None else ""
-        hint = did_you_mean(str(chosen), sizes, "Sizes")
-        raise SpecError(root.file, where, key, f"no size '{chosen}'", hint)
+    chosen = size if size is not None else str(default.value) if default else next(iter(sizes))
+    if chosen not in sizes:
+        raise SpecError(root.file, None, "", f"no size '{chosen}'", did_you_mean(chosen, sizes, "Sizes"))
     change = sizes[chosen]
     if change.value is not None and not isinstance(change.value, dict):
         raise change.error(f"sizes.{chosen}", "must be a mapping of what this size changes")

@@ -30,15 +30,15 @@ _WANTED = {
 }
 
 
-def _locate(root: Node, loc: tuple[str | int, ...]) -> tuple[Node, KeyPath]:
+def _locate(root: Node, loc: tuple[str | int, ...], keep_last: bool) -> tuple[Node, KeyPath]:
     """Follow pydantic's location through the tree. Union tags, which pydantic adds to its locations and
-    the file does not hold, are skipped; the last, missing or unknown, key is kept."""
+    the file does not hold, are skipped; `keep_last` keeps the last key, which is missing or out of place."""
     node = root
     path: KeyPath = ()
     for i, step in enumerate(loc):
         if (below := child(node, step)) is not node:
             node, path = below, (*path, step)
-        elif i == len(loc) - 1 and isinstance(step, str) and step != _kind(node):
+        elif keep_last and i == len(loc) - 1 and isinstance(step, str):
             path = (*path, step)
     return node, path
 
@@ -125,6 +125,13 @@ def _union_names(context: dict[str, Any]) -> list[str]:
     return re.findall(r"'([^']+)'", str(context.get("expected_tags") or context.get("expected", "")))
 
 
+def _numbers_allowed(root: Node, path: KeyPath) -> list[str]:
+    """A slot that takes names may take numbers, too."""
+    owner, _ = _part_at(path[:-1], root)
+    field = owner.model_fields.get(str(path[-1]))
+    return ["a number above 0"] if field is not None and "float" in str(field.annotation) else []
+
+
 def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tuple[str, str]:
     """What is wrong and the remedy."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
@@ -140,9 +147,13 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
     if kind == "union_tag_invalid":
         return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
     if kind == "literal_error":
-        return f"'{value}' is not known here", did_you_mean(str(value), _union_names(context))
+        allowed = [*_union_names(context), *_numbers_allowed(root, path)]
+        return f"'{str(value)[:60]}' is not known here", did_you_mean(str(value), allowed)
     if kind in _BOUNDS:
-        return f"{value:,} must be {_BOUNDS[kind].format(**context)}", ""
+        text = f"{value:,}"
+        return f"{text[:40]}{'...' * (len(text) > 40)} must be {_BOUNDS[kind].format(**context)}", ""
+    if kind == "string_pattern_mismatch":
+        return "must be one line of text without control characters", ""
     if kind in ("too_short", "string_too_short"):
         return "must not be empty", ""
     if kind == "finite_number":
@@ -157,6 +168,6 @@ def to_spec_error(error: ValidationError, root: Node) -> SpecError:
     loc = first["loc"]
     if first["type"] == "fault":
         loc = (*loc, *first["ctx"]["path"])
-    node, path = _locate(root, loc)
+    node, path = _locate(root, loc, keep_last=first["type"] in ("missing", "extra_forbidden", "fault"))
     problem, hint = _describe(first, path, node, root)
     return node.error(dotted(path), problem, hint)

@@ -12,10 +12,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-Dim = Annotated[int, Field(gt=0, le=2**24)]
+MAX_DIM = 2**24
+Dim = Annotated[int, Field(gt=0, le=MAX_DIM)]
 Length = Annotated[int, Field(gt=0, le=2**31)]
 Positive = Annotated[float, Field(gt=0)]
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 def fault(path: tuple[str | int, ...], problem: str, hint: str = "") -> PydanticCustomError:
@@ -146,12 +147,18 @@ class YarnScaling(Part):
     beta_slow: Positive = 1.0
     attention_factor: Positive | None = None
 
+    @model_validator(mode="after")
+    def _ramp(self) -> YarnScaling:
+        if self.beta_fast <= self.beta_slow:
+            raise fault(("beta_fast",), f"must be above beta_slow = {self.beta_slow:g}")
+        return self
+
 
 class Rope(Part):
     """Rotary positions: pairs of dimensions turn by position * theta^(-2i/d). `partial` is the share of
     head_dim that turns. https://arxiv.org/abs/2104.09864"""
 
-    theta: Positive
+    theta: Annotated[float, Field(gt=1)]
     partial: Annotated[float, Field(gt=0, le=1)] = 1.0
     scaling: Annotated[LinearScaling | Llama3Scaling | YarnScaling, Field(discriminator="kind")] | None = None
 
@@ -214,7 +221,11 @@ class Attention(Part):
     def _dimensions_divide(self) -> Attention:
         if self.n_heads % self.n_kv_heads:
             raise fault(("n_kv_heads",), f"{self.n_kv_heads} does not divide n_heads = {self.n_heads}")
-        if self.rope and (turned := self.head_dim * self.rope.partial) % 2:
+        if self.n_heads * self.head_dim > MAX_DIM:
+            raise fault(
+                ("n_heads",), f"x head_dim = {self.n_heads * self.head_dim:,} must be at most {MAX_DIM:,}"
+            )
+        if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
             raise fault(
                 ("rope", "partial") if self.rope.partial < 1 else ("head_dim",),
                 f"rotary positions turn pairs of dimensions, but {turned:g} of head_dim = {self.head_dim} "
@@ -302,11 +313,11 @@ class ModelSpec(Part):
 
     name: Text
     size: str | None = None
-    organization: str | None = None
-    released: str | None = None
-    sources: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    source: str | None = None
-    note: str | None = None
+    organization: Text | None = None
+    released: Text | None = None
+    sources: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    source: Text | None = None
+    note: Text | None = None
     published: Published | None = None
 
     vocab_size: Dim

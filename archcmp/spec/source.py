@@ -85,21 +85,18 @@ def _line(item: yaml.Node | yaml.Event) -> int:
 
 
 def _scalar(node: yaml.ScalarNode, file: str) -> Scalar:
-    line = _line(node)
     kind = node.tag.removeprefix("tag:yaml.org,2002:")
-    text = node.value
-    if kind == "null":
-        return None
+    text = str(node.value)
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return float(text.replace("_", ""))
+    except ValueError:
+        raise SpecError(file, _line(node), "", f"'{text[:40]}' is not a usable number") from None
     if kind == "bool":
-        return bool(text == "true")
-    if kind == "str":
-        return str(text)
-    if kind in ("int", "float"):
-        try:
-            return int(text) if kind == "int" else float(text.replace("_", ""))
-        except ValueError:
-            raise SpecError(file, line, "", f"'{text[:40]}' is not a usable number") from None
-    raise SpecError(file, line, "", f"YAML tag {node.tag} is not allowed", "Specs hold plain values only")
+        return text == "true"
+    return None if kind == "null" else text
 
 
 def _tree(node: yaml.Node, file: str, path: KeyPath) -> Node:
@@ -138,6 +135,9 @@ def _refuse_unbounded(text: str, file: str) -> None:
                 "YAML aliases (*name) are not allowed",
                 "Use `extends` to reuse a block",
             )
+        if getattr(event, "tag", None) is not None:
+            hint = "Specs hold plain values only"
+            raise SpecError(file, _line(event), "", f"YAML tag {event.tag} is not allowed", hint)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise SpecError(file, _line(event), "", f"nested more than {MAX_DEPTH} levels deep")

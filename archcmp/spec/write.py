@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from archcmp.spec.find import bundled_folder
 from archcmp.spec.problems import kinds_of
 from archcmp.spec.schema import ModelSpec, Part
+from archcmp.spec.source import parse
 
+_PLAIN = re.compile(r"[A-Za-z0-9](?:[\w./() -]|:(?! ))*(?<![ :])", re.ASCII)
 _SHORTHAND = ("residual", "qk_norm")
 
 
@@ -25,8 +28,12 @@ def _scalar(value: Any) -> str:
             return _scalar(int(value))
         mantissa, e, exponent = repr(value).partition("e")
         return f"{mantissa if '.' in mantissa else mantissa + '.0'}{e}{exponent}"
-    dumped: str = yaml.safe_dump(value, width=10_000, allow_unicode=True, default_flow_style=True)
-    return dumped.removesuffix("...\n").strip()
+    return str(value) if _is_plain(str(value)) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether text needs no quotes, here or between braces."""
+    return _PLAIN.fullmatch(text) is not None and isinstance(parse(text, "").value, str)
 
 
 def _flow(value: Any) -> str:

@@ -9,11 +9,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archcmp.errors import SpecError
+from archcmp.errors import ArchcmpError, SpecError
 from archcmp.spec.find import bundled_folder
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.load import load_spec
 from archcmp.spec.schema import ModelSpec
+from archcmp.spec.write import to_yaml
+from tests.known import TINY
 
 TEXTS = [path.read_text() for path in sorted(bundled_folder().glob("*.yaml"))]
 ODD = st.one_of(
@@ -76,6 +78,8 @@ def _loads_or_says_why(text: str, folder: Path) -> None:
         assert str(path) in str(error) and "\n" not in str(error)
     else:
         assert isinstance(spec, ModelSpec) and len(layer_blocks(spec)) > 0
+        path.write_text(to_yaml(spec, comments=True))
+        assert load_spec(str(path)) == spec.model_copy(update={"size": None})
 
 
 @QUICK
@@ -100,3 +104,30 @@ def test_any_bytes(data: bytes, tmp_path: Path) -> None:
     except SpecError:
         return
     raise AssertionError("random bytes are no spec")
+
+
+KEYS = st.lists(
+    st.sampled_from(["blocks", "main", "mixer", "norm", "layers", "0", "9", "[0]", "²", "kind", "zz", ""]),
+    max_size=4,
+).map(".".join)
+
+
+@QUICK
+@given(key=KEYS | st.text(max_size=6), value=st.text(max_size=8) | ODD.map(str))
+def test_any_override(key: str, value: str) -> None:
+    try:
+        load_spec(str(TINY), [f"{key}={value}"])
+    except ArchcmpError as error:
+        assert error.exit_code == 2 and "\n" not in str(error)
+
+
+@QUICK
+@given(name=st.text(min_size=1, max_size=12) | st.from_regex(r"[0-9.eE+-]{1,8}", fullmatch=True))
+def test_any_name_survives_being_written(name: str, tmp_path: Path) -> None:
+    spec = load_spec(str(TINY)).model_copy(update={"name": name})
+    path = tmp_path / "named.yaml"
+    path.write_text(to_yaml(spec), encoding="utf-8", errors="surrogatepass")
+    try:
+        assert load_spec(str(path)).name == name
+    except SpecError:
+        assert not name.isprintable()

@@ -96,6 +96,20 @@ def test_another_kind_replaces_the_options_of_the_old_one() -> None:
     assert tiny("norm.eps=0.5", "norm={kind: layernorm}").norm == LayerNorm(kind="layernorm")
 
 
+def test_shorthand_is_extended_and_not_lost() -> None:
+    norm = tiny("blocks.main.mixer.qk_norm=per_head", "blocks.main.mixer.qk_norm.norm={kind: layernorm}")
+    qk_norm = norm.blocks["main"].mixer.qk_norm
+    assert qk_norm is not None and (qk_norm.kind, qk_norm.norm) == ("per_head", LayerNorm(kind="layernorm"))
+
+
+def test_a_kind_may_come_from_a_size_and_blocks_may_have_any_name(tmp_path: Path) -> None:
+    text = TINY.read_text().replace("kind: glu, ", "").replace("main", "kind")
+    sizes = "sizes: {a: {blocks: {kind: {ffn: {kind: glu}}}}}\n"
+    (tmp_path / "mine.yaml").write_text(text + sizes)
+    spec = load_spec(str(tmp_path / "mine.yaml:a"))
+    assert spec.blocks["kind"].ffn == tiny().blocks["main"].ffn
+
+
 def test_overrides_reach_into_lists_and_change_one_model_only() -> None:
     changed, plain = (s.spec for s in load_subjects(["olmo2+layers[0].count=3", "olmo2"]))
     assert len(layer_blocks(changed)) == 3

@@ -103,6 +103,13 @@ BROKEN = {
     ),
     "size is no mapping": ("small: {}", "small: 3", 23, ["sizes.small"]),
     "aliases": ("{d_model: 64}", "&a {d_model: 64}\n  more: *a", 25, ["aliases", "extends"]),
+    "control characters": ("name: Mine", 'name: "a\\nb"', 1, ["name: must be one line"]),
+    "yarn ramp": (
+        "{theta: 100}",
+        "{theta: 100, scaling: {kind: yarn, factor: 2, original_context_length: 9, beta_fast: 1}}",
+        16,
+        ["rope.scaling.beta_fast: must be above beta_slow = 1"],
+    ),
     "python object": ("name: Mine", "name: !!python/object:os.system x", 1, ["tag", "not allowed"]),
     "not YAML": ("{tied: false}", "{tied: false", 7, ["not valid YAML"]),
 }
@@ -163,6 +170,12 @@ def test_files_that_are_no_specs(data: bytes, said: str, tmp_path: Path) -> None
         ("olmo2+layers[7].count=3", "not an index"),
         ("olmo2+d_model=[", "not valid YAML"),
         ("olmo2+d_model=-1", "must be above 0"),
+        ("gemma3+blocks.main.mixer.window=5", "no block 'main'.*Blocks: local, global"),
+        ("olmo2+norm.eps=!!float 1", "tag"),
+        ("olmo2+embedding.scale=0", "embedding.scale.*number above 0"),
+        ("olmo2+blocks.main.mixer.rope={theta: 1}", "theta"),
+        ("olmo2+blocks.main.mixer={n_heads: 16777216, n_kv_heads: 1}", "must be at most"),
+        ("x" * 5000 + ".yaml", "cannot be read"),
     ],
 )
 def test_references_that_name_nothing(reference: str, said: str) -> None:
@@ -171,6 +184,7 @@ def test_references_that_name_nothing(reference: str, said: str) -> None:
     assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
 
 
-def test_an_override_needs_key_and_value() -> None:
+@pytest.mark.parametrize("override", ["d_model", "=3", ".=3", "a\nb=3", f"{'a.' * 3000}b=3"])
+def test_an_override_needs_key_and_value(override: str) -> None:
     with pytest.raises(UsageError, match=r"key\.path=value"):
-        load_spec("olmo2", ["d_model"])
+        load_spec("olmo2", [override])

@@ -67,7 +67,7 @@ def test_choices_say_what_the_architectures_are_known_for() -> None:
     )
     assert (gemma["residual"], gemma["qk_norm"]) == ("sandwich_norm", "per_head")
     assert gemma["window"] == "local: 1,024; global: none"
-    assert gemma["n_layers"] == "62 (52 local + 10 global)"
+    assert gemma["n_layers"] == "62: 5 local, 1 global, repeated"
     assert design_choices(tiny("blocks.main.mixer.n_kv_heads=1"))["mixer"] == "attention (MQA)"
 
 
@@ -81,3 +81,18 @@ def test_specs_that_compute_differently_show_different_choices() -> None:
     ]
     for change in changes:
         assert design_choices(tiny()) != design_choices(tiny(change)), change
+
+
+def test_the_order_of_layers_is_a_choice() -> None:
+    far = "blocks.far={extends: main, mixer: {window: 3}}"
+    orders = [
+        "[{repeat: [main, main, far], count: 6}]",
+        "[{repeat: [main, far, main], count: 6}]",
+        "[{repeat: [main], count: 4}, {repeat: [far], count: 2}]",
+    ]
+    shown = [design_choices(tiny(far, f"layers={order}"))["n_layers"] for order in orders]
+    assert shown == [
+        "6: 2 main, 1 far, repeated",
+        "6: 1 main, 1 far, 1 main, repeated",
+        "6: 4 main; then 2 far",
+    ]
