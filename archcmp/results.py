@@ -76,8 +76,8 @@ class Throughput:
     tokens_per_second: float | None = None
     median_s: float | None = None
     iqr_s: float | None = None
-    rounds: int = 0
-    raw_s: list[float] = field(default_factory=list)
+    rounds: int | None = None
+    raw_s: list[float] | None = None
     composed: bool = False
     shortened: bool = False
     mfu: float | None = None

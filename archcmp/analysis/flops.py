@@ -60,19 +60,9 @@ PAIRS: dict[str, Callable[[int, int, int | None], int]] = {
 """(query, key) pairs that count, for the last `n_new` of `seq_len` tokens in one sequence and head."""
 
 
-def _doubled(multiply_adds: Handle) -> Handle:
+def _linear_flops(inputs: list[Any], outputs: list[Any]) -> int:
     """fvcore counts a multiply-add as one."""
-    return lambda inputs, outputs: 2 * int(multiply_adds(inputs, outputs))
-
-
-MATMULS: dict[str, Handle] = {
-    "aten::linear": _doubled(jit_handles.linear_flop_jit),
-    "aten::matmul": _doubled(jit_handles.matmul_flop_jit),
-    "aten::mm": _doubled(jit_handles.matmul_flop_jit),
-    "aten::bmm": _doubled(jit_handles.bmm_flop_jit),
-    "aten::addmm": _doubled(jit_handles.addmm_flop_jit),
-    "aten::einsum": _doubled(jit_handles.einsum_flop_jit),
-}
+    return 2 * int(jit_handles.linear_flop_jit(inputs, outputs))
 
 
 def _attention_handle(convention: str, seq_len: int) -> Handle:
@@ -106,7 +96,10 @@ class _Tracer:
 
     def __init__(self, batch_size: int, seq_len: int, convention: str) -> None:
         self.batch_size, self.seq_len = batch_size, seq_len
-        self.handles = MATMULS | {ATTENTION: _attention_handle(convention, seq_len)}
+        self.handles: dict[str, Handle] = {
+            "aten::linear": _linear_flops,
+            ATTENTION: _attention_handle(convention, seq_len),
+        }
 
     def whole(self, model: Decoder, last_only: bool = False) -> Counter[str]:
         """One pass over all `seq_len` tokens, FLOPs by module name."""

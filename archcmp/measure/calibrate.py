@@ -24,6 +24,13 @@ class Calibration:
     copy_bytes_per_s: float
 
 
+def best(a: Calibration, b: Calibration) -> Calibration:
+    """The higher of each rate: a device can do what it was once seen to do."""
+    return Calibration(
+        max(a.matmul_flops_per_s, b.matmul_flops_per_s), max(a.copy_bytes_per_s, b.copy_bytes_per_s)
+    )
+
+
 def calibrate(device: torch.device, dtype: str, timer: Timer) -> Calibration:
     """The best rates seen: matmuls of growing size until one takes long enough to be a fair reading, and
     a copy that outgrows processor caches."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -45,9 +47,23 @@ def native_dtype(device: torch.device) -> str:
 def available_bytes(device: torch.device) -> int:
     """Bytes that can be allocated on `device` now without swapping."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
-    return int(psutil.virtual_memory().available)
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min(int(psutil.virtual_memory().available), _container_bytes())
+
+
+def _container_bytes() -> int:
+    """What the container that this process runs in still allows (cgroup v2), if it sets a limit."""
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if not limit.exists() or (text := limit.read_text().strip()) == "max":
+        return sys.maxsize
+    return max(0, int(text) - int(used.read_text()))
+
+
+def total_bytes(device: torch.device) -> int:
+    """Bytes of memory that `device` has."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    return int(psutil.virtual_memory().total)
 
 
 def device_name(device: torch.device) -> str:
@@ -58,8 +74,10 @@ def device_name(device: torch.device) -> str:
 
 
 def versions() -> dict[str, Any]:
-    """What a reader needs to reproduce a count."""
+    """What a reader needs to reproduce a count; no device took part in it."""
     return {
+        "device": None,
+        "threads": None,
         "archcmp": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -73,5 +91,5 @@ def device_facts(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": total_bytes(device),
     }

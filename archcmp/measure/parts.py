@@ -29,6 +29,9 @@ VOCABULARY_SLICES = 8
 EFFICIENCY = 0.6
 """Share of the calibrated matmul rate that estimates count on."""
 
+ACTIVATION_COPIES = 4
+"""Tensors held, at the most, per input and output of a matmul: itself, normed, rotated, in chunks."""
+
 LAUNCH_S = 1e-3
 """What calling the kernels of one run takes at the least."""
 
@@ -94,19 +97,19 @@ class Part:
         return self.on_meta.new_cache(batch_size, seq_len).nbytes
 
     def needed_bytes(self, workload: str, batch_size: int, seq_len: int) -> int:
-        """Weights, states and a generous estimate of activations."""
+        """Weights, states and an estimate of activations, on the high side."""
         weights = self.copies * self.weights_bytes
         if workload == "decode":
             return weights + self.copies * self._cache_bytes(batch_size, seq_len)
         widths = [m.in_features + m.out_features for name, m in self._linears() if name != "head"]
         scores = self._score_widths(seq_len)
-        token_bytes = batch_size * seq_len * self.dtype.itemsize
+        token_bytes = ACTIVATION_COPIES * batch_size * seq_len * self.dtype.itemsize
         if workload == "prefill":
             widest = max(widths, default=2 * self.spec.d_model) + max(scores, default=0)
-            return weights + 2 * token_bytes * widest
-        logits = 0 if self.block else 3 * token_bytes * self.spec.vocab_size
+            return weights + token_bytes * widest
+        logits = 0 if self.block else token_bytes * self.spec.vocab_size
         trained = -(-self.copies // 4) * self.weights_bytes
-        return weights + 3 * trained + 2 * token_bytes * (sum(widths) + sum(scores)) + logits
+        return weights + 3 * trained + token_bytes * (sum(widths) + sum(scores)) + logits
 
     def estimated_s(self, workload: str, batch_size: int, seq_len: int, speed: Calibration) -> float:
         """Seconds that one run should take: matrix work and bytes moved, each at the calibrated rate."""

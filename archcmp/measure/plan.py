@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, islice
+from operator import mul
 
 import torch
 
@@ -55,16 +55,12 @@ class Task:
     readings: list[list[float]] = field(default_factory=list)
 
     def rounds(self) -> list[float]:
-        """Seconds of the whole model per round: the sum of count x reading. A part read in fewer rounds
-        repeats its readings. Empty while a part is unread."""
+        """Seconds of the whole model per round: the sum of count x reading, for as many rounds as every
+        part was read. Empty while a part is unread."""
         if not self.parts or len(self.readings) < len(self.parts):
             return []
-        n_rounds = max(map(len, self.readings))
-        columns = [
-            [part.count * s for s in islice(cycle(times), n_rounds)]
-            for part, times in zip(self.parts, self.readings, strict=True)
-        ]
-        return [sum(column) for column in zip(*columns, strict=True)]
+        counts = [part.count for part in self.parts]
+        return [sum(map(mul, counts, times)) for times in zip(*self.readings, strict=False)]
 
 
 class Planner:

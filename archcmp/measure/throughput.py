@@ -9,7 +9,7 @@ from functools import partial
 
 from archcmp.analysis import count
 from archcmp.measure.benchmark import interleave
-from archcmp.measure.calibrate import Calibration, calibrate
+from archcmp.measure.calibrate import Calibration, best, calibrate
 from archcmp.measure.plan import MeasureSettings, Planner, Task
 from archcmp.measure.stats import iqr
 from archcmp.measure.timer import DeviceTimer, Timer
@@ -44,11 +44,14 @@ class Measurement:
 
     def run(self) -> None:
         """Time all tasks, a slot of parts at a time: first every model's first part, then every model's
-        second, so that memory holds one part of each. Ctrl-C ends early and keeps what was read."""
+        second, so that memory holds one part of each. The device is calibrated again at the end, in case
+        it was busier at the start. Ctrl-C ends early and keeps what was read."""
         try:
             for slot in range(max((len(task.parts) for task in self.tasks), default=0)):
                 self._run_slot(slot)
                 gc.collect()
+            again = calibrate(self.settings.device, self.settings.dtype, self.timer)
+            self.calibration = best(self.calibration, again)
         except KeyboardInterrupt:
             self.interrupted = True
 

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ def to_json(doc: Comparison) -> str:
 
 # ---- CSV: one tidy row per model and quantity -------------------------------------------------------
 
-_CSV_HEADER = ["model", "name", "quantity", "value", "unit", "batch_size", "seq_len", "dtype", "convention"]
+_CSV_HEADER = [
+    *("model", "name", "quantity", "value", "unit"),
+    *("batch_size", "seq_len", "dtype", "convention", "composed", "refused"),
+]
 _SECTION_UNITS = {"params": "parameters", "flops": "FLOP", "memory": "bytes"}
 _THROUGHPUT_UNITS = {
     "tokens_per_second": "tokens/s",
@@ -45,16 +49,27 @@ def _numbers(prefix: str, value: Any) -> Iterator[tuple[str, float]]:
         yield prefix, value
 
 
-def _quantities(model: ModelResult, data: dict[str, Any]) -> Iterator[tuple[str, float, str, int | None]]:
-    """(quantity, plain number, unit, sequence length if it is not the settings')."""
+def _counted_rows(doc: Comparison, data: dict[str, Any]) -> Iterator[list[Any]]:
+    s = doc.settings
     for section, unit in _SECTION_UNITS.items():
-        for name, value in _numbers(section, data[section]):
-            yield name, value, unit, None
+        convention = s.flops_convention if section == "flops" else ""
+        for quantity, value in _numbers(section, data[section]):
+            yield [quantity, value, unit, s.batch_size, s.seq_len, s.dtype, convention, "", ""]
+
+
+def _measured_rows(doc: Comparison, model: ModelResult) -> Iterator[list[Any]]:
+    """A refused workload has one row, with the reason and no value."""
+    s = doc.settings
     for workload, result in model.throughput.items():
-        for name, unit in _THROUGHPUT_UNITS.items() if result is not None else ():
+        if result is None:
+            continue
+        place = [s.batch_size, result.seq_len, s.dtype]
+        for name, unit in _THROUGHPUT_UNITS.items():
             value = getattr(result, name)
-            if value is not None and result is not None and not result.refused:
-                yield f"throughput.{workload}.{name}", value, unit, result.seq_len
+            if value is not None or (result.refused and name == "tokens_per_second"):
+                convention = "exact" if name == "mfu" else ""
+                quantity = f"throughput.{workload}.{name}"
+                yield [quantity, value, unit, *place, convention, result.composed, result.refused]
 
 
 def to_csv(doc: Comparison) -> str:
@@ -62,12 +77,9 @@ def to_csv(doc: Comparison) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_CSV_HEADER)
-    s = doc.settings
     for model, data in zip(doc.models, doc.as_json()["models"], strict=True):
-        for quantity, value, unit, seq_len in _quantities(model, data):
-            convention = s.flops_convention if quantity.startswith("flops") else ""
-            place = [s.batch_size, seq_len or s.seq_len, s.dtype, convention]
-            writer.writerow([model.id, model.name, quantity, value, unit, *place])
+        for row in (*_counted_rows(doc, data), *_measured_rows(doc, model)):
+            writer.writerow([model.id, model.name, *row])
     return out.getvalue()
 
 
@@ -90,13 +102,20 @@ def _grid(table: Table, style: str) -> str:
     )
 
 
+_MARKDOWN_SPECIAL = str.maketrans({c: "\\" + c for c in "\\|<*`"})
+
+
 def to_markdown(doc: Comparison) -> str:
     """A heading, a pipe table and its notes, per table."""
-    parts = [
-        f"## {t.title}\n\n{_grid(t, 'github')}\n\n{' '.join(t.notes)}".rstrip()
-        for t in all_tables(doc)
-        if t.rows
-    ]
+    parts = []
+    for table in all_tables(doc):
+        if table.rows:
+            cells = [
+                [cell.translate(_MARKDOWN_SPECIAL) for cell in row] for row in (table.header, *table.rows)
+            ]
+            grid = _grid(replace(table, header=cells[0], rows=cells[1:]), "github")
+            notes = " ".join(table.notes).translate(_MARKDOWN_SPECIAL)
+            parts.append(f"## {table.title}\n\n{grid}\n\n{notes}".rstrip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -104,6 +123,8 @@ _LATEX = r"""\documentclass{article}
 \usepackage[margin=2cm]{geometry}
 \usepackage{booktabs}
 \usepackage{graphicx}
+\usepackage{iftex}
+\ifPDFTeX\usepackage[T1]{fontenc}\else\usepackage{fontspec}\fi
 \begin{document}
 %s
 \end{document}
@@ -123,7 +144,8 @@ _LATEX_SPECIAL = str.maketrans(
 
 
 def to_latex(doc: Comparison) -> str:
-    """A document that compiles by itself; its table environments need booktabs and graphicx."""
+    """A document that compiles by itself (with names beyond Latin letters: by lualatex or xelatex); its table
+    environments need booktabs and graphicx."""
     parts = []
     for table in all_tables(doc):
         if table.rows:

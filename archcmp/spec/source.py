@@ -135,9 +135,9 @@ def _refuse_unbounded(text: str, file: str) -> None:
                 "YAML aliases (*name) are not allowed",
                 "Use `extends` to reuse a block",
             )
-        if getattr(event, "tag", None) is not None:
+        if (tag := getattr(event, "tag", None)) is not None:
             hint = "Specs hold plain values only"
-            raise SpecError(file, _line(event), "", f"YAML tag {event.tag} is not allowed", hint)
+            raise SpecError(file, _line(event), "", f"YAML tag {tag} is not allowed", hint)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise SpecError(file, _line(event), "", f"nested more than {MAX_DEPTH} levels deep")

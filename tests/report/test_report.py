@@ -22,6 +22,7 @@ from archcmp.report.tables import all_tables, count_tables, params_table, ratio,
 from archcmp.report.terminal import print_tables
 from archcmp.results import Comparison, PartTimes, Throughput
 from archcmp.units import Bytes, Count, Flops, Seconds, TokensPerSecond
+from tests.known import TINY
 
 MODELS = ["olmo2", "llama3", "gemma3:27b", "gpt2:xl", "olmo2:7b+blocks.main.mixer.window=512"]
 
@@ -163,7 +164,15 @@ def test_json_is_the_document_key_for_key(doc: Comparison, tmp_path: Path) -> No
 def test_csv_is_one_tidy_row_per_model_and_quantity(doc: Comparison) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(doc))))
     assert len({(row["model"], row["quantity"]) for row in rows}) == len(rows)
-    values = {(row["model"], row["quantity"]): float(row["value"]) for row in rows}
+    assert all(None not in row and None not in row.values() for row in rows)
+    refused = [row for row in rows if not row["value"]]
+    assert [(r["model"], r["quantity"]) for r in refused] == [
+        ("gemma3:27b", "throughput.prefill.tokens_per_second")
+    ]
+    assert refused[0]["refused"] == "needs 16.0 GiB, 8.00 GiB available"
+    measured = {r["model"]: r for r in rows if r["quantity"] == "throughput.prefill.median_s"}
+    assert (measured["olmo2:7b"]["composed"], measured["llama3:8b"]["composed"]) == ("False", "True")
+    values = {(row["model"], row["quantity"]): float(row["value"]) for row in rows if row["value"]}
     assert values["llama3:8b", "params.total"] == 8_030_261_248
     assert values["olmo2:7b", "throughput.prefill.tokens_per_second"] == 100.0
     assert ("gemma3:27b", "throughput.prefill.median_s") not in values
@@ -180,6 +189,23 @@ def test_markdown_tables_are_rectangular(doc: Comparison, tmp_path: Path) -> Non
     assert len(blocks) == len(all_tables(doc))
     for block in blocks:
         assert len({line.count("|") for line in block.splitlines()}) == 1
+
+
+def test_names_that_mean_something_to_a_format_stay_names(tmp_path: Path) -> None:
+    odd = r"A|B & <b>50%</b> _$ {x} ~^\ `*"
+    spec = tmp_path / "odd.yaml"
+    spec.write_text(TINY.read_text().replace("Tiny", json.dumps(odd)))
+    doc = archcmp.compare([str(spec)], measure=None)
+    for suffix in FORMATS:
+        to_file(doc, tmp_path / f"x{suffix}")
+    for block in (tmp_path / "x.md").read_text().split("\n\n"):
+        if block.startswith("|"):
+            assert {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()} == {3}
+    assert "<b>" not in (tmp_path / "x.html").read_text()
+    assert next(csv.DictReader((tmp_path / "x.csv").open()))["name"] == odd
+    if shutil.which("pdflatex"):
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
+        subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
 
 
 class _Balanced(HTMLParser):
