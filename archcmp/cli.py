@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from archcmp.errors import ArchcmpError, UsageError
+from archcmp.settings import DEFAULT_BUDGET_S, DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
 
 if TYPE_CHECKING:
     from archcmp.measure.plan import MeasureSettings
@@ -52,18 +53,6 @@ DType = Annotated[
 ]
 
 
-def _settings(
-    subjects: list[Subject], batch_size: int, seq_len: int | None, dtype: str, convention: str
-) -> Settings:
-    from archcmp.results import Settings
-    from archcmp.settings import check_workload, default_seq_len
-
-    specs = [subject.spec for subject in subjects]
-    seq_len = default_seq_len(specs) if seq_len is None else seq_len
-    check_workload(specs, batch_size, seq_len, dtype, convention)
-    return Settings(batch_size, seq_len, dtype, convention)
-
-
 def _counted(subjects: list[Subject], settings: Settings) -> Comparison:
     from archcmp.report.progress import waiting
 
@@ -94,24 +83,28 @@ def show(
     spec: Spec,
     overrides: Set = None,
     as_yaml: Annotated[
-        bool, typer.Option("--yaml", help="Print the resolved spec as YAML, and count nothing.")
+        bool, typer.Option("--yaml", help="Print the resolved spec as YAML (with --json, as JSON).")
     ] = False,
     as_json: Json = False,
     batch_size: Batch = 1,
     seq_len: SeqLen = None,
     dtype: DType = None,
-    convention: Convention = "exact",
+    convention: Convention = DEFAULT_CONVENTION,
 ) -> None:
     """One architecture, resolved: its choices, and what each component costs."""
-    from archcmp.settings import DEFAULT_DTYPE
+    from archcmp.settings import make_settings
     from archcmp.spec.load import load_subjects
     from archcmp.spec.write import to_yaml
 
     subjects = load_subjects([spec], overrides or ())
-    if as_yaml:
-        typer.echo(to_yaml(subjects[0].spec), nl=False)
+    resolved = subjects[0].spec
+    if as_yaml and as_json:
+        _print_json(resolved.model_dump(mode="json"))
         return
-    settings = _settings(subjects, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
+    if as_yaml:
+        typer.echo(to_yaml(resolved), nl=False)
+        return
+    settings = make_settings([resolved], batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
     doc = _counted(subjects, settings)
     if as_json:
         _print_json(doc.as_json())
@@ -119,7 +112,7 @@ def show(
     from archcmp.report.tables import count_tables
     from archcmp.report.terminal import print_heading, print_tables
 
-    print_heading(subjects[0].spec)
+    print_heading(resolved)
     print_tables(count_tables(doc, show_all=True))
 
 
@@ -139,12 +132,10 @@ def compare(
     as_json: Json = False,
     batch_size: Batch = 1,
     seq_len: SeqLen = None,
-    convention: Convention = "exact",
-    measure: Annotated[
-        str, typer.Option(metavar="NAMES", help="Workloads to time.")
-    ] = "prefill,decode,train",
+    convention: Convention = DEFAULT_CONVENTION,
+    measure: Annotated[str, typer.Option(metavar="NAMES", help="Workloads to time.")] = ",".join(WORKLOADS),
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Count only.")] = False,
-    budget: Annotated[float, typer.Option(help="Seconds to spend on measuring, in all.")] = 20.0,
+    budget: Annotated[float, typer.Option(help="Seconds to spend on measuring, in all.")] = DEFAULT_BUDGET_S,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
     ] = None,
@@ -158,7 +149,8 @@ def compare(
 ) -> None:
     """Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory and speed."""
     from archcmp.report.export import check_writable
-    from archcmp.settings import DEFAULT_DTYPE, check_measure
+    from archcmp.report.progress import waiting
+    from archcmp.settings import check_measure, make_settings
     from archcmp.spec.load import load_subjects
 
     subjects = load_subjects(specs, overrides or ())
@@ -166,21 +158,12 @@ def compare(
     check_measure(workloads, budget, compose)
     for path in export or ():
         check_writable(path)
-    # Checked before torch is loaded; the device may then choose another dtype.
-    settings = _settings(subjects, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
-
-    from archcmp.report.progress import waiting
-
+    every_spec = [subject.spec for subject in subjects]
+    settings = make_settings(every_spec, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
     with waiting("loading torch"):
-        from archcmp.measure.device import native_dtype, resolve_device
-        from archcmp.measure.plan import MeasureSettings
-    if not workloads:
-        raise typer.Exit(_show_comparison(subjects, settings, None, show_all, as_json, export or ()))
-    target = resolve_device(device)
-    settings = replace(settings, dtype=dtype or native_dtype(target))
-    measuring = MeasureSettings(
-        target, settings.dtype, batch_size, settings.seq_len, budget, workloads, compose
-    )
+        from archcmp.pipeline import plan_measuring
+
+        settings, measuring = plan_measuring(settings, workloads, device, dtype, budget, compose)
     raise typer.Exit(_show_comparison(subjects, settings, measuring, show_all, as_json, export or ()))
 
 
@@ -229,13 +212,13 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Validate specs, build them on the meta device, and compare with the published totals."""
-    from archcmp.report.catalog import print_checks
+    from archcmp.report.catalog import load_what_loads, print_checks
     from archcmp.report.progress import waiting
     from archcmp.spec.find import known_specs
-    from archcmp.spec.load import all_sizes, load_subjects
 
-    references = [size for name in specs or known_specs() for size in all_sizes(name)]
-    subjects = load_subjects(references)
+    subjects, n_broken = load_what_loads(specs or known_specs())
+    if not subjects:
+        raise typer.Exit(2)
     with waiting("counting"):
         from archcmp.analysis.check import check_all
 
@@ -244,26 +227,33 @@ def check(
         _print_json([asdict(result) for result in checks])
     else:
         print_checks(checks)
-    raise typer.Exit(int(any(result.differs for result in checks)))
+    raise typer.Exit(2 if n_broken else int(any(result.differs for result in checks)))
 
 
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the new architecture; written to NAME.yaml.")],
     origin: Annotated[str, typer.Option("--from", metavar="SPEC", help="The spec to start from.")],
+    as_json: Json = False,
 ) -> None:
     """Write a commented spec to edit, started from a known one."""
     from archcmp.report.export import write_whole
+    from archcmp.spec.find import SUFFIXES
     from archcmp.spec.load import load_spec
     from archcmp.spec.write import new_spec
 
-    path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    if not name.isprintable() or Path(name).name in ("", *SUFFIXES):
+        raise UsageError(f"{name!r} is not a name for a spec")
+    path = Path(name if name.endswith(SUFFIXES) else f"{name}.yaml")
     spec = load_spec(origin)
     if path.exists():
         raise UsageError(f"{path} exists; choose another name or remove it")
     write_whole(path, new_spec(spec, path.stem, origin))
-    typer.echo(f"wrote {path}", err=True)
-    typer.echo(f"Edit it, then: archcmp check ./{path} && archcmp compare ./{path} {origin}", err=True)
+    if as_json:
+        _print_json({"written": str(path), "from": origin})
+        return
+    shown = path if path.is_absolute() else f"./{path}"
+    typer.echo(f"Wrote {path}. Edit it, then: archcmp check {shown} && archcmp compare {shown} {origin}")
 
 
 def main() -> None:

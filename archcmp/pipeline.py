@@ -13,12 +13,12 @@ from archcmp.measure.throughput import Measurement, OnProgress
 from archcmp.report.differences import differences
 from archcmp.results import Comparison, ModelResult, Settings
 from archcmp.settings import (
+    DEFAULT_BUDGET_S,
     DEFAULT_CONVENTION,
     DEFAULT_DTYPE,
     WORKLOADS,
     check_measure,
-    check_workload,
-    default_seq_len,
+    make_settings,
 )
 from archcmp.spec.choices import design_choices
 from archcmp.spec.load import Subject, load_subjects, spec_sha256
@@ -74,6 +74,33 @@ def measure_all(
     return replace(doc, models=models, environment=doc.environment | facts)
 
 
+def plan_measuring(
+    settings: Settings,
+    workloads: Sequence[str],
+    device: str | None,
+    dtype: str | None,
+    budget_s: float,
+    compose: str,
+) -> tuple[Settings, MeasureSettings | None]:
+    """How to measure, None without workloads; and the settings with the dtype measured, which is what
+    the device does natively unless one was asked for. Raises UsageError for an unknown device."""
+    if not workloads:
+        if device is not None:
+            resolve_device(device)
+        return settings, None
+    target = resolve_device(device)
+    settings = replace(settings, dtype=dtype or native_dtype(target))
+    return settings, MeasureSettings(
+        device=target,
+        dtype=settings.dtype,
+        batch_size=settings.batch_size,
+        seq_len=settings.seq_len,
+        budget_s=budget_s,
+        workloads=tuple(workloads),
+        compose=compose,
+    )
+
+
 def compare(
     references: Sequence[str],
     measure: Sequence[str] | None = WORKLOADS,
@@ -84,7 +111,7 @@ def compare(
     dtype: str | None = None,
     convention: str = DEFAULT_CONVENTION,
     device: str | None = None,
-    budget_s: float = 20.0,
+    budget_s: float = DEFAULT_BUDGET_S,
     compose: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> Comparison:
@@ -93,13 +120,8 @@ def compare(
     UsageError for bad input, before anything is built."""
     subjects = load_subjects(references, overrides)
     specs = [subject.spec for subject in subjects]
-    seq_len = default_seq_len(specs) if seq_len is None else seq_len
-    measured = resolve_device(device) if measure else None
-    dtype = dtype or (native_dtype(measured) if measured else DEFAULT_DTYPE)
-    check_workload(specs, batch_size, seq_len, dtype, convention)
+    settings = make_settings(specs, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
     check_measure(measure or (), budget_s, compose)
-    doc = count_all(subjects, Settings(batch_size, seq_len, dtype, convention))
-    if not measure or measured is None:
-        return doc
-    settings = MeasureSettings(measured, dtype, batch_size, seq_len, budget_s, tuple(measure), compose)
-    return measure_all(doc, subjects, settings, on_progress)
+    settings, measuring = plan_measuring(settings, measure or (), device, dtype, budget_s, compose)
+    doc = count_all(subjects, settings)
+    return doc if measuring is None else measure_all(doc, subjects, measuring, on_progress)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from archcmp.errors import UsageError, did_you_mean
-from archcmp.spec.schema import ModelSpec
+from archcmp.results import Settings
+
+if TYPE_CHECKING:
+    from archcmp.spec.schema import ModelSpec
 
 CONVENTIONS = {
     "exact": "only the (query, key) pairs that the causal mask and the window let through",
@@ -20,6 +24,7 @@ DEFAULT_DTYPE = "bfloat16"
 WORKLOADS = ("prefill", "decode", "train")
 COMPOSE = ("auto", "never", "always")
 
+DEFAULT_BUDGET_S = 20.0
 DEFAULT_SEQ_LEN = 2048
 MAX_SEQ_LEN = 2**22
 MAX_TOKENS = 2**30
@@ -71,3 +76,12 @@ def check_workload(
                 f"{spec.title} has learned positions for {spec.context_length:,} tokens, "
                 f"so a sequence of {seq_len:,} is beyond it. Use --seq-len {spec.context_length} or less"
             )
+
+
+def make_settings(
+    specs: Sequence[ModelSpec], batch_size: int, seq_len: int | None, dtype: str, convention: str
+) -> Settings:
+    """The settings of a count, checked; `seq_len` None is the default for these specs. Raises UsageError."""
+    seq_len = default_seq_len(specs) if seq_len is None else seq_len
+    check_workload(specs, batch_size, seq_len, dtype, convention)
+    return Settings(batch_size, seq_len, dtype, convention)

@@ -35,7 +35,7 @@ def test_list_counts_own_specs_and_survives_broken_ones(tmp_path: Path) -> None:
     result = run("list", cwd=tmp_path)
     assert result.returncode == 0
     assert "Tiny" in result.stdout and "7.41 K" in result.stdout
-    assert "left out: specs/broken.yaml:" in result.stderr
+    assert result.stderr.startswith("archcmp: specs/broken.yaml:2: not valid YAML")
 
 
 def test_show_is_the_resolved_architecture_with_its_breakdown() -> None:
@@ -134,3 +134,32 @@ def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     command = f"{sys.executable} -m archcmp list | head -1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in result.stderr
+
+
+def test_broken_specs_do_not_hide_the_others_from_check(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("d_model: [")
+    result = run("check", "bad.yaml", "olmo2:1b", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "bad.yaml:" in result.stderr and "olmo2:1b" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/mine", "a\nb", "", ".yaml"])
+def test_names_that_cannot_be_written_are_refused(name: str, tmp_path: Path) -> None:
+    result = run("new", name, "--from", "olmo2", cwd=tmp_path)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_device_is_refused_even_if_nothing_is_measured() -> None:
+    assert run("compare", "olmo2", "--no-measure", "--device", "tpu").returncode == 2
+
+
+def test_counting_every_size_stays_small_in_memory() -> None:
+    """405B parameters included: everything is on the meta device."""
+    code = (
+        "import resource, archcmp\nfrom tests.known import PUBLISHED\n"
+        "for reference in PUBLISHED: archcmp.count(archcmp.load_spec(reference))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 1_000_000, "kilobytes"

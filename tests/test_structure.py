@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -112,11 +113,19 @@ def test_the_public_api_survives_importing_its_modules() -> None:
         assert callable(archcmp.compare) and callable(archcmp.count) and callable(archcmp.load_spec)
 
 
-def test_no_model_is_named_outside_the_specs() -> None:
-    """Nothing is decided by a model's name: no string in the code compares to one."""
-    families = {path.stem for path in (PACKAGE.parent / "specs").glob("*.yaml")}
-    for path in FILES:
-        for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
-            if isinstance(node, ast.Compare):
-                constants = {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}
-                assert not families & {str(c).lower() for c in constants}, f"{path}:{node.lineno}"
+NAMES = re.compile(r"llama|gemma|olmo|gpt-?2|qwen|mistral|deepseek", re.IGNORECASE)
+NOT_MODELS = {"llama3"}
+"""The rope scaling of that name is a design choice, chosen by its kind."""
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parts[0] in {"model", "analysis", "measure"}], ids=str
+)
+def test_nothing_is_decided_by_a_models_name(path: Path) -> None:
+    tree = ast.parse((PACKAGE / path).read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            assert node.value in NOT_MODELS or not NAMES.search(node.value), (
+                f"{path}:{node.lineno}: {node.value}"
+            )

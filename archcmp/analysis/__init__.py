@@ -9,7 +9,7 @@ from archcmp.analysis.memory import count_memory
 from archcmp.analysis.params import count_params
 from archcmp.analysis.parts import MetaParts
 from archcmp.results import Counts
-from archcmp.settings import DEFAULT_CONVENTION, check_workload, default_seq_len
+from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, make_settings
 from archcmp.spec.schema import ModelSpec
 
 
@@ -17,14 +17,13 @@ def count(
     spec: ModelSpec,
     batch_size: int = 1,
     seq_len: int | None = None,
-    dtype: str = "bfloat16",
+    dtype: str = DEFAULT_DTYPE,
     convention: str = DEFAULT_CONVENTION,
 ) -> Counts:
     """Count `spec` exactly, for `batch_size` sequences of `seq_len` tokens (2048, or fewer where learned
     positions end sooner). FLOPs and memory are for the whole batch. Raises UsageError for sizes or names
     that make no sense, CountingError for an operator that archcmp cannot count."""
-    seq_len = default_seq_len([spec]) if seq_len is None else seq_len
-    check_workload([spec], batch_size, seq_len, dtype, convention)
+    seq_len = make_settings([spec], batch_size, seq_len, dtype, convention).seq_len
     parts = MetaParts(spec, getattr(torch, dtype))
     params = count_params(parts)
     return Counts(

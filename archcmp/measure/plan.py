@@ -12,7 +12,7 @@ from archcmp.measure.benchmark import MIN_ROUNDS
 from archcmp.measure.calibrate import Calibration
 from archcmp.measure.device import available_bytes
 from archcmp.measure.parts import Part, composed_parts, whole_parts
-from archcmp.settings import WORKLOADS
+from archcmp.settings import DEFAULT_BUDGET_S, WORKLOADS
 from archcmp.spec.schema import ModelSpec
 from archcmp.units import Bytes
 
@@ -37,7 +37,7 @@ class MeasureSettings:
     dtype: str
     batch_size: int
     seq_len: int
-    budget_s: float = 20.0
+    budget_s: float = DEFAULT_BUDGET_S
     workloads: tuple[str, ...] = WORKLOADS
     compose: str = "auto"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -30,16 +30,25 @@ def _params(subject: Subject) -> int:
         return count(subject.spec).params.total
 
 
-def known_models() -> list[dict[str, Any]]:
-    """Every size of every known spec. A spec that cannot be read is reported on stderr and left out."""
-    models = []
-    for family, path in known_specs().items():
+def load_what_loads(names: Iterable[str]) -> tuple[list[Subject], int]:
+    """Every size of every name, and how many names could not be read, each reported on stderr."""
+    subjects: list[Subject] = []
+    n_broken = 0
+    for name in names:
         try:
-            subjects = load_subjects(all_sizes(family))
+            subjects += load_subjects(all_sizes(name))
         except ArchcmpError as error:
-            typer.echo(f"archcmp: left out: {error}", err=True)
-            continue
-        for subject in subjects:
+            typer.echo(f"archcmp: {error}", err=True)
+            n_broken += 1
+    return subjects, n_broken
+
+
+def known_models() -> list[dict[str, Any]]:
+    """Every size of every known spec that can be read."""
+    models = []
+    known = known_specs()
+    for family, path in known.items():
+        for subject in load_what_loads([family])[0]:
             spec = subject.spec
             models.append(
                 {
