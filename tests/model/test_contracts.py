@@ -83,6 +83,7 @@ CASES = {
 } | EXTRA
 
 LENGTH = 13
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
 @pytest.fixture(params=list(CASES.values()), ids=list(CASES))
@@ -90,17 +91,18 @@ def spec(request: pytest.FixtureRequest) -> schema.ModelSpec:
     return tiny(*request.param)
 
 
-@pytest.fixture
-def model(spec: schema.ModelSpec) -> Decoder:
+@pytest.fixture(params=DEVICES)
+def model(spec: schema.ModelSpec, request: pytest.FixtureRequest) -> Decoder:
     torch.manual_seed(0)
-    model = build_model(spec)
+    model = build_model(spec, device=request.param)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
 
 
-def _tokens(batch_size: int = 2, length: int = LENGTH) -> torch.Tensor:
-    return torch.randint(0, 61, (batch_size, length), generator=torch.Generator().manual_seed(1))
+def _tokens(model: Decoder, batch_size: int = 2) -> torch.Tensor:
+    tokens = torch.randint(0, 61, (batch_size, LENGTH), generator=torch.Generator().manual_seed(1))
+    return tokens.to(model.head.weight.device)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +125,9 @@ def test_every_choice_of_the_vocabulary_is_registered(
 @torch.inference_mode()
 def test_shapes_and_any_batch_size(model: Decoder) -> None:
     for batch_size in (1, 3):
-        logits = model(_tokens(batch_size))
+        logits = model(_tokens(model, batch_size))
         assert logits.shape == (batch_size, LENGTH, 61)
-        assert torch.allclose(model(_tokens(batch_size), last_only=True), logits[:, -1:], atol=1e-5)
+        assert torch.allclose(model(_tokens(model, batch_size), last_only=True), logits[:, -1:], atol=1e-5)
 
 
 @torch.inference_mode()
@@ -137,7 +139,7 @@ def test_a_block_keeps_the_shape_of_the_stream(spec: schema.ModelSpec) -> None:
 
 @torch.inference_mode()
 def test_the_past_does_not_see_the_future(model: Decoder) -> None:
-    tokens = _tokens()
+    tokens = _tokens(model)
     changed = tokens.clone()
     changed[:, 8] = (changed[:, 8] + 1) % 61
     before, after = model(tokens), model(changed)
@@ -146,7 +148,7 @@ def test_the_past_does_not_see_the_future(model: Decoder) -> None:
 
 
 def test_every_weight_gets_a_finite_gradient(model: Decoder) -> None:
-    model(_tokens()).square().mean().backward()
+    model(_tokens(model)).square().mean().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert "positions" in name or parameter.grad.abs().max() > 0, f"{name} does not reach the logits"
@@ -155,13 +157,13 @@ def test_every_weight_gets_a_finite_gradient(model: Decoder) -> None:
 def test_building_on_meta_allocates_nothing_and_computes_shapes(spec: schema.ModelSpec) -> None:
     model = build_model(spec, device="meta", dtype=torch.bfloat16)
     assert all(p.is_meta and p.dtype == torch.bfloat16 for p in model.parameters())
-    assert model(_tokens().to("meta")).shape == (2, LENGTH, 61)
+    assert model(_tokens(model)).shape == (2, LENGTH, 61)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("pieces", [[1] * LENGTH, [6, 1, 1, 5], [LENGTH], [2, 9, 1, 1]])
 def test_cached_decoding_equals_the_whole_pass(model: Decoder, pieces: list[int]) -> None:
-    tokens = _tokens()
+    tokens = _tokens(model)
     cache = model.new_cache(batch_size=2, capacity=LENGTH)
     steps = [model(piece, cache) for piece in tokens.split(pieces, dim=1)]
     assert (torch.cat(steps, dim=1) - model(tokens)).abs().max() < 1e-4
@@ -170,9 +172,9 @@ def test_cached_decoding_equals_the_whole_pass(model: Decoder, pieces: list[int]
 @torch.inference_mode()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_follows_float32(model: Decoder, dtype: torch.dtype) -> None:
-    half = build_model(model.spec, dtype=dtype)
+    half = build_model(model.spec, device=model.head.weight.device, dtype=dtype)
     half.load_state_dict({name: tensor.to(dtype) for name, tensor in model.state_dict().items()})
-    exact, rounded = model(_tokens()), half(_tokens())
+    exact, rounded = model(_tokens(model)), half(_tokens(model))
     assert rounded.dtype == dtype
     error = (rounded.float() - exact).norm() / exact.norm()
     assert error < (0.06 if dtype == torch.bfloat16 else 0.01)
@@ -184,7 +186,7 @@ def test_compiles_without_graph_breaks(spec: schema.ModelSpec) -> None:
     torch._dynamo.reset()
     model = build_model(spec)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
-    tokens, cache = _tokens(), model.new_cache(2, LENGTH)
+    tokens, cache = _tokens(model), model.new_cache(2, LENGTH)
     assert torch.allclose(compiled(tokens), model(tokens), atol=1e-5)
     steps = [compiled(piece, cache) for piece in tokens.split([9, 1, 1, 1, 1], dim=1)]
     assert (torch.cat(steps, dim=1) - model(tokens)).abs().max() < 1e-4
