@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from archcmp.measure.stats import is_stable
 from archcmp.measure.timer import Timer, Work
@@ -33,25 +33,21 @@ def interleave(
     timer: Timer,
     budget_s: float,
     on_round: Callable[[], None] = lambda: None,
-) -> list[list[float]]:
-    """Seconds of every round, a list per work. Stops after 10 rounds once IQR / median < 5 % for all,
-    or when `budget_s` is spent, but never before 3 rounds; Ctrl-C keeps the whole rounds so far."""
+) -> Iterator[list[float]]:
+    """Yield the seconds of every round, one reading per work. Ends after 10 rounds once IQR / median < 5 %
+    for all, or when `budget_s` is spent, but never before 3 rounds."""
     deadline = timer.now() + budget_s
+    for work in works:
+        _warm_up(work, timer, budget_s / (4 * len(works)))
     rounds: list[list[float]] = []
-    try:
-        for work in works:
-            _warm_up(work, timer, budget_s / (4 * len(works)))
-        while len(rounds) < MAX_ROUNDS:
-            order = range(len(works)) if len(rounds) % 2 == 0 else reversed(range(len(works)))
-            times = {i: timer.time(works[i]) for i in order}
-            rounds.append([times[i] for i in range(len(works))])
-            on_round()
-            readings = list(zip(*rounds, strict=True))
-            settled = len(rounds) >= ENOUGH_ROUNDS and all(is_stable(r, STABLE) for r in readings)
-            late = len(rounds) >= MIN_ROUNDS and timer.now() >= deadline
-            if settled or late:
-                break
-    except KeyboardInterrupt:
-        if not rounds:
-            raise
-    return [list(readings) for readings in zip(*rounds, strict=True)]
+    while len(rounds) < MAX_ROUNDS:
+        order = range(len(works)) if len(rounds) % 2 == 0 else reversed(range(len(works)))
+        times = {i: timer.time(works[i]) for i in order}
+        rounds.append([times[i] for i in range(len(works))])
+        yield rounds[-1]
+        on_round()
+        readings = list(zip(*rounds, strict=True))
+        settled = len(rounds) >= ENOUGH_ROUNDS and all(is_stable(r, STABLE) for r in readings)
+        late = len(rounds) >= MIN_ROUNDS and timer.now() >= deadline
+        if settled or late:
+            return

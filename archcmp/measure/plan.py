@@ -57,7 +57,7 @@ class Task:
     def rounds(self) -> list[float]:
         """Seconds of the whole model per round: the sum of count x reading, for as many rounds as every
         part was read. Empty while a part is unread."""
-        if not self.parts or len(self.readings) < len(self.parts):
+        if len(self.readings) < len(self.parts):
             return []
         counts = [part.count for part in self.parts]
         return [sum(map(mul, counts, times)) for times in zip(*self.readings, strict=False)]
@@ -71,15 +71,22 @@ class Planner:
         self.dtype: torch.dtype = getattr(torch, settings.dtype)
         self.available = available_bytes(settings.device) // len(specs)
 
+    @property
+    def has_room_for_all(self) -> bool:
+        """Whether the weights of every part of every model may stay in memory together, a quarter of it."""
+        parts = [part for spec in self.specs for part in composed_parts(spec, self.dtype)]
+        return sum(part.copies * part.weights_bytes for part in parts) <= len(self.specs) * self.available / 4
+
     def tasks(self, workload: str) -> list[Task]:
-        """A task per model, all at the longest sequence, halved from the asked one, that fits the budget.
-        A decoding step hardly depends on it, so there it stays as asked."""
+        """A task per model, all at the longest sequence, halved from the asked one, that fits the budget,
+        and all measured in one way: a composed figure is not set beside a whole one. A decoding step
+        hardly depends on the length, so there it stays as asked."""
         seq_len = self.settings.seq_len
         while True:
-            tasks = [self._task(i, spec, workload, seq_len) for i, spec in enumerate(self.specs)]
-            affordable = all(self._affordable(task.parts, workload, seq_len) for task in tasks)
+            choices = self._choices(workload, seq_len)
+            affordable = all(self._affordable(parts, workload, seq_len) for parts in choices)
             if affordable or workload == "decode" or seq_len < 2 * MIN_SEQ_LEN:
-                return tasks
+                return [self._task(i, parts, workload, seq_len) for i, parts in enumerate(choices)]
             seq_len //= 2
 
     def estimate_s(self, parts: Sequence[Part], workload: str, seq_len: int) -> float:
@@ -87,15 +94,20 @@ class Planner:
         batch_size = self.settings.batch_size
         return sum(part.estimated_s(workload, batch_size, seq_len, self.speed) for part in parts)
 
-    def _task(self, model: int, spec: ModelSpec, workload: str, seq_len: int) -> Task:
-        whole = whole_parts(spec, self.dtype)
-        parts = whole
-        if self.settings.compose != "never":
-            fits = not self._shortage(whole, workload, seq_len) and self._affordable(whole, workload, seq_len)
-            parts = whole if fits and self.settings.compose == "auto" else composed_parts(spec, self.dtype)
-        if shortage := self._shortage(parts, workload, seq_len):
-            return Task(model, spec, workload, seq_len, refused=shortage)
-        return Task(model, spec, workload, seq_len, parts)
+    def _choices(self, workload: str, seq_len: int) -> list[list[Part]]:
+        """Every model whole, or every model by its parts."""
+        whole = [whole_parts(spec, self.dtype) for spec in self.specs]
+        fits = all(
+            not self._shortage(parts, workload, seq_len) and self._affordable(parts, workload, seq_len)
+            for parts in whole
+        )
+        if self.settings.compose == "never" or (self.settings.compose == "auto" and fits):
+            return whole
+        return [composed_parts(spec, self.dtype) for spec in self.specs]
+
+    def _task(self, model: int, parts: list[Part], workload: str, seq_len: int) -> Task:
+        shortage = self._shortage(parts, workload, seq_len)
+        return Task(model, self.specs[model], workload, seq_len, [] if shortage else parts, shortage)
 
     def _affordable(self, parts: Sequence[Part], workload: str, seq_len: int) -> bool:
         shares = SHARES[workload] / sum(SHARES[w] for w in self.settings.workloads)

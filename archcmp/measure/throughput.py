@@ -37,41 +37,50 @@ class Measurement:
         self.timer = timer or DeviceTimer(settings.device)
         self.start = self.timer.now()
         self.interrupted = False
+        self._subjects: dict[tuple[int, str], Subject] = {}
         self.on_progress("calibrating the device", 0.0)
         self.calibration: Calibration = calibrate(settings.device, settings.dtype, self.timer)
         self.planner = Planner(specs, settings, self.calibration)
         self.tasks = [task for workload in settings.workloads for task in self.planner.tasks(workload)]
 
     def run(self) -> None:
-        """Time all tasks, a slot of parts at a time: first every model's first part, then every model's
-        second, so that memory holds one part of each. The device is calibrated again at the end, in case
-        it was busier at the start. Ctrl-C ends early and keeps what was read."""
+        """Time workload after workload, each a slot of parts at a time: every model's first part, then
+        every model's second. The device is calibrated again at the end, in case it was busier at the
+        start. Ctrl-C ends early and keeps every whole round that was read."""
         try:
-            for slot in range(max((len(task.parts) for task in self.tasks), default=0)):
-                self._run_slot(slot)
-                gc.collect()
+            for workload in self.settings.workloads:
+                tasks = [task for task in self.tasks if task.workload == workload]
+                for slot in range(max((len(task.parts) for task in tasks), default=0)):
+                    self._run_slot([task for task in tasks if slot < len(task.parts)], slot)
+            self._subjects.clear()
             again = calibrate(self.settings.device, self.settings.dtype, self.timer)
             self.calibration = best(self.calibration, again)
         except KeyboardInterrupt:
             self.interrupted = True
 
-    def _run_slot(self, slot: int) -> None:
-        subjects: dict[tuple[int, str], Subject] = {}
-        for workload in self.settings.workloads:
-            tasks = [task for task in self.tasks if task.workload == workload and slot < len(task.parts)]
-            works = []
-            for task in tasks:
-                part, key = task.parts[slot], (task.model, task.parts[slot].name)
-                self._report(workload, part.name)
-                if key not in subjects:
-                    subjects[key] = part.build(self.settings.device)
-                prepare = getattr(subjects[key], workload)
-                works.append(prepare(self.settings.batch_size, task.seq_len))
-            if works:
-                budget_s = self._budget_s(tasks, slot)
-                readings = interleave(works, self.timer, budget_s, partial(self._report, workload, part.name))
-                for task, times in zip(tasks, readings, strict=True):
-                    task.readings.append(times)
+    def _run_slot(self, tasks: Sequence[Task], slot: int) -> None:
+        """Time one part of each task. Parts stay built for the next workload where there is room."""
+        works = []
+        for task in tasks:
+            self._report(task.workload, task.parts[slot].name)
+            prepare = getattr(self._subject(task, slot), task.workload)
+            works.append(prepare(self.settings.batch_size, task.seq_len))
+        budget_s = self._budget_s(tasks, slot)
+        for task in tasks:
+            task.readings.append([])
+        report = partial(self._report, tasks[0].workload, tasks[0].parts[slot].name)
+        for seconds in interleave(works, self.timer, budget_s, report):
+            for task, reading in zip(tasks, seconds, strict=True):
+                task.readings[slot].append(reading)
+        if not self.planner.has_room_for_all:
+            self._subjects.clear()
+            gc.collect()
+
+    def _subject(self, task: Task, slot: int) -> Subject:
+        key = (task.model, task.parts[slot].name)
+        if key not in self._subjects:
+            self._subjects[key] = task.parts[slot].build(self.settings.device)
+        return self._subjects[key]
 
     def _report(self, workload: str, part: str) -> None:
         spent = (self.timer.now() - self.start) / self.settings.budget_s

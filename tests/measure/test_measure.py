@@ -51,50 +51,42 @@ def _settings(**options: object) -> MeasureSettings:
     return MeasureSettings(**(defaults | options))  # type: ignore[arg-type]
 
 
+def rounds_of(works: list[Work], timer: FakeTimer, budget_s: float) -> list[list[float]]:
+    """Seconds of every round, a list per work."""
+    return [list(readings) for readings in zip(*interleave(works, timer, budget_s), strict=True)]
+
+
 # ---- rounds -----------------------------------------------------------------------------------------
 
 
 def test_rounds_are_interleaved_a_b_b_a() -> None:
     calls: list[str] = []
-    interleave([lambda: calls.append("A"), lambda: calls.append("B")], FakeTimer(lambda i: 1.0), 0.0)
+    rounds_of([lambda: calls.append("A"), lambda: calls.append("B")], FakeTimer(lambda i: 1.0), 0.0)
     warm_up, rounds = calls[:2], "".join(calls[2:])
     assert warm_up == ["A", "B"]
     assert rounds == "ABBAAB"
 
 
 def test_steady_readings_stop_after_enough_rounds() -> None:
-    readings = interleave([lambda: None], FakeTimer(lambda i: 1.0), budget_s=1000.0)
+    readings = rounds_of([lambda: None], FakeTimer(lambda i: 1.0), budget_s=1000.0)
     assert len(readings[0]) == ENOUGH_ROUNDS
 
 
 def test_noisy_readings_go_on_to_the_end_of_the_budget() -> None:
     timer = FakeTimer(lambda i: 1.0 + i % 2)
-    readings = interleave([lambda: None], timer, budget_s=60.0)
+    readings = rounds_of([lambda: None], timer, budget_s=60.0)
     assert len(readings[0]) > ENOUGH_ROUNDS
     assert 60 <= timer.clock <= 62
 
 
 def test_a_spent_budget_still_gives_a_few_rounds() -> None:
-    assert len(interleave([lambda: None], FakeTimer(lambda i: 9.0), budget_s=1.0)[0]) == MIN_ROUNDS
+    assert len(rounds_of([lambda: None], FakeTimer(lambda i: 9.0), budget_s=1.0)[0]) == MIN_ROUNDS
 
 
 def test_slow_first_runs_are_warm_up_and_not_readings() -> None:
     first_slow = FakeTimer(lambda i: [50.0, 20.0, 5.0][i] if i < 3 else 1.0)
-    readings = interleave([lambda: None], first_slow, budget_s=1000.0)
+    readings = rounds_of([lambda: None], first_slow, budget_s=1000.0)
     assert set(readings[0]) == {1.0}
-
-
-def test_ctrl_c_keeps_the_whole_rounds() -> None:
-    count = 0
-
-    def work() -> None:
-        nonlocal count
-        count += 1
-        if count == 15:
-            raise KeyboardInterrupt
-
-    a, b = interleave([work, lambda: None], FakeTimer(lambda i: 1.0 + i % 2), budget_s=1e9)
-    assert len(a) == len(b) > MIN_ROUNDS
 
 
 def test_quartiles() -> None:
@@ -112,6 +104,12 @@ def test_models_that_fit_are_measured_whole() -> None:
     tasks = Planner([tiny()], _settings(), SLOW).tasks("prefill")
     assert [part.name for part in tasks[0].parts] == ["model"]
     assert tasks[0].seq_len == 32
+
+
+def test_whole_and_composed_figures_do_not_share_a_row() -> None:
+    specs = [tiny(), load_spec("llama3:405b")]
+    tasks = Planner(specs, _settings(batch_size=1, dtype="bfloat16"), SLOW).tasks("decode")
+    assert all(len(task.parts) > 1 for task in tasks)
 
 
 def test_models_too_large_are_composed_of_their_distinct_blocks() -> None:
@@ -198,16 +196,28 @@ def test_figures_follow_from_the_raw_times(compose: str) -> None:
     assert prefill.mfu == pytest.approx(flops / prefill.median_s / measurement.calibration.matmul_flops_per_s)
 
 
-def test_an_interrupted_measurement_keeps_what_was_read() -> None:
-    def interrupt_later(i: int) -> float:
-        if i > 40:
+@pytest.mark.parametrize("compose", ["never", "always"])
+def test_ctrl_c_ends_at_once_and_keeps_every_whole_round(compose: str) -> None:
+    readings = 0
+
+    def third_workload_interrupts(i: int) -> float:
+        nonlocal readings
+        readings = i
+        if measurement is not None and any(task.readings for task in measurement.tasks[-1:]):
             raise KeyboardInterrupt
         return 1.0
 
-    measurement = Measurement([tiny()], _settings(budget_s=1e6), timer=FakeTimer(interrupt_later))
+    measurement: Measurement | None = None
+    measurement = Measurement(
+        [tiny()], _settings(budget_s=1e6, compose=compose), timer=FakeTimer(third_workload_interrupts)
+    )
     measurement.run()
+    assert measurement.interrupted
     result = measurement.results()[0]
-    assert result["prefill"] is not None and result["prefill"].rounds == ENOUGH_ROUNDS
+    for done in ("prefill", "decode"):
+        figure = result[done]
+        assert figure is not None and figure.rounds == ENOUGH_ROUNDS
+    assert result["train"] is None
 
 
 def test_every_workload_runs_for_real_and_is_reported() -> None:
