@@ -148,6 +148,7 @@ def compare(
     ] = "auto",
 ) -> None:
     """Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory and speed."""
+    from archcmp.measure.binding import bind_threads
     from archcmp.report.export import check_writable
     from archcmp.report.progress import waiting
     from archcmp.settings import check_measure, make_settings
@@ -160,6 +161,7 @@ def compare(
         check_writable(path)
     every_spec = [subject.spec for subject in subjects]
     settings = make_settings(every_spec, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
+    bind_threads()
     with waiting("loading torch"):
         from archcmp.pipeline import plan_measuring
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from pathlib import Path
@@ -91,5 +92,6 @@ def device_facts(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
+        "thread_binding": os.environ.get("OMP_PROC_BIND"),
         "memory_bytes": total_bytes(device),
     }
