@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archcmp import __version__
 from archcmp.errors import ArchcmpError, UsageError
 from archcmp.settings import DEFAULT_BUDGET_S, DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
 
@@ -23,11 +25,27 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="archcmp",
-    help="A laboratory for LLM architectures: describe them in YAML, count them exactly, compare them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"archcmp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A laboratory for LLM architectures: describe them in YAML, count them exactly, compare them."""
+
 
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A family, family:size, or path to a YAML file.")]
 Specs = Annotated[
@@ -201,6 +219,7 @@ def _show_comparison(
     for path in exports:
         typer.echo(f"wrote {path}", err=True)
     if doc.environment.get("interrupted"):
+        typer.echo("archcmp: interrupted; workloads without figures were not measured to the end", err=True)
         return INTERRUPTED
     return int(was_refused(doc))
 
@@ -254,7 +273,7 @@ def new(
     if as_json:
         _print_json({"written": str(path), "from": origin})
         return
-    shown = path if path.is_absolute() else f"./{path}"
+    shown = shlex.quote(str(path) if path.is_absolute() else f"./{path}")
     typer.echo(f"Wrote {path}. Edit it, then: archcmp check {shown} && archcmp compare {shown} {origin}")
 
 
@@ -265,3 +284,7 @@ def main() -> None:
     except ArchcmpError as error:
         typer.echo(f"archcmp: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A full disk or a closed stream: nothing that a traceback would explain.
+        typer.echo(f"archcmp: {error}", err=True)
+        sys.exit(1)

@@ -55,6 +55,7 @@ class SpecError(ArchcmpError):
 def did_you_mean(wrong: str, allowed: Iterable[str], label: str = "Allowed") -> str:
     """A hint for a mistyped name: the nearest allowed one if any is near, then the list, nearest first."""
     names = list(allowed)
-    near = get_close_matches(wrong, names, n=3, cutoff=0.6)
+    lower = {name.lower(): name for name in names}
+    near = [lower[match] for match in get_close_matches(wrong.lower(), lower, n=3, cutoff=0.6)]
     listed = f"{label}: {', '.join(near + [name for name in names if name not in near])}"
     return f"Did you mean {near[0]}? {listed}" if near else listed

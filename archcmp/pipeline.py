@@ -102,7 +102,7 @@ def plan_measuring(
 
 
 def compare(
-    references: Sequence[str],
+    references: str | Sequence[str],
     measure: Sequence[str] | None = WORKLOADS,
     *,
     overrides: Sequence[str] = (),
@@ -118,7 +118,7 @@ def compare(
     """Compare specs by name or path. `measure` names the workloads to time, None for counts alone;
     `dtype` None is bfloat16, or, when measuring, what the device does natively. Raises SpecError and
     UsageError for bad input, before anything is built."""
-    subjects = load_subjects(references, overrides)
+    subjects = load_subjects([references] if isinstance(references, str) else references, overrides)
     specs = [subject.spec for subject in subjects]
     settings = make_settings(specs, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
     check_measure(measure or (), budget_s, compose)

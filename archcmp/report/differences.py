@@ -9,8 +9,15 @@ from archcmp.spec.choices import NONE
 
 
 def all_choices(choices: Sequence[dict[str, str]]) -> list[Difference]:
-    """Every choice with its value in each model, 'none' where a model has no such choice."""
-    keys = dict.fromkeys(key for model in choices for key in model)
+    """Every choice with its value in each model, 'none' where a model has no such choice. What only later
+    models choose stands after its predecessor there."""
+    keys: list[str] = []
+    for model in choices:
+        place = 0
+        for key in model:
+            if key not in keys:
+                keys.insert(place, key)
+            place = keys.index(key) + 1
     return [Difference(key, [model.get(key, NONE) for model in choices]) for key in keys]
 
 

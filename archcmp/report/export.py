@@ -124,7 +124,7 @@ _LATEX = r"""\documentclass{article}
 \usepackage{booktabs}
 \usepackage{graphicx}
 \usepackage{iftex}
-\ifPDFTeX\usepackage[T1]{fontenc}\else\usepackage{fontspec}\fi
+\ifPDFTeX\usepackage[T1]{fontenc}\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}\else\usepackage{fontspec}\fi
 \begin{document}
 %s
 \end{document}
@@ -163,7 +163,8 @@ _HTML = """<!DOCTYPE html>
 <style>
 body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }}
 table {{ border-collapse: collapse; margin: .5rem 0; }}
-th, td {{ padding: .2rem .9rem; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .2rem .9rem; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums;
+          white-space: nowrap; }}
 thead th {{ border-bottom: 2px solid #444; }}
 .notes {{ color: #555; font-size: 13px; }}
 </style>
@@ -181,7 +182,7 @@ def to_html(doc: Comparison) -> str:
     title = html.escape(" vs ".join(model.name for model in doc.models))
     parts = [
         f"<h2>{html.escape(t.title)}</h2>\n{_grid(t, 'html')}\n"
-        f"<p class='notes'>{html.escape(' '.join(t.notes))}</p>"
+        + (f"<p class='notes'>{html.escape(' '.join(t.notes))}</p>" if t.notes else "")
         for t in all_tables(doc)
         if t.rows
     ]
@@ -204,9 +205,9 @@ def check_writable(path: Path) -> None:
     """Raises UsageError for an unknown extension or a path that cannot be written, and leaves no trace."""
     if path.suffix not in FORMATS:
         raise UsageError(f"cannot export to '{path}'; the extension must be one of {', '.join(FORMATS)}")
-    if path.is_dir():
-        raise UsageError(f"cannot export to '{path}': it is a folder")
     try:
+        if path.is_dir():
+            raise UsageError(f"cannot export to '{path}': it is a folder")
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise UsageError(f"cannot export to '{path}': {error.strerror}") from None

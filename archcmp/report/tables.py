@@ -72,7 +72,8 @@ def choices_table(doc: Comparison, show_all: bool = False) -> Table:
     shown = all_choices([model.choices for model in doc.models]) if show_all else doc.differences
     rows = [[choice.choice, *choice.values] for choice in shown]
     title = "Design choices" if show_all else "Design choices that differ"
-    return Table(title, _header(doc), rows, differing=not show_all)
+    notes = [] if rows else ["No design choices differ."]
+    return Table(title, _header(doc), rows, notes, differing=not show_all)
 
 
 def _component_rows(
@@ -136,6 +137,9 @@ def _throughput_cells(doc: Comparison, workload: str) -> list[list[str]]:
         return lambda model: None if (t := model.throughput[workload]) is None else quantity(t)
 
     rates = _row(label, doc.models, figure(lambda t: t.tokens_per_second), TokensPerSecond)
+    for i, result in enumerate(measured[1:], start=2):
+        if _within_spread(measured[0], result):
+            rates[i] = rates[i].replace("(", "(~")
     for i, result in enumerate(measured, start=1):
         if result is not None and result.refused:
             rates[i] = f"refused: {result.refused}"
@@ -147,6 +151,15 @@ def _throughput_cells(doc: Comparison, workload: str) -> list[list[str]]:
         mfus = ["  MFU"] + [f"{100 * m.mfu:.0f} %" if m is not None and m.mfu else BLANK for m in measured]
         rows.append(mfus)
     return rows
+
+
+def _within_spread(a: Throughput | None, b: Throughput | None) -> bool:
+    """Whether two medians lie no further apart than their interquartile ranges reach, half to each side."""
+    if a is None or b is None or a.median_s is None or b.median_s is None:
+        return False
+    if a.iqr_s is None or b.iqr_s is None:
+        return True
+    return abs(a.median_s - b.median_s) <= (a.iqr_s + b.iqr_s) / 2
 
 
 def _time(result: Throughput | None) -> str:
@@ -170,6 +183,8 @@ def throughput_table(doc: Comparison) -> Table:
         notes.append(
             "* composed: distinct blocks, embedding and head timed alone at full width, summed by count."
         )
+    if any("(~" in cell for row in rows for cell in row):
+        notes.append("~ within the spread of the readings: no clear difference.")
     if any(t.shortened for t in measured):
         notes.append(
             f"Shorter than {doc.settings.seq_len:,} tokens to fit the time budget; --budget gives more."

@@ -12,7 +12,7 @@ from rich.text import Text
 from archcmp.report.tables import Table
 from archcmp.spec.schema import ModelSpec
 
-WIDEST = 26
+WIDEST = 22
 """Columns wider than this are wrapped before they push others off the screen."""
 
 GAP = 3
@@ -21,9 +21,8 @@ GAP = 3
 def _column_groups(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side; every group starts with the label and the first model, the base of
     ratios."""
-    widths = [
-        min(max(map(len, column)), WIDEST) + GAP for column in zip(table.header, *table.rows, strict=True)
-    ]
+    columns = zip(table.header, *table.rows, strict=True)
+    widths = [min(max(_width(cell) for cell in column), WIDEST) + GAP for column in columns]
     groups = [[0, 1]]
     for i in range(2, len(widths)):
         fits = sum(widths[j] for j in groups[-1]) + widths[i] <= width + GAP
@@ -33,13 +32,22 @@ def _column_groups(table: Table, width: int) -> list[list[int]]:
     return groups
 
 
+def _broken(cell: str) -> str:
+    """A long value that names several blocks takes a line for each."""
+    return cell.replace("; ", "\n") if len(cell) > WIDEST else cell
+
+
+def _width(cell: str) -> int:
+    return max(map(len, _broken(cell).split("\n")))
+
+
 def _grid(table: Table, columns: list[int]) -> RichTable:
     grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold cyan")
     for i in columns:
         justify: JustifyMethod = "left" if i < table.n_text else "right"
         grid.add_column(Text(table.header[i]), justify=justify, overflow="fold")
     for row in table.rows:
-        cells = [row[i] for i in columns]
+        cells = [_broken(row[i]) for i in columns]
         if table.differing and len(set(cells[1:])) == 1:
             continue
         grid.add_row(*map(Text, cells), style="dim" if row[0].startswith("  ") else "")
@@ -50,13 +58,14 @@ def print_tables(tables: Iterable[Table], split: bool = True) -> None:
     """Print to stdout; with `split`, a table too wide for it is continued below."""
     console = Console(highlight=False)
     for table in tables:
-        if not table.rows:
+        if not table.rows and not table.notes:
             continue
         groups = _column_groups(table, console.width) if split else [list(range(len(table.header)))]
         for part, columns in enumerate(groups):
             console.print(Text(table.title + (" (continued)" if part else ""), style="bold"))
-            console.print(_grid(table, columns))
-            console.print()
+            if table.rows:
+                console.print(_grid(table, columns))
+                console.print()
         for note in table.notes:
             console.print(Text(note, style="italic"))
         if table.notes:

@@ -83,6 +83,8 @@ def _set(target: Node, path: list[str], value: Node, override: str) -> Node:
         return Node(items, target.file, target.line)
     children = dict(_options(target) or {})
     absent = Node(None, value.file, None)
+    if key == "kind" and not rest:
+        return merge(target, Node({key: value}, value.file, None))
     children[key] = _set(children.get(key, absent), rest, value, override)
     return (
         Node(children, target.file, target.line)
@@ -97,9 +99,8 @@ def _override(root: Node, override: str) -> Node:
     if not equals or not path or not override.isprintable() or len(path) > MAX_DEPTH:
         raise UsageError(f"{override[:80]!r} is not an override; write key.path=value, such as d_model=1024")
     if path[0] == "blocks" and len(path) > 2 and path[1] not in (blocks := _mapping(root, "blocks")):
-        raise UsageError(
-            f"override {override}: no block '{path[1]}'. {did_you_mean(path[1], blocks, 'Blocks')}"
-        )
+        hint = did_you_mean(path[1], blocks, "Blocks")
+        raise UsageError(f"override {override}: {root.file} has no block '{path[1]}'. {hint}")
     value = parse(text, f"override {override}")
     return _set(root, path, _relocate(value, f"override {override}"), override)
 

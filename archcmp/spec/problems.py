@@ -139,8 +139,6 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
         return context["problem"], context["hint"]
     if kind == "extra_forbidden":
         return _unknown_key(path, root)
-    if kind == "missing":
-        return "is missing", f"Add it below {name}" if (name := dotted(path[:-1])) else "Add it to the file"
     if kind == "union_tag_not_found":
         owner, _ = _part_at(path[:-1], root)
         return "has no kind", f"Allowed: {', '.join(kinds_of(owner, str(path[-1])))}"
@@ -162,12 +160,24 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
     return _wrong_type(wanted, value) if wanted else (error["msg"], "")
 
 
+def _missing(error: ValidationError, parent: tuple[str | int, ...], root: Node) -> SpecError:
+    """All options that a mapping lacks, at once."""
+    found = [e["loc"] for e in error.errors(include_url=False) if e["type"] == "missing"]
+    first, *others = [str(loc[-1]) for loc in found if loc[:-1] == parent]
+    node, path = _locate(root, parent, keep_last=False)
+    problem = f"is missing, and so are {', '.join(others)}" if others else "is missing"
+    place = f"below {dotted(path)}" if path else "to the file"
+    return node.error(dotted((*path, first)), problem, f"Add {'them' if others else 'it'} {place}")
+
+
 def to_spec_error(error: ValidationError, root: Node) -> SpecError:
     """The first complaint (an unknown key before what may follow from it) as one SpecError."""
     first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     loc = first["loc"]
     if first["type"] == "fault":
         loc = (*loc, *first["ctx"]["path"])
-    node, path = _locate(root, loc, keep_last=first["type"] in ("missing", "extra_forbidden", "fault"))
+    if first["type"] == "missing":
+        return _missing(error, loc[:-1], root)
+    node, path = _locate(root, loc, keep_last=first["type"] in ("extra_forbidden", "fault"))
     problem, hint = _describe(first, path, node, root)
     return node.error(dotted(path), problem, hint)

@@ -151,7 +151,10 @@ def parse(text: str, file: str, path: KeyPath = ()) -> Node:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
-        raise SpecError(file, mark.line + 1 if mark else None, "", f"not valid YAML: {problem}") from None
+        hint = "Indent with spaces, not tabs" if "\t" in text else ""
+        raise SpecError(
+            file, mark.line + 1 if mark else None, "", f"not valid YAML: {problem}", hint
+        ) from None
     if node is None:
         return Node(None, file, 1)
     return _tree(node, file, path)

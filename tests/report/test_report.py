@@ -16,7 +16,7 @@ import pytest
 
 import archcmp
 from archcmp.errors import UsageError
-from archcmp.report.differences import differences
+from archcmp.report.differences import all_choices, differences
 from archcmp.report.export import FORMATS, check_writable, to_csv, to_file, write_whole
 from archcmp.report.tables import all_tables, count_tables, params_table, ratio, throughput_table
 from archcmp.report.terminal import print_tables
@@ -87,6 +87,11 @@ def test_only_differing_choices_are_differences() -> None:
     assert [(d.choice, d.values) for d in found] == [("b", ["2", "3"]), ("c", ["none", "4"])]
 
 
+def test_choices_of_later_models_stand_by_their_neighbours() -> None:
+    found = all_choices([{"rope": "1", "ffn": "2"}, {"rope": "1", "rope.scaling": "3", "ffn": "2"}])
+    assert [d.choice for d in found] == ["rope", "rope.scaling", "ffn"]
+
+
 def test_first_column_has_no_ratio_and_the_others_have(counted: Comparison) -> None:
     total = params_table(counted).rows[0]
     assert total[1] == "7.30 B"
@@ -103,7 +108,7 @@ def test_throughput_table_says_what_kind_of_figure_each_is(doc: Comparison) -> N
     table = throughput_table(doc)
     rates = table.rows[0]
     assert rates[1] == "100 tok/s"
-    assert rates[2] == "100 tok/s (1.00x) *"
+    assert rates[2] == "100 tok/s (~1.00x) *", "no difference beyond the spread"
     assert rates[3] == "refused: needs 16.0 GiB, 8.00 GiB available"
     assert rates[4] == "-"
     notes = " ".join(table.notes)

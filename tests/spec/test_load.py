@@ -93,7 +93,8 @@ def test_null_removes_what_a_parent_or_family_says() -> None:
 
 
 def test_another_kind_replaces_the_options_of_the_old_one() -> None:
-    assert tiny("norm.eps=0.5", "norm={kind: layernorm}").norm == LayerNorm(kind="layernorm")
+    for change in ("norm={kind: layernorm}", "norm.kind=layernorm"):
+        assert tiny("norm.eps=0.5", change).norm == LayerNorm(kind="layernorm")
 
 
 def test_shorthand_is_extended_and_not_lost() -> None:
