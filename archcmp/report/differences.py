@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcmp.results import Difference
-from archcmp.spec.choices import NONE
+from archcmp.spec.choices import NONE, merged_keys
 
 
 def all_choices(choices: Sequence[dict[str, str]]) -> list[Difference]:
-    """Every choice with its value in each model, 'none' where a model has no such choice. What only later
-    models choose stands after its predecessor there."""
-    keys: list[str] = []
-    for model in choices:
-        place = 0
-        for key in model:
-            if key not in keys:
-                keys.insert(place, key)
-            place = keys.index(key) + 1
-    return [Difference(key, [model.get(key, NONE) for model in choices]) for key in keys]
+    """Every choice with its value in each model, 'none' where a model has no such choice."""
+    return [Difference(key, [model.get(key, NONE) for model in choices]) for key in merged_keys(choices)]
 
 
 def differences(choices: Sequence[dict[str, str]]) -> list[Difference]:

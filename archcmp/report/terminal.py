@@ -12,7 +12,7 @@ from rich.text import Text
 from archcmp.report.tables import Table
 from archcmp.spec.schema import ModelSpec
 
-WIDEST = 22
+WIDEST = 18
 """Columns wider than this are wrapped before they push others off the screen."""
 
 GAP = 3

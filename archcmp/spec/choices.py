@@ -5,7 +5,7 @@ Made from the schema's own fields, so that a new choice is shown by existing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -52,27 +52,38 @@ def _block_choices(block: Block) -> dict[str, str]:
 
 
 def _layers(spec: ModelSpec) -> str:
-    """'32', or how the kinds of layer alternate: '62: 5 local, 1 global, repeated'."""
+    """'32', or how the kinds of layer alternate: '62 (5 local : 1 global)'."""
     total = f"{len(layer_blocks(spec)):,}"
     if len(distinct_blocks(spec)) == 1:
         return total
-    return f"{total}: {'; then '.join(_run(run) for run in spec.layers)}"
+    return f"{total} ({', then '.join(_run(run) for run in spec.layers)})"
 
 
 def _run(run: Run) -> str:
     stretches = [(len(list(same)), name) for name, same in groupby(run.repeat)]
     if len(stretches) == 1:
         return f"{run.count} {stretches[0][1]}"
-    once = ", ".join(f"{n} {name}" for n, name in stretches)
-    return once if run.count == len(run.repeat) else f"{once}, repeated"
+    return " : ".join(f"{n} {name}" for n, name in stretches)
+
+
+def merged_keys(choices: Iterable[dict[str, str]]) -> list[str]:
+    """Every key once, in the order of the first that has it; what only a later one has stands after its
+    predecessor there."""
+    keys: list[str] = []
+    for each in choices:
+        place = 0
+        for key in each:
+            if key not in keys:
+                keys.insert(place, key)
+            place = keys.index(key) + 1
+    return keys
 
 
 def design_choices(spec: ModelSpec) -> dict[str, str]:
     """Choice -> value. Where a model's blocks differ, the value names each: 'local: 1,024; global: none'."""
     per_block = {name: _block_choices(spec.blocks[name]) for name in distinct_blocks(spec)}
-    keys = dict.fromkeys(key for choices in per_block.values() for key in choices)
     choices = {}
-    for key in keys:
+    for key in merged_keys(per_block.values()):
         values = {name: block.get(key, NONE) for name, block in per_block.items()}
         same = len(set(values.values())) == 1
         choices[key] = (

@@ -67,7 +67,7 @@ def test_choices_say_what_the_architectures_are_known_for() -> None:
     )
     assert (gemma["residual"], gemma["qk_norm"]) == ("sandwich_norm", "per_head")
     assert gemma["window"] == "local: 1,024; global: none"
-    assert gemma["n_layers"] == "62: 5 local, 1 global, repeated"
+    assert gemma["n_layers"] == "62 (5 local : 1 global)"
     assert design_choices(tiny("blocks.main.mixer.n_kv_heads=1"))["mixer"] == "attention (MQA)"
 
 
@@ -92,7 +92,7 @@ def test_the_order_of_layers_is_a_choice() -> None:
     ]
     shown = [design_choices(tiny(far, f"layers={order}"))["n_layers"] for order in orders]
     assert shown == [
-        "6: 2 main, 1 far, repeated",
-        "6: 1 main, 1 far, 1 main, repeated",
-        "6: 4 main; then 2 far",
+        "6 (2 main : 1 far)",
+        "6 (1 main : 1 far : 1 main)",
+        "6 (4 main, then 2 far)",
     ]
