@@ -29,12 +29,6 @@ class WeightsError(ArchcmpError):
     exit_code = 1
 
 
-class MeasurementRefusedError(ArchcmpError):
-    """A measurement would not fit in memory; nothing was allocated."""
-
-    exit_code = 1
-
-
 @dataclass
 class SpecError(ArchcmpError):
     """Something is wrong in a spec: where (file, line, dotted key path), what, and what to write instead."""

@@ -68,14 +68,10 @@ class Planner:
 
     def __init__(self, specs: Sequence[ModelSpec], settings: MeasureSettings, speed: Calibration) -> None:
         self.specs, self.settings, self.speed = specs, settings, speed
-        self.dtype: torch.dtype = getattr(torch, settings.dtype)
+        dtype: torch.dtype = getattr(torch, settings.dtype)
+        self.whole = [whole_parts(spec, dtype) for spec in specs]
+        self.composed = [composed_parts(spec, dtype) for spec in specs]
         self.available = available_bytes(settings.device) // len(specs)
-
-    @property
-    def has_room_for_all(self) -> bool:
-        """Whether the weights of every part of every model may stay in memory together, a quarter of it."""
-        parts = [part for spec in self.specs for part in composed_parts(spec, self.dtype)]
-        return sum(part.copies * part.weights_bytes for part in parts) <= len(self.specs) * self.available / 4
 
     def tasks(self, workload: str) -> list[Task]:
         """A task per model, all at the longest sequence, halved from the asked one, that fits the budget,
@@ -96,14 +92,13 @@ class Planner:
 
     def _choices(self, workload: str, seq_len: int) -> list[list[Part]]:
         """Every model whole, or every model by its parts."""
-        whole = [whole_parts(spec, self.dtype) for spec in self.specs]
         fits = all(
             not self._shortage(parts, workload, seq_len) and self._affordable(parts, workload, seq_len)
-            for parts in whole
+            for parts in self.whole
         )
         if self.settings.compose == "never" or (self.settings.compose == "auto" and fits):
-            return whole
-        return [composed_parts(spec, self.dtype) for spec in self.specs]
+            return self.whole
+        return self.composed
 
     def _task(self, model: int, parts: list[Part], workload: str, seq_len: int) -> Task:
         shortage = self._shortage(parts, workload, seq_len)

@@ -37,11 +37,12 @@ class Measurement:
         self.timer = timer or DeviceTimer(settings.device)
         self.start = self.timer.now()
         self.interrupted = False
-        self._subjects: dict[tuple[int, str], Subject] = {}
+        self._subjects: dict[int, Subject] = {}
         self.on_progress("calibrating the device", 0.0)
         self.calibration: Calibration = calibrate(settings.device, settings.dtype, self.timer)
         self.planner = Planner(specs, settings, self.calibration)
         self.tasks = [task for workload in settings.workloads for task in self.planner.tasks(workload)]
+        self.keeps_parts = self._have_room_together()
 
     def run(self) -> None:
         """Time workload after workload, each a slot of parts at a time: every model's first part, then
@@ -72,15 +73,22 @@ class Measurement:
         for seconds in interleave(works, self.timer, budget_s, report):
             for task, reading in zip(tasks, seconds, strict=True):
                 task.readings[slot].append(reading)
-        if not self.planner.has_room_for_all:
+        if not self.keeps_parts:
             self._subjects.clear()
             gc.collect()
 
+    def _have_room_together(self) -> bool:
+        """Whether the weights of all parts that will be timed fill no more than a quarter of the memory."""
+        parts = {id(part): part for task in self.tasks for part in task.parts}
+        weights = sum(part.copies * part.weights_bytes for part in parts.values())
+        return weights <= len(self.specs) * self.planner.available / 4
+
     def _subject(self, task: Task, slot: int) -> Subject:
-        key = (task.model, task.parts[slot].name)
-        if key not in self._subjects:
-            self._subjects[key] = task.parts[slot].build(self.settings.device)
-        return self._subjects[key]
+        """The planner hands out one Part per thing to build, so its identity is the key."""
+        part = task.parts[slot]
+        if id(part) not in self._subjects:
+            self._subjects[id(part)] = part.build(self.settings.device)
+        return self._subjects[id(part)]
 
     def _report(self, workload: str, part: str) -> None:
         spent = (self.timer.now() - self.start) / self.settings.budget_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -194,6 +195,27 @@ def test_figures_follow_from_the_raw_times(compose: str) -> None:
     assert prefill is not None and prefill.mfu is not None and prefill.median_s is not None
     flops = archcmp.count(spec, 2, 32, "float32").flops.prefill
     assert prefill.mfu == pytest.approx(flops / prefill.median_s / measurement.calibration.matmul_flops_per_s)
+
+
+def test_a_block_may_be_called_model(tmp_path: Path) -> None:
+    """Parts are told apart by what they are, not by what a user called them."""
+    (tmp_path / "odd.yaml").write_text(TINY.read_text().replace("main", "model"))
+    spec = load_spec(str(tmp_path / "odd.yaml"))
+    measurement = Measurement([spec], _settings(budget_s=1e4), timer=FakeTimer(lambda i: 0.5))
+    whole, composed = measurement.planner.whole[0], measurement.planner.composed[0]
+    measurement.tasks = [Task(0, spec, "prefill", 32, composed), Task(0, spec, "decode", 32, whole)]
+    measurement.run()
+    prefill, decode = (measurement.results()[0][workload] for workload in ("prefill", "decode"))
+    assert prefill is not None and [part.name for part in prefill.parts] == ["embedding and head", "model"]
+    assert decode is not None and decode.median_s == 0.5
+    assert len(measurement._subjects) == 0, "memory is given back"
+
+
+@pytest.mark.parametrize("room", [10**12, 60_000])
+def test_parts_stay_in_memory_only_where_there_is_room(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "available_bytes", lambda device: room)
+    measurement = Measurement([tiny()], _settings(), timer=FakeTimer(lambda i: 0.5))
+    assert measurement.keeps_parts == (room == 10**12)
 
 
 @pytest.mark.parametrize("compose", ["never", "always"])
