@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from archcmp.errors import UsageError
+from archcmp.model import sdpa
 from archcmp.model.build import build_model
 from archcmp.model.cache import FullCache, RollingCache
 from archcmp.model.residual import RESIDUALS
@@ -47,19 +48,29 @@ def naive_attention(
     window=st.none() | st.integers(1, 40),
     softcap=st.none() | st.floats(0.5, 50),
     d_v=st.sampled_from([4, 8]),
+    chunk=st.integers(1, 30),
 )
 def test_attention_is_its_definition(
-    n_new: int, n_past: int, heads: tuple[int, int], window: int | None, softcap: float | None, d_v: int
+    n_new: int,
+    n_past: int,
+    heads: tuple[int, int],
+    window: int | None,
+    softcap: float | None,
+    d_v: int,
+    chunk: int,
 ) -> None:
     torch.manual_seed(n_new)
     q = torch.randn(2, heads[0], n_new, 8)
     k = torch.randn(2, heads[1], n_past + n_new, 8)
     v = torch.randn(2, heads[1], n_past + n_new, d_v)
-    ours = attention(q, k, v, 0.7, window, softcap)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sdpa, "CPU_CHUNK", chunk)
+        ours = attention(q, k, v, 0.7, window, softcap)
     assert (ours - naive_attention(q, k, v, 0.7, window, softcap)).abs().max() < 1e-5
 
 
-def test_windowed_attention_is_differentiable_exactly() -> None:
+def test_windowed_attention_is_differentiable_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdpa, "CPU_CHUNK", 3)
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, 2, 11, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
     assert torch.autograd.gradcheck(lambda q, k, v: attention(q, k, v, 0.5, 4), (q, k, v))
