@@ -12,7 +12,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import archcmp
-from archcmp.cli import app
+from archcmp.cli.app import app
 from archcmp.errors import SpecError
 from archcmp.spec.load import load_spec
 

@@ -34,9 +34,11 @@ for _backend in ("CPU", "MkldnnCPU"):
     _library.impl("packed_linear", _packed_linear, _backend)
 
 
-@torch.library.register_fake("archcmp::packed_linear", lib=_library)
 def _packed_linear_shape(x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
     return x.new_empty(*x.shape[:-1], out_features)
+
+
+torch.library.register_fake("archcmp::packed_linear", _packed_linear_shape, lib=_library)
 
 
 class PackedLinear(nn.Module):
@@ -58,12 +60,13 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether this processor has kernels for packed weights of `dtype`."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    supported = {
-        torch.float32: True,
-        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported(),
+    if dtype == torch.float32:
+        return True
+    native = {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
     }
-    return supported.get(dtype, False)
+    return dtype in native and bool(native[dtype]())
 
 
 @torch.no_grad()

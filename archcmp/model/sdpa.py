@@ -70,7 +70,7 @@ def _in_chunks(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softc
     chunk = min(n_new, CPU_CHUNK if q.device.type == "cpu" else max(window, CPU_CHUNK))
     visible = torch.ones(chunk, chunk + window - 1, dtype=torch.bool, device=q.device)
     visible = visible.triu().tril(window - 1)
-    mixed = []
+    mixed: list[Tensor] = []
     for queries in q.split(chunk, dim=2):
         start = n_keys - n_new + chunk * len(mixed)
         n_queries = queries.shape[2]
