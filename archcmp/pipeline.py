@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
+
+import torch
 
 from archcmp.analysis import count
+from archcmp.measure.calibrate import cache_file, calibrate, remember
 from archcmp.measure.device import device_facts, native_dtype, resolve_device, versions
 from archcmp.measure.plan import MeasureSettings
 from archcmp.measure.throughput import Measurement, OnProgress
+from archcmp.measure.timer import DeviceTimer
 from archcmp.report.differences import differences
 from archcmp.results import Comparison, ModelResult, Settings
 from archcmp.settings import (
     DEFAULT_BUDGET_S,
     DEFAULT_CONVENTION,
     DEFAULT_DTYPE,
+    DTYPES,
     WORKLOADS,
     check_measure,
     make_settings,
@@ -65,6 +71,7 @@ def measure_all(
         "matmul_flops_per_s": measurement.calibration.matmul_flops_per_s,
         "copy_bytes_per_s": measurement.calibration.copy_bytes_per_s,
         "budget_s": settings.budget_s,
+        "compiled": settings.compile,
         "interrupted": measurement.interrupted,
     }
     models = [
@@ -81,6 +88,7 @@ def plan_measuring(
     dtype: str | None,
     budget_s: float,
     compose: str,
+    compile: bool = False,
 ) -> tuple[Settings, MeasureSettings | None]:
     """How to measure, None without workloads; and the settings with the dtype measured, which is what
     the device does natively unless one was asked for. Raises UsageError for an unknown device."""
@@ -98,6 +106,7 @@ def plan_measuring(
         budget_s=budget_s,
         workloads=tuple(workloads),
         compose=compose,
+        compile=compile,
     )
 
 
@@ -113,15 +122,33 @@ def compare(
     device: str | None = None,
     budget_s: float = DEFAULT_BUDGET_S,
     compose: str = "auto",
+    compile: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Comparison:
     """Compare specs by name or path. `measure` names the workloads to time, None for counts alone;
-    `dtype` None is bfloat16, or, when measuring, what the device does natively. Raises SpecError and
+    `dtype` None is bfloat16, or, when measuring, what the device does natively; `compile` measures
+    torch.compile's code. Raises SpecError and
     UsageError for bad input, before anything is built."""
     subjects = load_subjects([references] if isinstance(references, str) else references, overrides)
     specs = [subject.spec for subject in subjects]
     settings = make_settings(specs, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
     check_measure(measure or (), budget_s, compose)
-    settings, measuring = plan_measuring(settings, measure or (), device, dtype, budget_s, compose)
+    settings, measuring = plan_measuring(settings, measure or (), device, dtype, budget_s, compose, compile)
     doc = count_all(subjects, settings)
     return doc if measuring is None else measure_all(doc, subjects, measuring, on_progress)
+
+
+def calibrate_device(device: torch.device) -> dict[str, Any]:
+    """Facts about a device and the best rates seen on it: matmul FLOP/s per dtype, copy bytes/s."""
+    timer = DeviceTimer(device)
+    seen = {dtype: remember(calibrate(device, dtype, timer), device, dtype) for dtype in DTYPES}
+    return (
+        versions()
+        | device_facts(device)
+        | {
+            "matmul_flops_per_s": {dtype: rates.matmul_flops_per_s for dtype, rates in seen.items()},
+            "copy_bytes_per_s": max(rates.copy_bytes_per_s for rates in seen.values()),
+            "native_dtype": native_dtype(device),
+            "remembered_in": str(cache_file()),
+        }
+    )

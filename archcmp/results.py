@@ -67,10 +67,37 @@ class PartTimes:
 
 
 @dataclass(frozen=True)
+class PairedRatio:
+    """How many times as fast: the median over rounds of the ratio of two times read in the same round,
+    and its bootstrap 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The shortest time that the calibrated device allows: counted FLOPs at its best matmul, or the bytes
+    that must move at its best copy, whichever takes longer; `binds` names it, compute or memory."""
+
+    flops: int
+    moved_bytes: int
+    bound_s: float
+    binds: str
+
+
+@dataclass(frozen=True)
 class Throughput:
     """One workload of one model. `seq_len` is the sequence measured, which a small time budget may
     shorten (then `shortened`); `composed` says it was summed from blocks measured alone. If the
-    workload was not run, `refused` says why and every figure is null."""
+    workload was not run, `refused` says why and every figure is null.
+
+    `speedup` is against the first model, null for that one and for fewer rounds than an interval takes.
+    `outliers` are the positions in `raw_s` of readings far from the median; none is left out of it.
+    `bandwidth_use` is the least bytes that had to move, per second, as a share of the calibrated copy.
+    `build_s` and `compile_s` are not part of any reading.
+    """
 
     seq_len: int
     tokens_per_second: float | None = None
@@ -80,7 +107,13 @@ class Throughput:
     raw_s: list[float] | None = None
     composed: bool = False
     shortened: bool = False
+    speedup: PairedRatio | None = None
+    outliers: list[int] = field(default_factory=list)
     mfu: float | None = None
+    bandwidth_use: float | None = None
+    roofline: Roofline | None = None
+    build_s: float | None = None
+    compile_s: float | None = None
     refused: str | None = None
     parts: list[PartTimes] = field(default_factory=list)
 

@@ -24,7 +24,7 @@ DEFAULT_DTYPE = "bfloat16"
 WORKLOADS = ("prefill", "decode", "train")
 COMPOSE = ("auto", "never", "always")
 
-DEFAULT_BUDGET_S = 20.0
+DEFAULT_BUDGET_S = 60.0
 DEFAULT_SEQ_LEN = 2048
 MAX_SEQ_LEN = 2**22
 MAX_TOKENS = 2**30

@@ -13,8 +13,8 @@ import pytest
 import archcmp
 
 PACKAGE = Path(archcmp.__file__).parent
-LAYERS = ["spec", "model", "analysis", "measure", "report", "pipeline", "cli"]
-SHARED = {"errors", "units", "results", "settings", "__init__"}
+LAYERS = ["spec", "model", "analysis", "measure", "report", "pipeline", "sweep", "cli"]
+SHARED = {"errors", "files", "units", "results", "settings", "__init__"}
 """Records and names that every layer may use; they import only each other and spec."""
 
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))

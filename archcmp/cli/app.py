@@ -40,7 +40,10 @@ def options(
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A family, family:size, or path to a YAML file.")]
 Specs = Annotated[
     list[str],
-    typer.Argument(metavar="SPEC...", help="Families, family:size, paths; +key=value changes one of them."),
+    typer.Argument(
+        metavar="SPEC...",
+        help="Families, family:size, paths, saved .json results; +key=value changes one spec.",
+    ),
 ]
 Set = Annotated[
     list[str] | None,

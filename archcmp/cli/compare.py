@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,8 @@ from archcmp.settings import DEFAULT_BUDGET_S, DEFAULT_CONVENTION, DEFAULT_DTYPE
 
 if TYPE_CHECKING:
     from archcmp.measure.plan import MeasureSettings
-    from archcmp.results import Settings
+    from archcmp.report.tables import Table
+    from archcmp.results import Comparison, Settings
     from archcmp.spec.load import Subject
 
 INTERRUPTED = 130
@@ -49,60 +51,118 @@ def compare(
             help="Time distinct blocks alone and sum them: auto (if the whole is too large), never, always."
         ),
     ] = "auto",
+    compile_models: Annotated[bool, typer.Option("--compile", help="Time torch.compile's code.")] = False,
 ) -> None:
     """Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory and speed."""
+    from archcmp.files import check_writable
     from archcmp.measure.binding import bind_threads
-    from archcmp.report.export import check_writable
+    from archcmp.report.export import FORMATS
     from archcmp.report.progress import waiting
+    from archcmp.report.saved import beside, is_saved, read_comparison
     from archcmp.settings import check_measure, make_settings
     from archcmp.spec.load import load_subjects
 
-    subjects = load_subjects(specs, overrides or ())
     workloads = () if no_measure else tuple(name.strip() for name in measure.split(","))
     check_measure(workloads, budget, compose)
     for path in export or ():
-        check_writable(path)
+        check_writable(path, list(FORMATS))
+    saved = [(Path(name).name, read_comparison(Path(name))) for name in specs if is_saved(name)]
+    show = Show(show_all, as_json, export or ())
+    subjects = load_subjects([name for name in specs if not is_saved(name)], overrides or ())
+    if saved and not subjects:
+        show.everything(beside(saved))
+        return
+    if saved:
+        seq_len = seq_len or saved[0][1].settings.seq_len
+        dtype = dtype or saved[0][1].settings.dtype
     every_spec = [subject.spec for subject in subjects]
     settings = make_settings(every_spec, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
     bind_threads()
     with waiting("loading torch"):
         from archcmp.pipeline import plan_measuring
 
-        settings, measuring = plan_measuring(settings, workloads, device, dtype, budget, compose)
-    raise typer.Exit(_show_comparison(subjects, settings, measuring, show_all, as_json, export or ()))
+        settings, measuring = plan_measuring(
+            settings, workloads, device, dtype, budget, compose, compile=compile_models
+        )
+    saved_first = is_saved(specs[0])
+
+    def among_saved(doc: Comparison) -> Comparison:
+        return beside([*saved, ("", doc)] if saved_first else [("", doc), *saved]) if saved else doc
+
+    raise typer.Exit(_run(subjects, settings, measuring, show, among_saved))
 
 
-def _show_comparison(
+@dataclass(frozen=True)
+class Show:
+    """Where a comparison is shown: stdout, as tables or JSON, and files."""
+
+    all_choices: bool
+    as_json: bool
+    exports: Sequence[Path]
+
+    def counts(self, doc: Comparison) -> None:
+        """What is known before anything is timed; files hold it already, in case timing is cut short."""
+        from archcmp.report.tables import count_tables
+
+        self._write(doc)
+        if not self.as_json:
+            self._print(count_tables(doc, self.all_choices))
+
+    def throughput(self, doc: Comparison) -> None:
+        from archcmp.report.measured import throughput_table
+
+        self._write(doc)
+        if not self.as_json:
+            self._print([throughput_table(doc)])
+
+    def end(self, doc: Comparison) -> None:
+        if self.as_json:
+            print_json(doc.as_json())
+        for path in self.exports:
+            typer.echo(f"wrote {path}", err=True)
+
+    def everything(self, doc: Comparison) -> None:
+        """A document that is complete from the start."""
+        from archcmp.report.measured import has_throughput
+
+        self.counts(doc)
+        if has_throughput(doc):
+            self.throughput(doc)
+        self.end(doc)
+
+    def _write(self, doc: Comparison) -> None:
+        from archcmp.report.export import to_file
+
+        for path in self.exports:
+            to_file(doc, path)
+
+    def _print(self, tables: list[Table]) -> None:
+        from archcmp.report.terminal import print_tables
+
+        print_tables(tables)
+
+
+def _run(
     subjects: list[Subject],
     settings: Settings,
     measuring: MeasureSettings | None,
-    show_all: bool,
-    as_json: bool,
-    exports: Sequence[Path],
+    show: Show,
+    among_saved: Callable[[Comparison], Comparison],
 ) -> int:
-    """Count, show, measure, show; exports are written after the counts and again with the throughput."""
+    """Count, show, measure, show; the exit code."""
     from archcmp.pipeline import measure_all
-    from archcmp.report.export import to_file
+    from archcmp.report.measured import was_refused
     from archcmp.report.progress import measuring_progress
-    from archcmp.report.tables import count_tables, throughput_table, was_refused
-    from archcmp.report.terminal import print_tables
 
     doc = counted(subjects, settings)
-    for path in exports:
-        to_file(doc, path)
-    if not as_json:
-        print_tables(count_tables(doc, show_all))
+    shown = among_saved(doc)
+    show.counts(shown)
     if measuring is not None:
         with measuring_progress() as on_progress:
             doc = measure_all(doc, subjects, measuring, on_progress)
-        for path in exports:
-            to_file(doc, path)
-        if not as_json:
-            print_tables([throughput_table(doc)])
-    if as_json:
-        print_json(doc.as_json())
-    for path in exports:
-        typer.echo(f"wrote {path}", err=True)
+        shown = among_saved(doc)
+        show.throughput(shown)
+    show.end(shown)
     if doc.environment.get("interrupted"):
         typer.echo("archcmp: interrupted; workloads without figures were not measured to the end", err=True)
         return INTERRUPTED

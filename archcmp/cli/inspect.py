@@ -98,7 +98,7 @@ def new(
     as_json: Json = False,
 ) -> None:
     """Write a commented spec to edit, started from a known one."""
-    from archcmp.report.export import write_whole
+    from archcmp.files import write_whole
     from archcmp.spec.find import SUFFIXES
     from archcmp.spec.load import load_spec
     from archcmp.spec.write import new_spec

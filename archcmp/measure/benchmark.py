@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from archcmp.measure.stats import is_stable
+from archcmp.measure.stats import FEWEST_FOR_INTERVAL, is_stable
 from archcmp.measure.timer import Timer, Work
 
-MIN_ROUNDS = 3
+MIN_ROUNDS = FEWEST_FOR_INTERVAL
 ENOUGH_ROUNDS = 10
 MAX_ROUNDS = 200
 STABLE = 0.05
@@ -35,7 +35,7 @@ def interleave(
     on_round: Callable[[], None] = lambda: None,
 ) -> Iterator[list[float]]:
     """Yield the seconds of every round, one reading per work. Ends after 10 rounds once IQR / median < 5 %
-    for all, or when `budget_s` is spent, but never before 3 rounds."""
+    for all, or when `budget_s` is spent, but never before the rounds that an interval takes."""
     deadline = timer.now() + budget_s
     for work in works:
         _warm_up(work, timer, budget_s / (4 * len(works)))

@@ -1,13 +1,23 @@
-"""What this device can do at best, measured: the yardstick for MFU. No datasheet is consulted."""
+"""What this device can do at best, measured: the yardstick for MFU. No datasheet is consulted.
+
+The best that was seen is remembered per device, number of threads and torch version, so that a busy moment
+does not lower the yardstick. Delete the file that `archcmp device` names to forget it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
+import typer
 from torch.nn import functional as F
 
+from archcmp.errors import UsageError
+from archcmp.files import write_whole
+from archcmp.measure.device import device_name
 from archcmp.measure.timer import Timer
 
 SIDES = (256, 512, 1024, 2048, 4096, 8192)
@@ -29,6 +39,37 @@ def best(a: Calibration, b: Calibration) -> Calibration:
     return Calibration(
         max(a.matmul_flops_per_s, b.matmul_flops_per_s), max(a.copy_bytes_per_s, b.copy_bytes_per_s)
     )
+
+
+def cache_file() -> Path:
+    """Where calibrations are remembered."""
+    return Path(typer.get_app_dir("archcmp")) / "calibration.json"
+
+
+def _remembered() -> dict[str, dict[str, float]]:
+    try:
+        data = json.loads(cache_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def remember(fresh: Calibration, device: torch.device, dtype: str) -> Calibration:
+    """The best of `fresh` and what was seen before on this device; kept for the next run where the folder
+    can be written to."""
+    threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+    key = f"{device_name(device)}, {threads}, torch {torch.__version__}, {dtype}"
+    known = _remembered()
+    try:
+        seen = best(fresh, Calibration(**known[key]))
+    except (KeyError, TypeError):
+        seen = fresh
+    try:
+        cache_file().parent.mkdir(parents=True, exist_ok=True)
+        write_whole(cache_file(), json.dumps(known | {key: asdict(seen)}, indent=2) + "\n")
+    except (OSError, UsageError):
+        return seen
+    return seen
 
 
 def calibrate(device: torch.device, dtype: str, timer: Timer) -> Calibration:

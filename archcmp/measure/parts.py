@@ -18,6 +18,7 @@ from archcmp.measure.workloads import BlockSubject, DecoderSubject, Subject
 from archcmp.model.build import build_block, build_model
 from archcmp.model.decoder import Block, Decoder
 from archcmp.model.mixers.attention import Attention
+from archcmp.model.packed import pack_linears
 from archcmp.spec.layers import distinct_blocks
 from archcmp.spec.schema import ModelSpec
 
@@ -96,9 +97,14 @@ class Part:
     def _cache_bytes(self, batch_size: int, seq_len: int) -> int:
         return self.on_meta.new_cache(batch_size, seq_len).nbytes
 
+    def _packed_head_bytes(self, workload: str) -> int:
+        """A head tied to the embedding is packed apart from it for inference."""
+        tied = self.block is None and self.spec.output.tied and workload != "train"
+        return self.spec.vocab_size * self.spec.d_model * self.dtype.itemsize if tied else 0
+
     def needed_bytes(self, workload: str, batch_size: int, seq_len: int) -> int:
         """Weights, states and an estimate of activations, on the high side."""
-        weights = self.copies * self.weights_bytes
+        weights = self.copies * (self.weights_bytes + self._packed_head_bytes(workload))
         if workload == "decode":
             return weights + self.copies * self._cache_bytes(batch_size, seq_len)
         widths = [m.in_features + m.out_features for name, m in self._linears() if name != "head"]
@@ -122,12 +128,14 @@ class Part:
         matmul_s = passes * 2 * work / (EFFICIENCY * speed.matmul_flops_per_s)
         return LAUNCH_S + matmul_s + weight_passes * self.weights_bytes / speed.copy_bytes_per_s
 
-    def build(self, device: torch.device) -> Subject:
-        """Allocate it with random weights."""
+    def build(self, device: torch.device, workload: str, compiled: bool = False) -> Subject:
+        """Allocate it with random weights; for inference on a CPU they are packed."""
         copies = [self._on_meta() for _ in range(self.copies)]
         for copy in copies:
             fill_random(copy, device)
-        return BlockSubject(copies) if self.block else DecoderSubject(copies)
+            if workload != "train":
+                pack_linears(copy)
+        return BlockSubject(copies, compiled) if self.block else DecoderSubject(copies, compiled)
 
 
 def whole_parts(spec: ModelSpec, dtype: torch.dtype) -> list[Part]:

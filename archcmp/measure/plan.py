@@ -8,7 +8,7 @@ from operator import mul
 
 import torch
 
-from archcmp.measure.benchmark import MIN_ROUNDS
+from archcmp.measure.benchmark import ENOUGH_ROUNDS
 from archcmp.measure.calibrate import Calibration
 from archcmp.measure.device import available_bytes
 from archcmp.measure.parts import Part, composed_parts, whole_parts
@@ -19,7 +19,7 @@ from archcmp.units import Bytes
 SHARES = {"prefill": 0.3, "decode": 0.1, "train": 0.6}
 """How the budget is split; a training step is the dearest."""
 
-PLANNED_ROUNDS = MIN_ROUNDS + 2
+PLANNED_ROUNDS = ENOUGH_ROUNDS + 2
 """Rounds that must fit in the budget, warm-up included."""
 
 MIN_SEQ_LEN = 16
@@ -40,6 +40,7 @@ class MeasureSettings:
     budget_s: float = DEFAULT_BUDGET_S
     workloads: tuple[str, ...] = WORKLOADS
     compose: str = "auto"
+    compile: bool = False
 
 
 @dataclass
@@ -53,6 +54,8 @@ class Task:
     parts: list[Part] = field(default_factory=list)
     refused: str | None = None
     readings: list[list[float]] = field(default_factory=list)
+    build_s: float = 0.0
+    compile_s: float = 0.0
 
     def rounds(self) -> list[float]:
         """Seconds of the whole model per round: the sum of count x reading, for as many rounds as every

@@ -7,14 +7,18 @@ import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
+
 from archcmp.analysis import count
+from archcmp.analysis.traffic import least_bytes
+from archcmp.measure.allocator import give_back_memory, keep_freed_memory
 from archcmp.measure.benchmark import interleave
-from archcmp.measure.calibrate import Calibration, best, calibrate
+from archcmp.measure.calibrate import Calibration, best, calibrate, remember
 from archcmp.measure.plan import MeasureSettings, Planner, Task
-from archcmp.measure.stats import iqr
-from archcmp.measure.timer import DeviceTimer, Timer
+from archcmp.measure.stats import iqr, outliers, paired_ratio
+from archcmp.measure.timer import DeviceTimer, Timer, Work
 from archcmp.measure.workloads import Subject
-from archcmp.results import PartTimes, Throughput
+from archcmp.results import PairedRatio, PartTimes, Roofline, Throughput
 from archcmp.settings import WORKLOADS
 from archcmp.spec.schema import ModelSpec
 
@@ -35,11 +39,13 @@ class Measurement:
         self.settings, self.specs = settings, specs
         self.on_progress = on_progress or (lambda text, share: None)
         self.timer = timer or DeviceTimer(settings.device)
+        self._remembers = timer is None
+        keep_freed_memory()
         self.start = self.timer.now()
         self.interrupted = False
-        self._subjects: dict[int, Subject] = {}
+        self._subjects: dict[tuple[int, bool], Subject] = {}
         self.on_progress("calibrating the device", 0.0)
-        self.calibration: Calibration = calibrate(settings.device, settings.dtype, self.timer)
+        self.calibration: Calibration = self._calibrated()
         self.planner = Planner(specs, settings, self.calibration)
         self.tasks = [task for workload in settings.workloads for task in self.planner.tasks(workload)]
         self.keeps_parts = self._have_room_together()
@@ -53,19 +59,22 @@ class Measurement:
                 tasks = [task for task in self.tasks if task.workload == workload]
                 for slot in range(max((len(task.parts) for task in tasks), default=0)):
                     self._run_slot([task for task in tasks if slot < len(task.parts)], slot)
-            self._subjects.clear()
-            again = calibrate(self.settings.device, self.settings.dtype, self.timer)
-            self.calibration = best(self.calibration, again)
+            self._give_back()
+            self.calibration = best(self.calibration, self._calibrated())
         except KeyboardInterrupt:
             self.interrupted = True
 
+    def _calibrated(self) -> Calibration:
+        """The device's best; what another clock than the device's says is not remembered."""
+        device, dtype = self.settings.device, self.settings.dtype
+        fresh = calibrate(device, dtype, self.timer)
+        return remember(fresh, device, dtype) if self._remembers else fresh
+
     def _run_slot(self, tasks: Sequence[Task], slot: int) -> None:
         """Time one part of each task. Parts stay built for the next workload where there is room."""
-        works = []
-        for task in tasks:
-            self._report(task.workload, task.parts[slot].name)
-            prepare = getattr(self._subject(task, slot), task.workload)
-            works.append(prepare(self.settings.batch_size, task.seq_len))
+        if self.settings.compile:
+            torch.compiler.reset()
+        works = [self._prepare(task, slot) for task in tasks]
         budget_s = self._budget_s(tasks, slot)
         for task in tasks:
             task.readings.append([])
@@ -74,8 +83,23 @@ class Measurement:
             for task, reading in zip(tasks, seconds, strict=True):
                 task.readings[slot].append(reading)
         if not self.keeps_parts:
-            self._subjects.clear()
-            gc.collect()
+            self._give_back()
+
+    def _prepare(self, task: Task, slot: int) -> Work:
+        """Build and, if asked, compile what is timed; that time is kept apart from the readings."""
+        self._report(task.workload, task.parts[slot].name)
+        start = self.timer.now()
+        subject = self._subject(task, slot)
+        work: Work = getattr(subject, task.workload)(self.settings.batch_size, task.seq_len)
+        task.build_s += self.timer.now() - start
+        if self.settings.compile:
+            task.compile_s += self.timer.time(work)
+        return work
+
+    def _give_back(self) -> None:
+        self._subjects.clear()
+        gc.collect()
+        give_back_memory()
 
     def _have_room_together(self) -> bool:
         """Whether the weights of all parts that will be timed fill no more than a quarter of the memory."""
@@ -84,11 +108,15 @@ class Measurement:
         return weights <= len(self.specs) * self.planner.available / 4
 
     def _subject(self, task: Task, slot: int) -> Subject:
-        """The planner hands out one Part per thing to build, so its identity is the key."""
-        part = task.parts[slot]
-        if id(part) not in self._subjects:
-            self._subjects[id(part)] = part.build(self.settings.device)
-        return self._subjects[id(part)]
+        """The planner hands out one Part per thing to build, so its identity is the key; weights packed for
+        inference do not train, so the two are built apart, and inference's are dropped before training."""
+        part, trains = task.parts[slot], task.workload == "train"
+        if trains and not all(for_training for _, for_training in self._subjects):
+            self._give_back()
+        key = (id(part), trains)
+        if key not in self._subjects:
+            self._subjects[key] = part.build(self.settings.device, task.workload, self.settings.compile)
+        return self._subjects[key]
 
     def _report(self, workload: str, part: str) -> None:
         spent = (self.timer.now() - self.start) / self.settings.budget_s
@@ -108,18 +136,21 @@ class Measurement:
         """Workload -> figures, for each spec; None for a workload that was not asked for or not reached."""
         results: list[dict[str, Throughput | None]] = [dict.fromkeys(WORKLOADS) for _ in self.specs]
         for task in self.tasks:
-            if task.refused or task.rounds():
-                results[task.model][task.workload] = self._throughput(task)
+            if task.refused:
+                shortened = task.seq_len < self.settings.seq_len
+                refusal = Throughput(task.seq_len, shortened=shortened, refused=task.refused)
+                results[task.model][task.workload] = refusal
+            elif rounds := task.rounds():
+                results[task.model][task.workload] = self._throughput(task, rounds)
         return results
 
-    def _throughput(self, task: Task) -> Throughput:
-        shortened = task.seq_len < self.settings.seq_len
-        if task.refused:
-            return Throughput(task.seq_len, shortened=shortened, refused=task.refused)
-        rounds = task.rounds()
+    def _throughput(self, task: Task, rounds: list[float]) -> Throughput:
         median_s = statistics.median(rounds)
-        batch_size = self.settings.batch_size
-        tokens = batch_size * (1 if task.workload == "decode" else task.seq_len)
+        tokens = self.settings.batch_size * (1 if task.workload == "decode" else task.seq_len)
+        bound = self._roofline(task)
+        seconds_at_peak = bound.flops / self.calibration.matmul_flops_per_s
+        moved_s = bound.moved_bytes / self.calibration.copy_bytes_per_s
+        decodes = task.workload == "decode"
         return Throughput(
             seq_len=task.seq_len,
             tokens_per_second=tokens / median_s,
@@ -128,17 +159,30 @@ class Measurement:
             rounds=len(rounds),
             raw_s=rounds,
             composed=len(task.parts) > 1,
-            shortened=shortened,
-            mfu=self._mfu(task, median_s),
+            shortened=task.seq_len < self.settings.seq_len,
+            speedup=self._speedup(task, rounds),
+            outliers=outliers(rounds),
+            mfu=None if decodes else seconds_at_peak / median_s,
+            bandwidth_use=moved_s / median_s if decodes else None,
+            roofline=bound,
+            build_s=task.build_s,
+            compile_s=task.compile_s if self.settings.compile else None,
             parts=[
                 PartTimes(part.name, part.count, times)
                 for part, times in zip(task.parts, task.readings, strict=True)
             ],
         )
 
-    def _mfu(self, task: Task, seconds: float) -> float | None:
-        """Counted FLOPs (exact) per second, as a share of the calibrated matmul. Decoding moves bytes."""
-        if task.workload == "decode":
-            return None
-        flops = count(task.spec, self.settings.batch_size, task.seq_len, self.settings.dtype).flops
-        return float(getattr(flops, task.workload)) / seconds / self.calibration.matmul_flops_per_s
+    def _speedup(self, task: Task, rounds: list[float]) -> PairedRatio | None:
+        """Against the first model in the same workload, round by round."""
+        first = next(other for other in self.tasks if other.workload == task.workload)
+        return None if first is task else paired_ratio(rounds, first.rounds())
+
+    def _roofline(self, task: Task) -> Roofline:
+        """Counted under the exact convention, at the length that was measured."""
+        counts = count(task.spec, self.settings.batch_size, task.seq_len, self.settings.dtype)
+        flops, moved = getattr(counts.flops, task.workload), least_bytes(task.spec, counts, task.workload)
+        compute_s = flops / self.calibration.matmul_flops_per_s
+        memory_s = moved / self.calibration.copy_bytes_per_s
+        binds = "compute" if compute_s >= memory_s else "memory"
+        return Roofline(flops, moved, max(compute_s, memory_s), binds)

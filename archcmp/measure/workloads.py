@@ -9,7 +9,7 @@ Inputs are random: zeros are faster on some chips.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Protocol, TypeVar
 
@@ -26,13 +26,27 @@ AnyCache = TypeVar("AnyCache", Cache, LayerCache)
 
 
 class Subject(Protocol):
-    """Something whose workloads can be timed at one batch size and length."""
+    """Something whose workloads can be timed at one batch size and length, eagerly or compiled."""
 
     def prefill(self, batch_size: int, seq_len: int) -> Work: ...
 
     def decode(self, batch_size: int, seq_len: int) -> Work: ...
 
     def train(self, batch_size: int, seq_len: int) -> Work: ...
+
+
+def _call(module: torch.nn.Module, *inputs: object, **options: object) -> Tensor:
+    output: Tensor = module(*inputs, **options)
+    return output
+
+
+def caller(compiled: bool, device: torch.device, steps: bool = False) -> Callable[..., Tensor]:
+    """What runs a module: itself, or torch.compile's whole graph of it. On a GPU the small kernels of
+    decoding `steps` are replayed as one CUDA graph."""
+    if not compiled:
+        return _call
+    mode = "reduce-overhead" if steps and device.type == "cuda" else None
+    return torch.compile(_call, fullgraph=True, dynamic=False, mode=mode)
 
 
 def _with_adamw(copies: Sequence[AnyModule]) -> list[tuple[AnyModule, torch.optim.Optimizer]]:
@@ -50,29 +64,33 @@ def _with_adamw(copies: Sequence[AnyModule]) -> list[tuple[AnyModule, torch.opti
 
 
 def _filled(cache: AnyCache) -> AnyCache:
-    """The cache with random keys and values, as if tokens had been seen."""
+    """The cache with random keys and values, as if tokens had been seen; it stays where it is, which CUDA
+    graphs that write to it need to know."""
     for layer in cache.layers if isinstance(cache, Cache) else [cache]:
         for tensor in vars(layer).values():
             tensor.normal_()
+            torch._dynamo.mark_static_address(tensor)
     return cache
 
 
 class DecoderSubject:
     """A whole model, or, without layers, its embedding, final norm and head. Copies take turns."""
 
-    def __init__(self, copies: Sequence[Decoder]) -> None:
+    def __init__(self, copies: Sequence[Decoder], compiled: bool = False) -> None:
         self.copies = copies
+        self.compiled = compiled
+        self.device = copies[0].embedding.tokens.weight.device
 
     def _tokens(self, batch_size: int, seq_len: int) -> Tensor:
-        model = self.copies[0]
-        return torch.randint(0, model.spec.vocab_size, (batch_size, seq_len), device=model.head.weight.device)
+        vocab_size = self.copies[0].spec.vocab_size
+        return torch.randint(0, vocab_size, (batch_size, seq_len), device=self.device)
 
     def prefill(self, batch_size: int, seq_len: int) -> Work:
-        tokens, turns = self._tokens(batch_size, seq_len), cycle(self.copies)
-        return torch.inference_mode()(lambda: next(turns)(tokens, last_only=True))
+        tokens, turns, call = self._tokens(batch_size, seq_len), cycle(self.copies), self._caller()
+        return torch.inference_mode()(lambda: call(next(turns), tokens, last_only=True))
 
     def decode(self, batch_size: int, seq_len: int) -> Work:
-        token = self._tokens(batch_size, 1)
+        token, call = self._tokens(batch_size, 1), self._caller(steps=True)
         caches = [_filled(model.new_cache(batch_size, seq_len)) for model in self.copies]
         turns = cycle(zip(self.copies, caches, strict=True))
 
@@ -80,30 +98,34 @@ class DecoderSubject:
         def step() -> None:
             model, cache = next(turns)
             cache.length = seq_len - 1
-            model(token, cache)
+            call(model, token, cache)
 
         return step
 
     def train(self, batch_size: int, seq_len: int) -> Work:
         tokens, targets = self._tokens(batch_size, seq_len), self._tokens(batch_size, seq_len)
-        turns = cycle(_with_adamw(self.copies))
+        turns, call = cycle(_with_adamw(self.copies)), self._caller()
 
         def step() -> None:
             model, optimizer = next(turns)
-            F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten()).backward()
+            F.cross_entropy(call(model, tokens).flatten(0, 1), targets.flatten()).backward()
             optimizer.step()
             optimizer.zero_grad()
 
         return step
+
+    def _caller(self, steps: bool = False) -> Callable[..., Tensor]:
+        return caller(self.compiled, self.device, steps)
 
 
 class BlockSubject:
     """One block alone at full width. Its copies take turns, so that its weights are no more in the
     processor's cache than they would be in the whole model."""
 
-    def __init__(self, copies: Sequence[Block]) -> None:
+    def __init__(self, copies: Sequence[Block], compiled: bool = False) -> None:
         self.copies = copies
-        self.like = next(copies[0].parameters())
+        self.compiled = compiled
+        self.like = copies[0].like
 
     def _hidden(self, batch_size: int, seq_len: int) -> Tensor:
         d_model = self.copies[0].d_model
@@ -116,31 +138,34 @@ class BlockSubject:
 
     def prefill(self, batch_size: int, seq_len: int) -> Work:
         x, rotation = self._hidden(batch_size, seq_len), self._rotation(0, seq_len)
-        turns = cycle(self.copies)
-        return torch.inference_mode()(lambda: next(turns)(x, rotation))
+        turns, call = cycle(self.copies), self._caller()
+        return torch.inference_mode()(lambda: call(next(turns), x, rotation))
 
     def decode(self, batch_size: int, seq_len: int) -> Work:
         x, rotation = self._hidden(batch_size, 1), self._rotation(seq_len - 1, seq_len)
         caches = [_filled(block.new_cache(batch_size, seq_len)) for block in self.copies]
-        turns = cycle(zip(self.copies, caches, strict=True))
+        turns, call = cycle(zip(self.copies, caches, strict=True)), self._caller(steps=True)
 
         @torch.inference_mode()
         def step() -> None:
             block, cache = next(turns)
-            block(x, rotation, cache, seq_len - 1)
+            call(block, x, rotation, cache, seq_len - 1)
 
         return step
 
     def train(self, batch_size: int, seq_len: int) -> Work:
         x, rotation = self._hidden(batch_size, seq_len).requires_grad_(), self._rotation(0, seq_len)
         gradient = self._hidden(batch_size, seq_len)
-        turns = cycle(_with_adamw(self.copies))
+        turns, call = cycle(_with_adamw(self.copies)), self._caller()
 
         def step() -> None:
             block, optimizer = next(turns)
-            block(x, rotation).backward(gradient)
+            call(block, x, rotation).backward(gradient)
             optimizer.step()
             optimizer.zero_grad()
             x.grad = None
 
         return step
+
+    def _caller(self, steps: bool = False) -> Callable[..., Tensor]:
+        return caller(self.compiled, self.like.device, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +63,14 @@ class Block(nn.Module):
         output: Tensor = self.residual(x, lambda h: self.mixer(h, rotation, cache, start), self.ffn)
         return output
 
+    @property
+    def like(self) -> Tensor:
+        """A tensor on the block's device in its dtype."""
+        return next(chain(self.parameters(), self.buffers()))
+
     def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
         """An empty cache for this layer, on its device, in its dtype."""
-        weight = next(self.parameters())
-        with factory(weight.device, weight.dtype):
+        with factory(self.like.device, self.like.dtype):
             return self.mixer.new_cache(batch_size, capacity)
 
 

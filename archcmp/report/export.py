@@ -6,8 +6,6 @@ import csv
 import html
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +13,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from archcmp.errors import UsageError
-from archcmp.report.tables import Table, all_tables
+from archcmp.files import write_whole
+from archcmp.report.measured import all_tables
+from archcmp.report.tables import Table
 from archcmp.results import Comparison, ModelResult
 
 
@@ -37,7 +36,11 @@ _THROUGHPUT_UNITS = {
     "median_s": "s",
     "iqr_s": "s",
     "rounds": "rounds",
+    "speedup": "times the first model",
     "mfu": "share of calibrated matmul",
+    "bandwidth_use": "share of calibrated copy",
+    "build_s": "s",
+    "compile_s": "s",
 }
 
 
@@ -66,10 +69,13 @@ def _measured_rows(doc: Comparison, model: ModelResult) -> Iterator[list[Any]]:
         place = [s.batch_size, result.seq_len, s.dtype]
         for name, unit in _THROUGHPUT_UNITS.items():
             value = getattr(result, name)
-            if value is not None or (result.refused and name == "tokens_per_second"):
-                convention = "exact" if name == "mfu" else ""
-                quantity = f"throughput.{workload}.{name}"
-                yield [quantity, value, unit, *place, convention, result.composed, result.refused]
+            if value is None and not (result.refused and name == "tokens_per_second"):
+                continue
+            convention = "exact" if name == "mfu" else ""
+            figures = {"": value} if name != "speedup" else {f".{k}": v for k, v in vars(value).items()}
+            for suffix, figure in figures.items():
+                quantity = f"throughput.{workload}.{name}{suffix}"
+                yield [quantity, figure, unit, *place, convention, result.composed, result.refused]
 
 
 def to_csv(doc: Comparison) -> str:
@@ -199,44 +205,6 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 
 
 # ---- files ------------------------------------------------------------------------------------------
-
-
-def check_writable(path: Path) -> None:
-    """Raises UsageError for an unknown extension or a path that cannot be written, and leaves no trace."""
-    if path.suffix not in FORMATS:
-        raise UsageError(f"cannot export to '{path}'; the extension must be one of {', '.join(FORMATS)}")
-    try:
-        if path.is_dir():
-            raise UsageError(f"cannot export to '{path}': it is a folder")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UsageError(f"cannot export to '{path}': {error.strerror}") from None
-    os.close(handle)
-    Path(name).unlink()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `path` at once: a reader sees the old file or the new one, never half of it. Raises UsageError
-    where its folder cannot be written."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def to_file(doc: Comparison, path: Path) -> None:

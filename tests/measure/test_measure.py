@@ -10,14 +10,14 @@ import pytest
 import torch
 
 import archcmp
+from archcmp.analysis.traffic import least_bytes
 from archcmp.errors import UsageError
-from archcmp.measure import plan
+from archcmp.measure import calibrate, plan
 from archcmp.measure.benchmark import ENOUGH_ROUNDS, MIN_ROUNDS, interleave
-from archcmp.measure.calibrate import Calibration
+from archcmp.measure.calibrate import Calibration, remember
 from archcmp.measure.device import known_devices, native_dtype, resolve_device
 from archcmp.measure.parts import Part, composed_parts, whole_parts
 from archcmp.measure.plan import MeasureSettings, Planner, Task
-from archcmp.measure.stats import iqr, is_stable
 from archcmp.measure.throughput import Measurement
 from archcmp.measure.timer import Work
 from archcmp.measure.weights import fill_random
@@ -65,7 +65,7 @@ def test_rounds_are_interleaved_a_b_b_a() -> None:
     rounds_of([lambda: calls.append("A"), lambda: calls.append("B")], FakeTimer(lambda i: 1.0), 0.0)
     warm_up, rounds = calls[:2], "".join(calls[2:])
     assert warm_up == ["A", "B"]
-    assert rounds == "ABBAAB"
+    assert rounds == "ABBA" * (MIN_ROUNDS // 2)
 
 
 def test_steady_readings_stop_after_enough_rounds() -> None:
@@ -88,12 +88,6 @@ def test_slow_first_runs_are_warm_up_and_not_readings() -> None:
     first_slow = FakeTimer(lambda i: [50.0, 20.0, 5.0][i] if i < 3 else 1.0)
     readings = rounds_of([lambda: None], first_slow, budget_s=1000.0)
     assert set(readings[0]) == {1.0}
-
-
-def test_quartiles() -> None:
-    assert iqr([1.0, 2.0, 3.0, 4.0, 5.0]) == 2.0
-    assert iqr([1.0]) is None
-    assert is_stable([1.0] * 8 + [9.0], 0.05) and not is_stable([1.0, 2.0, 3.0], 0.05)
 
 
 # ---- plans ------------------------------------------------------------------------------------------
@@ -149,8 +143,9 @@ def test_what_does_not_fit_is_refused_with_bytes_before_anything_is_built(
 def test_needed_bytes_cover_what_is_allocated() -> None:
     part = whole_parts(load_spec("gpt2:small"), torch.float32)[0]
     state = archcmp.count(part.spec, 1, 64, "float32").memory
+    packed_head = part.spec.vocab_size * part.spec.d_model * 4
     assert part.needed_bytes("prefill", 1, 64) > state.weights_bytes
-    assert part.needed_bytes("decode", 1, 64) == state.weights_bytes + state.kv_cache_bytes
+    assert part.needed_bytes("decode", 1, 64) == state.weights_bytes + packed_head + state.kv_cache_bytes
     assert part.needed_bytes("train", 1, 64) > state.train_state_bytes
 
 
@@ -191,6 +186,7 @@ def test_figures_follow_from_the_raw_times(compose: str) -> None:
         assert figure.rounds == len(figure.raw_s) == ENOUGH_ROUNDS
         assert figure.tokens_per_second == pytest.approx(tokens / n_parts)
         assert all(len(part.raw_s) == ENOUGH_ROUNDS for part in figure.parts)
+    assert first["decode"] is not None and first["decode"].bandwidth_use is not None
     prefill = first["prefill"]
     assert prefill is not None and prefill.mfu is not None and prefill.median_s is not None
     flops = archcmp.count(spec, 2, 32, "float32").flops.prefill
@@ -289,3 +285,62 @@ def test_comparing_checks_before_it_builds() -> None:
         archcmp.compare([str(TINY)], budget_s=-1)
     with pytest.raises(UsageError, match="no workload 'sing'"):
         archcmp.compare([str(TINY)], measure=["sing"])
+
+
+def test_the_roofline_is_the_longer_of_the_two_shortest_times() -> None:
+    """Llama 3 8B decodes one token by reading every weight but the input embedding, and the whole cache."""
+    spec = load_spec("llama3:8b")
+    counts = archcmp.count(spec, 1, 2048)
+    table = 128_256 * 4096
+    cache = 2 * 32 * 8 * 128 * 2048 * 2
+    assert least_bytes(spec, counts, "decode") == 2 * (8_030_261_248 - table) + cache
+    assert least_bytes(spec, counts, "train") == 10 * 2 * (8_030_261_248 - table)
+    tied = load_spec("llama3:1b")
+    assert least_bytes(tied, archcmp.count(tied, 1, 1), "prefill") == 2 * 1_235_814_400 + 2 * 16 * 8 * 64 * 2
+
+
+def test_figures_against_the_device_follow_from_the_roofline() -> None:
+    measurement = Measurement([tiny(), tiny()], _settings(budget_s=1e4), timer=FakeTimer(lambda i: 0.5))
+    measurement.run()
+    for result in measurement.results():
+        for workload, figure in result.items():
+            assert figure is not None and figure.roofline is not None and figure.median_s is not None
+            bound, speed = figure.roofline, measurement.calibration
+            compute_s = bound.flops / speed.matmul_flops_per_s
+            memory_s = bound.moved_bytes / speed.copy_bytes_per_s
+            assert bound.bound_s == max(compute_s, memory_s)
+            assert bound.binds == ("compute" if compute_s > memory_s else "memory")
+            share = figure.bandwidth_use if workload == "decode" else figure.mfu
+            assert share == pytest.approx((memory_s if workload == "decode" else compute_s) / figure.median_s)
+
+
+def test_the_best_calibration_seen_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(calibrate, "cache_file", lambda: tmp_path / "deep" / "calibration.json")
+    assert remember(Calibration(2e9, 1e9), CPU, "float32") == Calibration(2e9, 1e9)
+    assert remember(Calibration(1e9, 3e9), CPU, "float32") == Calibration(2e9, 3e9)
+    assert remember(Calibration(1.0, 1.0), CPU, "bfloat16") == Calibration(1.0, 1.0), "per dtype"
+    calibrate.cache_file().write_text("{half a file")
+    assert remember(Calibration(1e9, 1e9), CPU, "float32") == Calibration(1e9, 1e9)
+
+
+def test_a_calibration_that_cannot_be_remembered_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(calibrate, "cache_file", lambda: tmp_path / "file" / "calibration.json")
+    assert remember(Calibration(2e9, 1e9), CPU, "float32") == Calibration(2e9, 1e9)
+
+
+def test_building_and_compiling_are_no_part_of_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda f, **_: f)
+    slow_first = FakeTimer(lambda i: 100.0 if i == 0 else 1.0)
+    measurement = Measurement(
+        [tiny()],
+        _settings(budget_s=1e4, workloads=("prefill",), compile=True),
+        timer=FakeTimer(lambda i: 1.0),
+    )
+    slow_first.clock = measurement.timer.now()
+    measurement.timer = slow_first
+    measurement.run()
+    figure = measurement.results()[0]["prefill"]
+    assert figure is not None and figure.compile_s == 100.0 and figure.raw_s == [1.0] * ENOUGH_ROUNDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,11 +17,13 @@ import pytest
 
 import archcmp
 from archcmp.errors import UsageError
+from archcmp.files import check_writable, write_whole
 from archcmp.report.differences import all_choices, differences
-from archcmp.report.export import FORMATS, check_writable, to_csv, to_file, write_whole
-from archcmp.report.tables import all_tables, count_tables, params_table, ratio, throughput_table
+from archcmp.report.export import FORMATS, to_csv, to_file
+from archcmp.report.measured import all_tables, throughput_table
+from archcmp.report.tables import count_tables, params_table, ratio
 from archcmp.report.terminal import print_tables
-from archcmp.results import Comparison, PartTimes, Throughput
+from archcmp.results import Comparison, PairedRatio, PartTimes, Roofline, Throughput
 from archcmp.units import Bytes, Count, Flops, Seconds, TokensPerSecond
 from tests.known import TINY
 
@@ -36,7 +39,15 @@ def counted() -> Comparison:
 def doc(counted: Comparison) -> Comparison:
     """With figures as a measurement would leave them: whole, composed, refused and not asked for."""
     whole = Throughput(1024, 100.0, 10.24, 0.5, 3, [10.0, 10.24, 10.5], mfu=0.5)
-    composed = replace(whole, composed=True, shortened=True, parts=[PartTimes("main", 32, [0.3, 0.32, 0.33])])
+    near = Roofline(2 * 10**12, 10**9, 5.0, "compute")
+    whole = replace(whole, outliers=[2], roofline=near, compile_s=12.0)
+    composed = replace(
+        whole,
+        composed=True,
+        shortened=True,
+        speedup=PairedRatio(1.31, 1.28, 1.34),
+        parts=[PartTimes("main", 32, [0.3, 0.32, 0.33])],
+    )
     refused = Throughput(1024, refused="needs 16.0 GiB, 8.00 GiB available")
     results = [whole, composed, refused, None, whole]
     models = [
@@ -108,9 +119,15 @@ def test_throughput_table_says_what_kind_of_figure_each_is(doc: Comparison) -> N
     table = throughput_table(doc)
     rates = table.rows[0]
     assert rates[1] == "100 tok/s"
-    assert rates[2] == "100 tok/s (~1.00x) *", "no difference beyond the spread"
+    assert rates[2] == "100 tok/s *"
     assert rates[3] == "refused: needs 16.0 GiB, 8.00 GiB available"
     assert rates[4] == "-"
+    assert rates[5] == "100 tok/s (1.00x)", "a plain ratio where readings are not paired"
+    details = {row[0].strip(): row[1:] for row in table.rows[1:]}
+    assert details["against first"][:3] == ["-", "1.31x faster (1.28 to 1.34)", "-"]
+    assert details["median time"][0] == "10.2 s, IQR 500 ms, n=3, 1 far out"
+    assert details["roofline"][0] == "5 s (compute), took 2.05x"
+    assert details["MFU"][0] == "50 %" and details["compiled in"][0] == "12.0 s"
     notes = " ".join(table.notes)
     assert "composed" in notes and "--budget" in notes and "Testchip & Co" in notes and "400 GFLOP/s" in notes
 
@@ -263,11 +280,12 @@ def test_counts_alone_export_in_every_format(suffix: str, counted: Comparison, t
     assert "OLMo 2 7B" in (tmp_path / f"x{suffix}").read_text()
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.md"
     path.write_text("old")
-    with pytest.raises(TypeError):
-        write_whole(path, b"not text")  # type: ignore[arg-type]
+    with monkeypatch.context() as full_disk, pytest.raises(OSError, match="No space"):
+        full_disk.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+        write_whole(path, "new")
     assert path.read_text() == "old"
     write_whole(path, "new")
     assert path.read_text() == "new"
@@ -276,10 +294,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_unwritable_exports_are_refused_and_leave_no_trace(tmp_path: Path) -> None:
     for path in (tmp_path / "no" / "x.csv", tmp_path / "x.pdf", tmp_path / "x"):
-        with pytest.raises(UsageError, match="cannot export"):
-            check_writable(path)
+        with pytest.raises(UsageError, match="cannot write"):
+            check_writable(path, list(FORMATS))
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(UsageError, match="folder"):
-        check_writable(tmp_path / "folder.csv")
-    check_writable(tmp_path / "fine.csv")
+        check_writable(tmp_path / "folder.csv", list(FORMATS))
+    check_writable(tmp_path / "fine.csv", list(FORMATS))
     assert [p.name for p in tmp_path.iterdir()] == ["folder.csv"]

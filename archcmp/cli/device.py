@@ -1,0 +1,34 @@
+"""What this machine can do at best."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from archcmp.cli.app import Json, app, print_json
+
+
+@app.command("device")
+def device_command(
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU."""
+    from archcmp.measure.binding import bind_threads
+    from archcmp.report.measured import device_table
+    from archcmp.report.progress import waiting
+    from archcmp.report.terminal import print_tables
+
+    bind_threads()
+    with waiting("calibrating"):
+        from archcmp.measure.device import resolve_device
+        from archcmp.pipeline import calibrate_device
+
+        facts = calibrate_device(resolve_device(device))
+    if as_json:
+        print_json(facts)
+    else:
+        print_tables([device_table(facts)])
