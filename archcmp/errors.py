@@ -23,6 +23,12 @@ class CountingError(ArchcmpError):
     exit_code = 1
 
 
+class MeasureError(ArchcmpError):
+    """What was asked cannot be measured here: too little memory, or two models that should agree do not."""
+
+    exit_code = 1
+
+
 class WeightsError(ArchcmpError):
     """A checkpoint does not hold exactly the tensors that the model needs."""
 

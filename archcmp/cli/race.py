@@ -1,0 +1,132 @@
+"""The command that races our model against another library's, with the same weights and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archcmp.cli.app import Batch, DType, Json, Set, Spec, app, print_json
+from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
+
+if TYPE_CHECKING:
+    from archcmp.measure.race import RaceSettings
+    from archcmp.report.tables import Table
+    from archcmp.spec.load import Subject
+
+PEER = "transformers"
+COMPOSED = "composed"
+SCHEMA = "archcmp.race/1"
+
+
+@app.command()
+def race(
+    spec: Spec,
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"{PEER}, or {COMPOSED}: how far the sum of parts timed alone is from the whole.",
+        ),
+    ] = PEER,
+    overrides: Set = None,
+    as_json: Json = False,
+    batch_size: Batch = 1,
+    seq_len: Annotated[int, typer.Option("--seq-len", "-t", help="Tokens in a sequence.")] = 1024,
+    measure: Annotated[str, typer.Option(metavar="NAMES", help="Workloads to race.")] = ",".join(WORKLOADS),
+    budget: Annotated[float, typer.Option(help="Seconds to spend on readings, in all.")] = 60.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile both with torch.compile.")] = False,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
+    ] = None,
+    dtype: DType = None,
+) -> None:
+    """The same weights and tokens in archcmp and in another library: same logits, and who is faster."""
+    from archcmp.measure.binding import bind_threads
+    from archcmp.report.progress import waiting
+    from archcmp.settings import check_measure, make_settings
+    from archcmp.spec.load import load_subjects
+
+    _check_peer(against)
+    (subject,) = load_subjects([spec], overrides or ())
+    workloads = tuple(name.strip() for name in measure.split(","))
+    check_measure(workloads, budget, "never")
+    make_settings([subject.spec], batch_size, seq_len, dtype or DEFAULT_DTYPE, DEFAULT_CONVENTION)
+    bind_threads()
+    with waiting("loading torch"):
+        from archcmp.measure.device import native_dtype, resolve_device
+        from archcmp.measure.race import RaceSettings
+
+        target = resolve_device(device)
+    settings = RaceSettings(
+        str(target), dtype or native_dtype(target), seq_len, batch_size, budget, workloads, compiled
+    )
+    show = _show_composition if against == COMPOSED else _show_race
+    show(subject, settings, as_json)
+
+
+def _check_peer(against: str) -> None:
+    from archcmp.errors import UsageError, did_you_mean
+
+    if against not in (PEER, COMPOSED):
+        raise UsageError(f"no '{against}' to race. {did_you_mean(against, [PEER, COMPOSED])}")
+
+
+def _show_race(subject: Subject, settings: RaceSettings, as_json: bool) -> None:
+    from archcmp.measure.race import Race
+    from archcmp.report.progress import measuring_progress
+    from archcmp.report.race_table import race_table
+
+    with measuring_progress() as on_progress:
+        results = Race(subject.spec, settings, on_progress).run()
+    environment = _environment(settings) | {PEER: version(PEER)}
+    table = race_table(subject.id, settings, environment, results)
+    _print(subject, settings, environment, PEER, results, table, as_json)
+
+
+def _show_composition(subject: Subject, settings: RaceSettings, as_json: bool) -> None:
+    from archcmp.measure.composition import check_composition
+    from archcmp.report.progress import measuring_progress
+    from archcmp.report.race_table import composition_table
+
+    with measuring_progress() as on_progress:
+        results = check_composition(subject.spec, settings, on_progress)
+    environment = _environment(settings)
+    table = composition_table(subject.id, settings, environment, results)
+    _print(subject, settings, environment, COMPOSED, results, table, as_json)
+
+
+def _environment(settings: RaceSettings) -> dict[str, Any]:
+    from archcmp.measure.device import device_facts, resolve_device, versions
+
+    return versions() | device_facts(resolve_device(settings.device))
+
+
+def _print(
+    subject: Subject,
+    settings: RaceSettings,
+    environment: dict[str, Any],
+    against: str,
+    results: Sequence[Any],
+    table: Table,
+    as_json: bool,
+) -> None:
+    from archcmp.report.terminal import print_tables
+
+    if not as_json:
+        print_tables([table])
+        return
+    document = {
+        "schema": SCHEMA,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "environment": environment,
+        "settings": asdict(settings),
+        "model": subject.id,
+        "against": against,
+        "results": [asdict(result) for result in results],
+    }
+    print_json(document)
