@@ -43,15 +43,18 @@ def check_composition(
     """Time the whole model and each part in turn, workload by workload. Raises MeasureError where they do not
     fit in memory together."""
     dtype: torch.dtype = getattr(torch, settings.dtype)
-    parts = [*whole_parts(spec, dtype), *composed_parts(spec, dtype)]
+    parts = {
+        workload: [*whole_parts(spec, dtype), *composed_parts(spec, dtype, workload == "train")]
+        for workload in settings.workloads
+    }
     _check_memory(parts, settings)
     keep_freed_memory()
     report = on_progress or (lambda text, share: None)
+    clock = timer or DeviceTimer(torch.device(settings.device))
     results = []
     for i, workload in enumerate(settings.workloads):
-        text = f"{workload}: whole and composed"
-        report(text, i / len(settings.workloads))
-        results.append(_check(workload, parts, settings, timer or DeviceTimer(torch.device(settings.device))))
+        report(f"{workload}: whole and composed", i / len(settings.workloads))
+        results.append(_check(workload, parts[workload], settings, clock))
         gc.collect()
         give_back_memory()
     return results
@@ -60,7 +63,7 @@ def check_composition(
 def _check(workload: str, parts: list[Part], settings: RaceSettings, timer: Timer) -> CompositionResult:
     subjects = [part.build(torch.device(settings.device), workload, settings.compiled) for part in parts]
     works = [getattr(subject, workload)(settings.batch_size, settings.seq_len) for subject in subjects]
-    counts = [part.count for part in parts[1:]]
+    counts = [part.count / part.runs(workload) for part in parts[1:]]
     whole_s, composed_s = [], []
     for whole, *readings in interleave(works, timer, settings.budget_s / len(settings.workloads)):
         whole_s.append(whole)
@@ -69,10 +72,10 @@ def _check(workload: str, parts: list[Part], settings: RaceSettings, timer: Time
     return CompositionResult(workload, settings.seq_len, whole_s, composed_s, ratio)
 
 
-def _check_memory(parts: list[Part], settings: RaceSettings) -> None:
+def _check_memory(parts: dict[str, list[Part]], settings: RaceSettings) -> None:
     needed = max(
-        sum(part.needed_bytes(workload, settings.batch_size, settings.seq_len) for part in parts)
-        for workload in settings.workloads
+        sum(part.needed_bytes(workload, settings.batch_size, settings.seq_len) for part in together)
+        for workload, together in parts.items()
     )
     available = available_bytes(torch.device(settings.device))
     if needed > available:

@@ -84,6 +84,10 @@ class Part:
             return 1
         return max(1, min(int(self.count), -(-ROTATED_BYTES // self.weights_bytes)))
 
+    def runs(self, workload: str) -> int:
+        """How many runs one reading takes."""
+        return self.copies if workload == "decode" else 1
+
     def _linears(self) -> list[tuple[str, nn.Linear]]:
         return [(name, m) for name, m in self.on_meta.named_modules() if isinstance(m, nn.Linear)]
 
@@ -118,7 +122,7 @@ class Part:
         return weights + 3 * trained + token_bytes * (sum(widths) + sum(scores)) + logits
 
     def estimated_s(self, workload: str, batch_size: int, seq_len: int, speed: Calibration) -> float:
-        """Seconds that one run should take: matrix work and bytes moved, each at the calibrated rate."""
+        """Seconds that one reading should take: matrix work and bytes moved, each at the calibrated rate."""
         passes, weight_passes, head_tokens = _COSTS[workload]
         n_tokens = batch_size * (1 if workload == "decode" else seq_len)
         work = sum(
@@ -126,7 +130,8 @@ class Part:
             for name, m in self._linears()
         )
         matmul_s = passes * 2 * work / (EFFICIENCY * speed.matmul_flops_per_s)
-        return LAUNCH_S + matmul_s + weight_passes * self.weights_bytes / speed.copy_bytes_per_s
+        moved_s = weight_passes * self.weights_bytes / speed.copy_bytes_per_s
+        return self.runs(workload) * (LAUNCH_S + matmul_s + moved_s)
 
     def build(self, device: torch.device, workload: str, compiled: bool = False) -> Subject:
         """Allocate it with random weights; for inference on a CPU they are packed."""
@@ -143,14 +148,15 @@ def whole_parts(spec: ModelSpec, dtype: torch.dtype) -> list[Part]:
     return [Part(spec, dtype)]
 
 
-def composed_parts(spec: ModelSpec, dtype: torch.dtype) -> list[Part]:
+def composed_parts(spec: ModelSpec, dtype: torch.dtype, for_training: bool) -> list[Part]:
     """The embedding, final norm and head together, then each distinct block with its number of layers.
 
-    The work of the head, and of AdamW on the tables, is the same for every row of the vocabulary, so
-    an eighth of the rows is timed and counted eight times; not so where a position table, which has no
+    The work of training the head, and of AdamW on the tables, is the same for every row of the vocabulary,
+    so an eighth of the rows is trained and counted eight times; not so where a position table, which has no
     such rows, would be counted with them.
     """
-    rows = spec.vocab_size if spec.embedding.positions else -(-spec.vocab_size // VOCABULARY_SLICES)
+    slices = VOCABULARY_SLICES if for_training and not spec.embedding.positions else 1
+    rows = -(-spec.vocab_size // slices)
     slice_spec = spec.model_copy(update={"vocab_size": rows})
     outside = Part(slice_spec, dtype, spec.vocab_size / rows, layers=())
     return [outside, *(Part(spec, dtype, n, block=name) for name, n in distinct_blocks(spec).items())]

@@ -73,7 +73,10 @@ class Planner:
         self.specs, self.settings, self.speed = specs, settings, speed
         dtype: torch.dtype = getattr(torch, settings.dtype)
         self.whole = [whole_parts(spec, dtype) for spec in specs]
-        self.composed = [composed_parts(spec, dtype) for spec in specs]
+        self.composed = {
+            for_training: [composed_parts(spec, dtype, for_training) for spec in specs]
+            for for_training in (False, True)
+        }
         self.available = available_bytes(settings.device) // len(specs)
 
     def tasks(self, workload: str) -> list[Task]:
@@ -101,7 +104,7 @@ class Planner:
         )
         if self.settings.compose == "never" or (self.settings.compose == "auto" and fits):
             return self.whole
-        return self.composed
+        return self.composed[workload == "train"]
 
     def _task(self, model: int, parts: list[Part], workload: str, seq_len: int) -> Task:
         shortage = self._shortage(parts, workload, seq_len)

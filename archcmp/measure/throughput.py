@@ -81,7 +81,7 @@ class Measurement:
         report = partial(self._report, tasks[0].workload, tasks[0].parts[slot].name)
         for seconds in interleave(works, self.timer, budget_s, report):
             for task, reading in zip(tasks, seconds, strict=True):
-                task.readings[slot].append(reading)
+                task.readings[slot].append(reading / task.parts[slot].runs(task.workload))
         if not self.keeps_parts:
             self._give_back()
 

@@ -1,7 +1,8 @@
 """What is run and timed: prefill, decode and train, of a whole decoder or of one block alone.
 
 - prefill: `seq_len` tokens at once, logits of the last position only.
-- decode: one token per sequence, the last of `seq_len`, against a cache that holds the others.
+- decode: one token per sequence, the last of `seq_len`, against a cache that holds the others. A step is
+  so short that one reading runs all copies in turn, as layers follow one another.
 - train: forward over `seq_len` tokens, cross-entropy, backward, AdamW step.
 
 Inputs are random: zeros are faster on some chips.
@@ -92,13 +93,12 @@ class DecoderSubject:
     def decode(self, batch_size: int, seq_len: int) -> Work:
         token, call = self._tokens(batch_size, 1), self._caller(steps=True)
         caches = [_filled(model.new_cache(batch_size, seq_len)) for model in self.copies]
-        turns = cycle(zip(self.copies, caches, strict=True))
 
         @torch.inference_mode()
         def step() -> None:
-            model, cache = next(turns)
-            cache.length = seq_len - 1
-            call(model, token, cache)
+            for model, cache in zip(self.copies, caches, strict=True):
+                cache.length = seq_len - 1
+                call(model, token, cache)
 
         return step
 
@@ -144,12 +144,12 @@ class BlockSubject:
     def decode(self, batch_size: int, seq_len: int) -> Work:
         x, rotation = self._hidden(batch_size, 1), self._rotation(seq_len - 1, seq_len)
         caches = [_filled(block.new_cache(batch_size, seq_len)) for block in self.copies]
-        turns, call = cycle(zip(self.copies, caches, strict=True)), self._caller(steps=True)
+        call = self._caller(steps=True)
 
         @torch.inference_mode()
         def step() -> None:
-            block, cache = next(turns)
-            call(block, x, rotation, cache, seq_len - 1)
+            for block, cache in zip(self.copies, caches, strict=True):
+                call(block, x, rotation, cache, seq_len - 1)
 
         return step
 

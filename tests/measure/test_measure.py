@@ -109,9 +109,11 @@ def test_whole_and_composed_figures_do_not_share_a_row() -> None:
 
 def test_models_too_large_are_composed_of_their_distinct_blocks() -> None:
     settings = _settings(seq_len=2048, batch_size=1, dtype="bfloat16")
-    parts = Planner([load_spec("gemma3:27b")], settings, SLOW).tasks("decode")[0].parts
-    assert {part.name: part.count for part in parts[1:]} == {"local": 52, "global": 10}
-    assert parts[0].count == 8, "an eighth of the vocabulary, eight times"
+    planner = Planner([load_spec("gemma3:27b")], settings, SLOW)
+    for workload, slices in (("decode", 1), ("train", 8)):
+        parts = planner.tasks(workload)[0].parts
+        assert {part.name: part.count for part in parts[1:]} == {"local": 52, "global": 10}
+        assert parts[0].count == slices, "training, an eighth of the vocabulary, eight times"
 
 
 def test_a_small_budget_shortens_the_sequence_alike_for_all() -> None:
@@ -151,9 +153,9 @@ def test_needed_bytes_cover_what_is_allocated() -> None:
 
 def test_block_copies_outgrow_processor_caches_but_not_the_model() -> None:
     spec = load_spec("gpt2:small")
-    _, block = composed_parts(spec, torch.bfloat16)
+    _, block = composed_parts(spec, torch.bfloat16, False)
     assert block.copies == 12
-    _, large = composed_parts(load_spec("llama3:405b"), torch.bfloat16)
+    _, large = composed_parts(load_spec("llama3:405b"), torch.bfloat16, False)
     assert large.copies == 1
 
 
@@ -177,11 +179,12 @@ def test_figures_follow_from_the_raw_times(compose: str) -> None:
     )
     measurement.run()
     first = measurement.results()[0]
+    in_one_reading = {"prefill": 3 + 2 + 1, "decode": 3 / 3 + 2 / 2 + 1, "train": 3 + 2 + 61 / 8}
     for workload, tokens in (("prefill", 64), ("decode", 2), ("train", 64)):
         figure = first[workload]
         assert figure is not None and figure.composed == (compose == "always")
         assert figure.raw_s is not None
-        n_parts = 0.5 * (3 + 2 + 61 / 8) if compose == "always" else 0.5
+        n_parts = 0.5 * (in_one_reading[workload] if compose == "always" else 1)
         assert figure.median_s == statistics.median(figure.raw_s) == pytest.approx(n_parts)
         assert figure.rounds == len(figure.raw_s) == ENOUGH_ROUNDS
         assert figure.tokens_per_second == pytest.approx(tokens / n_parts)
@@ -198,7 +201,7 @@ def test_a_block_may_be_called_model(tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text(TINY.read_text().replace("main", "model"))
     spec = load_spec(str(tmp_path / "odd.yaml"))
     measurement = Measurement([spec], _settings(budget_s=1e4), timer=FakeTimer(lambda i: 0.5))
-    whole, composed = measurement.planner.whole[0], measurement.planner.composed[0]
+    whole, composed = measurement.planner.whole[0], measurement.planner.composed[False][0]
     measurement.tasks = [Task(0, spec, "prefill", 32, composed), Task(0, spec, "decode", 32, whole)]
     measurement.run()
     prefill, decode = (measurement.results()[0][workload] for workload in ("prefill", "decode"))
