@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from archcmp.errors import UsageError
 from archcmp.files import write_whole
-from archcmp.report.saved import comparison_from
+from archcmp.report.saved import beside, comparison_from, read_document
 from archcmp.results import Comparison
 from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, check_measure, check_workload, make_settings
 from archcmp.spec.load import Subject, load_subjects, spec_sha256
@@ -148,13 +148,8 @@ def write_sweep(sweep: Sweep, path: Path) -> None:
 
 def read_sweep(path: Path) -> Sweep:
     """A sweep from its file. Raises UsageError if it cannot be read, or is not a sweep's, whole."""
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read '{path}': {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"'{path}' is not JSON") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+    data = read_document(path)
+    if data.get("schema") != SCHEMA:
         raise UsageError(f"'{path}' is not a sweep ({SCHEMA})")
     try:
         request = TypeAdapter(Request).validate_python(data["request"])
@@ -176,6 +171,29 @@ def _is_consistent(sweep: Sweep) -> bool:
         and len(set(places)) == len(places)
         and all([model.spec_sha256 for model in doc.models] == request.spec_sha256 for doc in sweep.cells)
     )
+
+
+def saved_cells(path: Path) -> list[Comparison]:
+    """The comparisons in a saved sweep, or the one in a saved comparison. Raises UsageError for another
+    file."""
+    doc = read_document(path)
+    return read_sweep(path).cells if doc.get("schema") == SCHEMA else [comparison_from(doc, str(path))]
+
+
+def beside_saved(
+    cells: Sequence[Comparison], saved: Sequence[tuple[str, Sequence[Comparison]]]
+) -> list[Comparison]:
+    """The cells that all have, each with the models of all. Raises UsageError where there is none, or where
+    they were made for different dtypes or conventions."""
+    groups: dict[Cell, list[tuple[str, Comparison]]] = {}
+    sources = [*saved, ("", cells)] if cells else list(saved)
+    for label, docs in sources:
+        for doc in docs:
+            groups.setdefault(Cell.of(doc), []).append((label, doc))
+    common = [beside(group) for group in groups.values() if len(group) == len(sources)]
+    if not common:
+        raise UsageError("no batch size and sequence length is in all of the saved results")
+    return common
 
 
 # ---- measuring --------------------------------------------------------------------------------------

@@ -25,7 +25,17 @@ from archcmp.measure.throughput import OnProgress
 from archcmp.report.sweep import draw_curves, sweep_table
 from archcmp.results import Comparison, PairedRatio, Throughput
 from archcmp.spec.load import spec_sha256
-from archcmp.sweep import Cell, Request, Sweep, environment_changes, read_sweep, run, subjects_of
+from archcmp.sweep import (
+    Cell,
+    Request,
+    Sweep,
+    beside_saved,
+    environment_changes,
+    read_sweep,
+    run,
+    saved_cells,
+    subjects_of,
+)
 from tests.known import TINY
 
 SPECS = [str(TINY), f"{TINY}+blocks.main.mixer.window=4"]
@@ -330,3 +340,21 @@ def test_bad_input_is_refused_before_measuring(
     assert "no spec" in _bad_command(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "pip install 'archcmp[plot]'" in _bad_command(tmp_path, *SPECS, "--plot", "y.svg")
+
+
+# ---- saved results ----------------------------------------------------------------------------------
+
+
+def test_saved_sweeps_stand_side_by_side_in_the_cells_that_both_have(
+    tmp_path: Path, measure: Measure
+) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    _run(old, measure)
+    sweep = _run(new, measure)
+    cells = beside_saved(sweep.cells[1:], [("old.json", saved_cells(old))])
+    assert [Cell.of(doc) for doc in cells] == GRID[1:]
+    assert all(len(doc.models) == 4 and "old.json" in doc.models[0].name for doc in cells)
+    shown = _bench(old, new)
+    assert shown.exit_code == 0 and "(old.json)" in shown.output and "(new.json)" in shown.output
+    with pytest.raises(UsageError, match="no batch size and sequence length"):
+        beside_saved(sweep.cells[:1], [("old.json", sweep.cells[1:])])

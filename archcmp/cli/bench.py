@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def bench(
     specs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SPEC...]", help="As for compare; not needed with --resume."),
+        typer.Argument(metavar="[SPEC...]", help="As for compare, saved sweeps too; none with --resume."),
     ] = None,
     overrides: Set = None,
     seq_len: Annotated[
@@ -77,17 +78,22 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Throughput over a grid of batch sizes and sequence lengths, a comparison in each of its cells."""
+    from archcmp.report.saved import is_saved
     from archcmp.report.sweep import PLOT_SUFFIXES, check_can_plot
+    from archcmp.sweep import Request, Sweep, beside_saved, saved_cells
 
     if plot is not None:
         check_writable(plot, PLOT_SUFFIXES)
         check_can_plot()
+    saved = [(Path(name).name, saved_cells(Path(name))) for name in specs or () if is_saved(name)]
+    to_measure = [name for name in specs or () if not is_saved(name)]
+    workloads = None if measure is None else [name.strip() for name in measure.split(",")]
     given = {
-        "specs": specs or None,
+        "specs": to_measure or None,
         "overrides": overrides or None,
         "seq_lens": _numbers("--seq-len", seq_len),
         "batch_sizes": _numbers("--batch-size", batch_size),
-        "measure": None if measure is None else [name.strip() for name in measure.split(",")],
+        "measure": workloads,
         "budget_s": budget,
         "device": "cuda:0" if device == "cuda" else device,
         "dtype": dtype,
@@ -95,9 +101,15 @@ def bench(
         "compile": compile_models,
         "convention": convention,
     }
-    path, sweep = _opened({k: v for k, v in given.items() if v is not None}, output, resume)
+    given = {name: value for name, value in given.items() if value is not None}
+    if saved and not to_measure and resume is None:
+        cells = beside_saved([], saved)
+        _show(Sweep(Request(measure=workloads or Request().measure), cells), as_json, plot)
+        return
+    path, sweep = _opened(given, output, resume)
     sweep, interrupted = _measured(sweep, path) if sweep.missing() else (sweep, False)
-    _show(sweep, as_json, None if interrupted else plot)
+    shown = replace(sweep, cells=beside_saved(sweep.cells, saved)) if saved else sweep
+    _show(shown, as_json, None if interrupted else plot)
     raise typer.Exit(_end(sweep, path, interrupted))
 
 

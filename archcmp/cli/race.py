@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PEER = "transformers"
 COMPOSED = "composed"
+MASKED = "masked"
+OPPONENTS = (PEER, COMPOSED, MASKED)
 SCHEMA = "archcmp.race/1"
 
 
@@ -65,15 +67,15 @@ def race(
     settings = RaceSettings(
         str(target), dtype or native_dtype(target), seq_len, batch_size, budget, workloads, compiled
     )
-    show = _show_composition if against == COMPOSED else _show_race
+    show = {PEER: _show_race, COMPOSED: _show_composition, MASKED: _show_windows}[against]
     show(subject, settings, as_json)
 
 
 def _check_peer(against: str) -> None:
     from archcmp.errors import UsageError, did_you_mean
 
-    if against not in (PEER, COMPOSED):
-        raise UsageError(f"no '{against}' to race. {did_you_mean(against, [PEER, COMPOSED])}")
+    if against not in OPPONENTS:
+        raise UsageError(f"no '{against}' to race. {did_you_mean(against, OPPONENTS)}")
 
 
 def _show_race(subject: Subject, settings: RaceSettings, as_json: bool) -> None:
@@ -98,6 +100,18 @@ def _show_composition(subject: Subject, settings: RaceSettings, as_json: bool) -
     environment = _environment(settings)
     table = composition_table(subject.id, settings, environment, results)
     _print(subject, settings, environment, COMPOSED, results, table, as_json)
+
+
+def _show_windows(subject: Subject, settings: RaceSettings, as_json: bool) -> None:
+    from archcmp.measure.windows import race_windows
+    from archcmp.report.progress import measuring_progress
+    from archcmp.report.race_table import windows_table
+
+    with measuring_progress() as on_progress:
+        results = race_windows(subject.spec, settings, on_progress)
+    environment = _environment(settings)
+    table = windows_table(subject.id, settings, environment, results)
+    _print(subject, settings, environment, MASKED, results, table, as_json)
 
 
 def _environment(settings: RaceSettings) -> dict[str, Any]:

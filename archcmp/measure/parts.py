@@ -26,6 +26,7 @@ ROTATED_BYTES = 2**29
 """Copies of a part together outgrow this, and with it the last-level cache of any processor."""
 
 VOCABULARY_SLICES = 8
+LARGE_TABLE_BYTES = 2**31
 
 EFFICIENCY = 0.6
 """Share of the calibrated matmul rate that estimates count on."""
@@ -101,14 +102,18 @@ class Part:
     def _cache_bytes(self, batch_size: int, seq_len: int) -> int:
         return self.on_meta.new_cache(batch_size, seq_len).nbytes
 
-    def _packed_head_bytes(self, workload: str) -> int:
-        """A head tied to the embedding is packed apart from it for inference."""
-        tied = self.block is None and self.spec.output.tied and workload != "train"
-        return self.spec.vocab_size * self.spec.d_model * self.dtype.itemsize if tied else 0
+    def _packing_bytes(self, workload: str) -> int:
+        """What packing for inference takes beside the weights: a copy of a head that is tied to the
+        embedding, and of one matrix at a time."""
+        if workload == "train":
+            return 0
+        tied = self.block is None and self.spec.output.tied
+        head = self.spec.vocab_size * self.spec.d_model * self.dtype.itemsize if tied else 0
+        return head + max((m.weight.nbytes for _, m in self._linears()), default=0)
 
     def needed_bytes(self, workload: str, batch_size: int, seq_len: int) -> int:
         """Weights, states and an estimate of activations, on the high side."""
-        weights = self.copies * (self.weights_bytes + self._packed_head_bytes(workload))
+        weights = self.copies * self.weights_bytes + self._packing_bytes(workload)
         if workload == "decode":
             return weights + self.copies * self._cache_bytes(batch_size, seq_len)
         widths = [m.in_features + m.out_features for name, m in self._linears() if name != "head"]
@@ -151,11 +156,12 @@ def whole_parts(spec: ModelSpec, dtype: torch.dtype) -> list[Part]:
 def composed_parts(spec: ModelSpec, dtype: torch.dtype, for_training: bool) -> list[Part]:
     """The embedding, final norm and head together, then each distinct block with its number of layers.
 
-    The work of training the head, and of AdamW on the tables, is the same for every row of the vocabulary,
-    so an eighth of the rows is trained and counted eight times; not so where a position table, which has no
-    such rows, would be counted with them.
+    The work of the head, and of AdamW on the tables, is the same for every row of the vocabulary, so an
+    eighth of the rows is timed and counted eight times, in training and where the table is large; not so
+    where a position table, which has no such rows, would be counted with them.
     """
-    slices = VOCABULARY_SLICES if for_training and not spec.embedding.positions else 1
+    large = spec.vocab_size * spec.d_model * dtype.itemsize > LARGE_TABLE_BYTES
+    slices = VOCABULARY_SLICES if (for_training or large) and not spec.embedding.positions else 1
     rows = -(-spec.vocab_size // slices)
     slice_spec = spec.model_copy(update={"vocab_size": rows})
     outside = Part(slice_spec, dtype, spec.vocab_size / rows, layers=())

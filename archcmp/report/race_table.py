@@ -12,6 +12,7 @@ from archcmp.units import Seconds
 if TYPE_CHECKING:
     from archcmp.measure.composition import CompositionResult
     from archcmp.measure.race import RaceResult, RaceSettings
+    from archcmp.measure.windows import WindowResult
     from archcmp.results import PairedRatio
 
 
@@ -43,6 +44,32 @@ def composition_table(
     ]
     title = f"{title}, whole and composed: batch {settings.batch_size:,}, {settings.dtype}"
     return Table(title, ["", "tokens", "whole", "composed", "ratio"], rows, notes)
+
+
+def windows_table(
+    title: str, settings: RaceSettings, environment: dict[str, Any], results: Sequence[WindowResult]
+) -> Table:
+    """A row per windowed block: median times, and how many times as long the alternatives take."""
+    rows = [
+        [
+            f"{result.block}, window {result.window:,}",
+            *(str(Seconds(statistics.median(times))) for times in (result.ours_s, result.masked_s)),
+            _ratio(result.over_masked),
+            str(Seconds(statistics.median(result.global_s))),
+            _ratio(result.over_global),
+        ]
+        for result in results
+    ]
+    notes = [
+        "One layer's attention, without its projections. Masked: the window as a mask over all keys, in one "
+        "call of scaled_dot_product_attention. Global: the same layer without a window.",
+        "Ratios: theirs over ours, the median over rounds, with its 95 % interval.",
+        f"Measured on {environment['device_name']}, {environment['threads']} threads, "
+        f"torch {environment['torch']}.",
+    ]
+    shape = f"batch {settings.batch_size:,} x {settings.seq_len:,} tokens, {settings.dtype}"
+    header = ["", "windowed", "masked", "ratio", "global", "ratio"]
+    return Table(f"Attention of {title}: {shape}", header, rows, notes)
 
 
 def _row(result: RaceResult) -> list[str]:

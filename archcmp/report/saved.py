@@ -20,28 +20,35 @@ ENVIRONMENT_KEYS = ("device_name", "threads", "thread_binding", "torch", "python
 """What can explain a difference in speed."""
 
 
-def comparison_from(data: Any, source: str = "the document") -> Comparison:
+def read_document(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises UsageError if there is none."""
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read '{path}': {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"'{path}' is not JSON") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"'{path}' is no results document")
+    return data
+
+
+def comparison_from(data: Any, source: str) -> Comparison:
     """The records that a parsed results document holds. Raises UsageError, naming the first thing that is
     not as it should be."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise UsageError(f"{source} is no results document: it has no 'schema': '{SCHEMA}'")
+        raise UsageError(f"'{source}' is no results document: it has no 'schema': '{SCHEMA}'")
     try:
         return _ADAPTER.validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{source} is no valid results document: {where}: {first['msg']}") from None
+        raise UsageError(f"'{source}' is no valid results document: {where}: {first['msg']}") from None
 
 
 def read_comparison(path: Path) -> Comparison:
     """The results document in `path`, as `--export` wrote it. Raises UsageError if it cannot be read."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from None
-    return comparison_from(data, str(path))
+    return comparison_from(read_document(path), str(path))
 
 
 def is_saved(reference: str) -> bool:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from archcmp.cli import race as race_command
 from archcmp.cli.app import app
-from archcmp.errors import UsageError
+from archcmp.errors import MeasureError, UsageError
 from archcmp.measure import race
 from archcmp.measure.benchmark import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
 from archcmp.measure.peers import transformers_model
@@ -117,7 +117,7 @@ def test_models_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(race, "load_hf_weights", load_and_spoil)
     monkeypatch.setattr(race, "interleave", lambda *_: pytest.fail("timed models that differ"))
     for workload in WORKLOADS:
-        with pytest.raises(UsageError, match=f"{workload}: the two do not compute the same"):
+        with pytest.raises(MeasureError, match=f"{workload}: the two do not compute the same"):
             Race(tiny(), _settings(workloads=(workload,))).run()
 
 
@@ -133,7 +133,7 @@ def test_decoding_stays_within_learned_positions() -> None:
 
 def test_what_does_not_fit_is_refused_with_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(race, "available_bytes", lambda device: 10_000)
-    with pytest.raises(UsageError, match=r"needs .* KiB; 9\.77 KiB are available"):
+    with pytest.raises(MeasureError, match=r"needs .* KiB; 9\.77 KiB are available"):
         Race(tiny(), _settings())
 
 

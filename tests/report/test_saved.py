@@ -68,6 +68,7 @@ def test_compare_takes_saved_results_alone_and_beside_specs(measured: Comparison
         ("[1]", "is no results document"),
         ('{"schema": "archcmp.comparison/1"}', "is no valid results document: created"),
         (None, "No such file"),
+        ("[" * 10**5, "is not JSON"),
     ],
 )
 def test_a_file_that_is_no_results_document_is_refused_in_a_line(
