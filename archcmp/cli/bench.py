@@ -140,13 +140,13 @@ def _opened(given: dict[str, Any], output: Path | None, resume: Path | None) -> 
 
 def _measured(sweep: Sweep, path: Path) -> tuple[Sweep, bool]:
     """With the missing cells that were measured, and whether Ctrl-C kept others from being."""
-    from archcmp.measure.binding import bind_threads
+    from archcmp.measure.process import settle_process
     from archcmp.report.progress import measuring_progress, waiting
     from archcmp.sweep import environment_changes, measure_cell, resolved, run, subjects_of
 
     check_writable(path, [path.suffix])
     subjects = subjects_of(sweep.request)
-    bind_threads()
+    settle_process()
     with waiting("loading torch"):
         sweep = resolved(sweep, subjects)
         changes = environment_changes(sweep)

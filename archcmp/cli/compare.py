@@ -55,7 +55,7 @@ def compare(
 ) -> None:
     """Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory and speed."""
     from archcmp.files import check_writable
-    from archcmp.measure.binding import bind_threads
+    from archcmp.measure.process import settle_process
     from archcmp.report.export import FORMATS
     from archcmp.report.progress import waiting
     from archcmp.report.saved import beside, is_saved, read_comparison
@@ -77,7 +77,7 @@ def compare(
         dtype = dtype or saved[0][1].settings.dtype
     every_spec = [subject.spec for subject in subjects]
     settings = make_settings(every_spec, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
-    bind_threads()
+    settle_process()
     with waiting("loading torch"):
         from archcmp.pipeline import plan_measuring
 

@@ -17,12 +17,12 @@ def device_command(
     as_json: Json = False,
 ) -> None:
     """This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU."""
-    from archcmp.measure.binding import bind_threads
+    from archcmp.measure.process import settle_process
     from archcmp.report.measured import device_table
     from archcmp.report.progress import waiting
     from archcmp.report.terminal import print_tables
 
-    bind_threads()
+    settle_process()
     with waiting("calibrating"):
         from archcmp.measure.device import resolve_device
         from archcmp.pipeline import calibrate_device

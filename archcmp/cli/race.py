@@ -48,7 +48,7 @@ def race(
     dtype: DType = None,
 ) -> None:
     """The same weights and tokens in archcmp and in another library: same logits, and who is faster."""
-    from archcmp.measure.binding import bind_threads
+    from archcmp.measure.process import settle_process
     from archcmp.report.progress import waiting
     from archcmp.settings import check_measure, make_settings
     from archcmp.spec.load import load_subjects
@@ -58,7 +58,7 @@ def race(
     workloads = tuple(name.strip() for name in measure.split(","))
     check_measure(workloads, budget, "never")
     make_settings([subject.spec], batch_size, seq_len, dtype or DEFAULT_DTYPE, DEFAULT_CONVENTION)
-    bind_threads()
+    settle_process()
     with waiting("loading torch"):
         from archcmp.measure.device import native_dtype, resolve_device
         from archcmp.measure.race import RaceSettings

@@ -10,7 +10,7 @@ from archcmp.results import Comparison, PairedRatio, Throughput
 from archcmp.settings import WORKLOADS
 from archcmp.units import Bytes, Flops, Seconds, TokensPerSecond
 
-RESOLUTION = 0.01
+RESOLUTION = 0.02
 """Two builds of one model may differ by this much for where they lie in memory; less is no difference."""
 
 Figure = Callable[[Throughput], "float | None"]
@@ -18,7 +18,7 @@ Figure = Callable[[Throughput], "float | None"]
 
 def in_words(ratio: PairedRatio) -> str:
     """'1.31x faster (1.28 to 1.34)', '1.10x slower (...)', or 'no measurable difference (0.99 to 1.02)'
-    where the interval comes within 1 % of equal."""
+    where the interval comes within 2 % of equal."""
     if ratio.low <= 1 + RESOLUTION and ratio.high >= 1 - RESOLUTION:
         return f"no measurable difference ({ratio.low:.2f} to {ratio.high:.2f})"
     if ratio.low > 1:

@@ -60,7 +60,7 @@ def test_too_few_rounds_give_no_interval() -> None:
         ((1.31, 1.28, 1.34), "1.31x faster (1.28 to 1.34)"),
         ((0.8, 0.75, 0.9), "1.25x slower (1.11 to 1.33)"),
         ((1.0, 0.99, 1.02), "no measurable difference (0.99 to 1.02)"),
-        ((1.007, 1.004, 1.009), "no measurable difference (1.00 to 1.01)"),
+        ((1.02, 1.014, 1.03), "no measurable difference (1.01 to 1.03)"),
     ],
 )
 def test_words(ratio: tuple[float, float, float], words: str) -> None:
