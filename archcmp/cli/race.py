@@ -1,8 +1,8 @@
-"""The command that races our model against another library's, with the same weights and tokens."""
+"""The command that races our model: against another library, its own parts, and masks for windows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -32,7 +32,8 @@ def race(
         str,
         typer.Option(
             metavar="NAME",
-            help=f"{PEER}, or {COMPOSED}: how far the sum of parts timed alone is from the whole.",
+            help=f"{PEER}; {COMPOSED}: the sum of parts timed alone, against the whole; "
+            f"{MASKED}: windows as masks, against ours.",
         ),
     ] = PEER,
     overrides: Set = None,
@@ -47,7 +48,7 @@ def race(
     ] = None,
     dtype: DType = None,
 ) -> None:
-    """The same weights and tokens in archcmp and in another library: same logits, and who is faster."""
+    """The same weights and tokens in archcmp and in transformers: same logits, and who is faster."""
     from archcmp.measure.process import settle_process
     from archcmp.report.progress import waiting
     from archcmp.settings import check_measure, make_settings
@@ -67,8 +68,7 @@ def race(
     settings = RaceSettings(
         str(target), dtype or native_dtype(target), seq_len, batch_size, budget, workloads, compiled
     )
-    show = {PEER: _show_race, COMPOSED: _show_composition, MASKED: _show_windows}[against]
-    show(subject, settings, as_json)
+    _race(subject, settings, against, as_json)
 
 
 def _check_peer(against: str) -> None:
@@ -78,61 +78,34 @@ def _check_peer(against: str) -> None:
         raise UsageError(f"no '{against}' to race. {did_you_mean(against, OPPONENTS)}")
 
 
-def _show_race(subject: Subject, settings: RaceSettings, as_json: bool) -> None:
-    from archcmp.measure.race import Race
-    from archcmp.report.progress import measuring_progress
-    from archcmp.report.race_table import race_table
-
-    with measuring_progress() as on_progress:
-        results = Race(subject.spec, settings, on_progress).run()
-    environment = _environment(settings) | {PEER: version(PEER)}
-    table = race_table(subject.id, settings, environment, results)
-    _print(subject, settings, environment, PEER, results, table, as_json)
-
-
-def _show_composition(subject: Subject, settings: RaceSettings, as_json: bool) -> None:
+def _contest(against: str) -> tuple[Callable[..., Sequence[Any]], Callable[..., Table]]:
+    """What times both sides, and what shows it."""
     from archcmp.measure.composition import check_composition
-    from archcmp.report.progress import measuring_progress
-    from archcmp.report.race_table import composition_table
-
-    with measuring_progress() as on_progress:
-        results = check_composition(subject.spec, settings, on_progress)
-    environment = _environment(settings)
-    table = composition_table(subject.id, settings, environment, results)
-    _print(subject, settings, environment, COMPOSED, results, table, as_json)
-
-
-def _show_windows(subject: Subject, settings: RaceSettings, as_json: bool) -> None:
+    from archcmp.measure.race import Race
     from archcmp.measure.windows import race_windows
-    from archcmp.report.progress import measuring_progress
-    from archcmp.report.race_table import windows_table
+    from archcmp.report.race_table import composition_table, race_table, windows_table
 
-    with measuring_progress() as on_progress:
-        results = race_windows(subject.spec, settings, on_progress)
-    environment = _environment(settings)
-    table = windows_table(subject.id, settings, environment, results)
-    _print(subject, settings, environment, MASKED, results, table, as_json)
+    return {
+        PEER: (lambda *contest: Race(*contest).run(), race_table),
+        COMPOSED: (check_composition, composition_table),
+        MASKED: (race_windows, windows_table),
+    }[against]
 
 
-def _environment(settings: RaceSettings) -> dict[str, Any]:
+def _race(subject: Subject, settings: RaceSettings, against: str, as_json: bool) -> None:
+    """Time, then print a table or the document."""
     from archcmp.measure.device import device_facts, resolve_device, versions
-
-    return versions() | device_facts(resolve_device(settings.device))
-
-
-def _print(
-    subject: Subject,
-    settings: RaceSettings,
-    environment: dict[str, Any],
-    against: str,
-    results: Sequence[Any],
-    table: Table,
-    as_json: bool,
-) -> None:
+    from archcmp.report.progress import measuring_progress
     from archcmp.report.terminal import print_tables
 
+    run, table = _contest(against)
+    with measuring_progress() as on_progress:
+        results = run(subject.spec, settings, on_progress)
+    environment = versions() | device_facts(resolve_device(settings.device))
+    if against == PEER:
+        environment[PEER] = version(PEER)
     if not as_json:
-        print_tables([table])
+        print_tables([table(subject.id, settings, environment, results)])
         return
     document = {
         "schema": SCHEMA,

@@ -28,7 +28,10 @@ def _scalar(value: Any) -> str:
             return _scalar(int(value))
         mantissa, e, exponent = repr(value).partition("e")
         return f"{mantissa if '.' in mantissa else mantissa + '.0'}{e}{exponent}"
-    return str(value) if _is_plain(str(value)) else json.dumps(value, ensure_ascii=False)
+    if _is_plain(str(value)):
+        return str(value)
+    # YAML folds line breaks that JSON leaves as they are, such as U+0085.
+    return json.dumps(value, ensure_ascii=not str(value).isprintable())
 
 
 def _is_plain(text: str) -> bool:

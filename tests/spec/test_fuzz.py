@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archcmp.errors import ArchcmpError, SpecError
@@ -123,6 +123,8 @@ def test_any_override(key: str, value: str) -> None:
 
 @QUICK
 @given(name=st.text(min_size=1, max_size=12) | st.from_regex(r"[0-9.eE+-]{1,8}", fullmatch=True))
+@example(name="\x85")
+@example(name="a\u2028b")
 def test_any_name_survives_being_written(name: str, tmp_path: Path) -> None:
     spec = load_spec(str(TINY)).model_copy(update={"name": name})
     path = tmp_path / "named.yaml"
