@@ -85,11 +85,12 @@ def _contest(against: str) -> tuple[Callable[..., Sequence[Any]], Callable[..., 
     from archcmp.measure.windows import race_windows
     from archcmp.report.race_table import composition_table, race_table, windows_table
 
-    return {
+    contests: dict[str, tuple[Callable[..., Sequence[Any]], Callable[..., Table]]] = {
         PEER: (lambda *contest: Race(*contest).run(), race_table),
         COMPOSED: (check_composition, composition_table),
         MASKED: (race_windows, windows_table),
-    }[against]
+    }
+    return contests[against]
 
 
 def _race(subject: Subject, settings: RaceSettings, against: str, as_json: bool) -> None:

@@ -18,6 +18,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9](?:[\w./() -]|:(?! ))*(?<![ :])", re.ASCII)
 _SHORTHAND = ("residual", "qk_norm")
 
 
+_LINE_BREAKS = str.maketrans({"\x85": r"\N", "\u2028": r"\L", "\u2029": r"\P"})
+"""What ends a line in YAML, and would be folded, though JSON leaves it as it is."""
+
+
 def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -30,8 +34,7 @@ def _scalar(value: Any) -> str:
         return f"{mantissa if '.' in mantissa else mantissa + '.0'}{e}{exponent}"
     if _is_plain(str(value)):
         return str(value)
-    # YAML folds line breaks that JSON leaves as they are, such as U+0085.
-    return json.dumps(value, ensure_ascii=not str(value).isprintable())
+    return json.dumps(value, ensure_ascii=False).translate(_LINE_BREAKS)
 
 
 def _is_plain(text: str) -> bool:
