@@ -64,13 +64,14 @@ def _with_adamw(copies: Sequence[AnyModule]) -> list[tuple[AnyModule, torch.opti
     return pairs
 
 
-def _filled(cache: AnyCache) -> AnyCache:
-    """The cache with random keys and values, as if tokens had been seen; it stays where it is, which CUDA
-    graphs that write to it need to know."""
+def _filled(cache: AnyCache, compiled: bool) -> AnyCache:
+    """The cache with random keys and values, as if tokens had been seen. It stays where it is, which the
+    CUDA graphs of compiled code that writes to it need to know."""
     for layer in cache.layers if isinstance(cache, Cache) else [cache]:
         for tensor in vars(layer).values():
             tensor.normal_()
-            torch._dynamo.mark_static_address(tensor)
+            if compiled:
+                torch._dynamo.mark_static_address(tensor)
     return cache
 
 
@@ -92,7 +93,7 @@ class DecoderSubject:
 
     def decode(self, batch_size: int, seq_len: int) -> Work:
         token, call = self._tokens(batch_size, 1), self._caller(steps=True)
-        caches = [_filled(model.new_cache(batch_size, seq_len)) for model in self.copies]
+        caches = [_filled(model.new_cache(batch_size, seq_len), self.compiled) for model in self.copies]
 
         @torch.inference_mode()
         def step() -> None:
@@ -143,7 +144,7 @@ class BlockSubject:
 
     def decode(self, batch_size: int, seq_len: int) -> Work:
         x, rotation = self._hidden(batch_size, 1), self._rotation(seq_len - 1, seq_len)
-        caches = [_filled(block.new_cache(batch_size, seq_len)) for block in self.copies]
+        caches = [_filled(block.new_cache(batch_size, seq_len), self.compiled) for block in self.copies]
         call = self._caller(steps=True)
 
         @torch.inference_mode()

@@ -16,29 +16,35 @@ RESOLUTION = 0.02
 Figure = Callable[[Throughput], "float | None"]
 
 
+def is_clear(ratio: PairedRatio) -> bool:
+    """Whether the interval keeps further from equal than two builds of one model do."""
+    return ratio.low > 1 + RESOLUTION or ratio.high < 1 - RESOLUTION
+
+
 def in_words(ratio: PairedRatio) -> str:
     """'1.31x faster (1.28 to 1.34)', '1.10x slower (...)', or 'no measurable difference (0.99 to 1.02)'
     where the interval comes within 2 % of equal."""
-    if ratio.low <= 1 + RESOLUTION and ratio.high >= 1 - RESOLUTION:
+    if not is_clear(ratio):
         return f"no measurable difference ({ratio.low:.2f} to {ratio.high:.2f})"
     if ratio.low > 1:
         return f"{ratio.median:.2f}x faster ({ratio.low:.2f} to {ratio.high:.2f})"
     return f"{1 / ratio.median:.2f}x slower ({1 / ratio.high:.2f} to {1 / ratio.low:.2f})"
 
 
-def _label(workload: str, results: Sequence[Throughput | None]) -> str:
-    seq_len = next(result.seq_len for result in results if result is not None)
+def _label(workload: str, seq_len: int) -> str:
     return f"{workload}, context {seq_len:,}" if workload == "decode" else f"{workload}, {seq_len:,} tokens"
 
 
 def _rates(doc: Comparison, workload: str, results: Sequence[Throughput | None]) -> list[str]:
-    """Tokens per second; a plain ratio only beside models whose readings are not paired."""
+    """Tokens per second; a plain ratio only beside models whose readings are not paired, and the length of
+    those that another run measured at another."""
+    seq_len = next(result.seq_len for result in results if result is not None)
 
     def rate(result: Throughput | None) -> float | None:
         return None if result is None else result.tokens_per_second
 
     quantity: Quantity = lambda model: rate(model.throughput[workload])  # noqa: E731
-    cells = row(_label(workload, results), doc.models, quantity, TokensPerSecond)
+    cells = row(_label(workload, seq_len), doc.models, quantity, TokensPerSecond)
     for i, result in enumerate(results, start=1):
         if result is None:
             continue
@@ -48,6 +54,8 @@ def _rates(doc: Comparison, workload: str, results: Sequence[Throughput | None])
             cells[i] = f"refused: {result.refused}"
         elif result.composed:
             cells[i] = f"{cells[i]} *"
+        if result.seq_len != seq_len:
+            cells[i] = f"{cells[i]} at {result.seq_len:,}"
     return cells
 
 

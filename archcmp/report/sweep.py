@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from archcmp.errors import UsageError
 from archcmp.files import write_whole
-from archcmp.report.measured import RESOLUTION
+from archcmp.report.measured import is_clear
 from archcmp.report.tables import BLANK, Table, column_names, ratio
 from archcmp.results import Comparison, Throughput
 from archcmp.units import TokensPerSecond
@@ -39,12 +39,6 @@ def _in_order(cells: Sequence[Comparison]) -> list[Comparison]:
 # ---- tables -----------------------------------------------------------------------------------------
 
 
-def _is_clear(result: Throughput) -> bool:
-    """Whether the interval of the ratio to the first model keeps away from 1."""
-    interval = result.speedup
-    return interval is not None and not (interval.low <= 1 + RESOLUTION and interval.high >= 1 - RESOLUTION)
-
-
 def _cell(result: Throughput | None, first: Throughput | None) -> str:
     """The rate and, unless this is the first model's, its ratio to that; marks for how it was measured."""
     if result is None:
@@ -55,7 +49,7 @@ def _cell(result: Throughput | None, first: Throughput | None) -> str:
     base = first.tokens_per_second if first is not None and first is not result else None
     share = f"{result.speedup.median:.2f}x" if result.speedup else ratio(result.tokens_per_second, base)
     if share:
-        text += f" ({share})" if _is_clear(result) else f" (~{share})"
+        text += f" ({share})" if result.speedup and is_clear(result.speedup) else f" (~{share})"
     if result.composed:
         text += " *"
     return f"{text} at {result.seq_len:,}" if result.shortened else text
@@ -68,7 +62,9 @@ def _notes(cells: Sequence[Comparison], results: Sequence[Throughput], rows: lis
             "* composed: distinct blocks, embedding and head timed alone at full width, summed by count."
         )
     if any("(~" in text for row in rows for text in row):
-        notes.append("~ no clear difference: the ratio's 95 % interval holds 1, or the rounds were too few.")
+        notes.append(
+            "~ no clear difference: the ratio's 95 % interval comes within 2 % of 1, or there is none."
+        )
     if any(t.shortened for t in results):
         notes.append("at N: only N tokens fitted the time budget per cell; --budget gives more.")
     return notes

@@ -42,6 +42,15 @@ def test_beside_another_run_pairs_are_dropped_and_environments_compared(measured
     assert f"threads 99 there, {measured.environment['threads']} here" in notes
 
 
+def test_a_length_that_another_run_shortened_to_is_shown(measured: Comparison) -> None:
+    result = measured.models[0].throughput["prefill"]
+    assert result is not None
+    shorter = replace(measured.models[0], throughput={"prefill": replace(result, seq_len=8), "decode": None})
+    old = replace(measured, models=[replace(shorter, throughput=shorter.throughput | {"train": None})])
+    rates = all_tables(beside([("", measured), ("old.json", old)]))[-1].rows[0]
+    assert rates[0] == "prefill, 16 tokens" and rates[3].endswith("at 8") and "at" not in rates[1]
+
+
 def test_documents_of_other_workloads_do_not_stand_side_by_side(measured: Comparison) -> None:
     longer = replace(measured, settings=replace(measured.settings, seq_len=32))
     with pytest.raises(UsageError, match=r"seq_len is 16 in this run, but 32 in long\.json"):
