@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from archcmp.results import Comparison, Settings
     from archcmp.spec.load import Subject
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 app = typer.Typer(
     name="archcmp",
     no_args_is_help=True,
@@ -58,6 +61,9 @@ SeqLen = Annotated[
     ),
 ]
 Convention = Annotated[str, typer.Option("--flops", help="FLOPs convention: exact, full, window or 6n.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
+]
 DType = Annotated[
     str | None,
     typer.Option("--dtype", help="bfloat16, float16 or float32.", show_default="bfloat16 where native"),

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archcmp.cli.app import DType, Json, Set, app, print_json
-from archcmp.cli.compare import INTERRUPTED
+from archcmp.cli.app import INTERRUPTED, Device, DType, Json, Set, app, print_json
 from archcmp.errors import UsageError
 from archcmp.files import check_writable
 
@@ -40,9 +39,7 @@ def bench(
     budget: Annotated[
         float | None, typer.Option(help="Seconds to spend on each cell of the grid.", show_default="20")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
-    ] = None,
+    device: Device = None,
     dtype: DType = None,
     compose: Annotated[
         str | None, typer.Option(help="As for compare: auto, never, always.", show_default="auto")

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archcmp.cli.app import Batch, Convention, DType, Json, SeqLen, Set, Specs, app, counted, print_json
+from archcmp.cli.app import (
+    INTERRUPTED,
+    Batch,
+    Convention,
+    Device,
+    DType,
+    Json,
+    SeqLen,
+    Set,
+    Specs,
+    app,
+    counted,
+    print_json,
+)
 from archcmp.settings import DEFAULT_BUDGET_S, DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
 
 if TYPE_CHECKING:
@@ -17,8 +30,6 @@ if TYPE_CHECKING:
     from archcmp.report.tables import Table
     from archcmp.results import Comparison, Settings
     from archcmp.spec.load import Subject
-
-INTERRUPTED = 130
 
 
 @app.command()
@@ -41,9 +52,7 @@ def compare(
     measure: Annotated[str, typer.Option(metavar="NAMES", help="Workloads to time.")] = ",".join(WORKLOADS),
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Count only.")] = False,
     budget: Annotated[float, typer.Option(help="Seconds to spend on measuring, in all.")] = DEFAULT_BUDGET_S,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
-    ] = None,
+    device: Device = None,
     dtype: DType = None,
     compose: Annotated[
         str,

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from archcmp.cli.app import Json, app, print_json
+from archcmp.cli.app import Device, Json, app, print_json
 
 
 @app.command("device")
 def device_command(
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
-    ] = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archcmp.cli.app import Batch, DType, Json, Set, Spec, app, print_json
+from archcmp.cli.app import Batch, Device, DType, Json, Set, Spec, app, print_json
 from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ def race(
     measure: Annotated[str, typer.Option(metavar="NAMES", help="Workloads to race.")] = ",".join(WORKLOADS),
     budget: Annotated[float, typer.Option(help="Seconds to spend on readings, in all.")] = 60.0,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile both with torch.compile.")] = False,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
-    ] = None,
+    device: Device = None,
     dtype: DType = None,
 ) -> None:
     """The same weights and tokens in archcmp and in transformers: same logits, and who is faster."""

@@ -62,9 +62,7 @@ def _notes(cells: Sequence[Comparison], results: Sequence[Throughput], rows: lis
             "* composed: distinct blocks, embedding and head timed alone at full width, summed by count."
         )
     if any("(~" in text for row in rows for text in row):
-        notes.append(
-            "~ no clear difference: the ratio's 95 % interval comes within 2 % of 1, or there is none."
-        )
+        notes.append("~ no clear difference: the 95 % interval comes within 2 % of 1, or there is none.")
     if any(t.shortened for t in results):
         notes.append("at N: only N tokens fitted the time budget per cell; --budget gives more.")
     return notes
