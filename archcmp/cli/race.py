@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archcmp.cli.app import Batch, Device, DType, Json, Set, Spec, app, print_json
+from archcmp.cli.app import INTERRUPTED, Batch, Device, DType, Json, Set, Spec, app, print_json
 from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ def _check_peer(against: str) -> None:
         raise UsageError(f"no '{against}' to race. {did_you_mean(against, OPPONENTS)}")
 
 
-def _contest(against: str) -> tuple[Callable[..., Sequence[Any]], Callable[..., Table]]:
+def _contest(against: str) -> tuple[Callable[..., Iterator[Any]], Callable[..., Table]]:
     """What times both sides, and what shows it."""
     from archcmp.measure.composition import check_composition
     from archcmp.measure.race import Race
     from archcmp.measure.windows import race_windows
     from archcmp.report.race_table import composition_table, race_table, windows_table
 
-    contests: dict[str, tuple[Callable[..., Sequence[Any]], Callable[..., Table]]] = {
+    contests: dict[str, tuple[Callable[..., Iterator[Any]], Callable[..., Table]]] = {
         PEER: (lambda *contest: Race(*contest).run(), race_table),
         COMPOSED: (check_composition, composition_table),
         MASKED: (race_windows, windows_table),
@@ -92,27 +92,36 @@ def _contest(against: str) -> tuple[Callable[..., Sequence[Any]], Callable[..., 
 
 
 def _race(subject: Subject, settings: RaceSettings, against: str, as_json: bool) -> None:
-    """Time, then print a table or the document."""
+    """Time, then print a table or the document; after Ctrl-C, of what was finished."""
     from archcmp.measure.device import device_facts, resolve_device, versions
     from archcmp.report.progress import measuring_progress
     from archcmp.report.terminal import print_tables
 
     run, table = _contest(against)
+    results, interrupted = [], False
     with measuring_progress() as on_progress:
-        results = run(subject.spec, settings, on_progress)
+        try:
+            for result in run(subject.spec, settings, on_progress):
+                results.append(result)
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted and not results:
+        raise KeyboardInterrupt
     environment = versions() | device_facts(resolve_device(settings.device))
     if against == PEER:
         environment[PEER] = version(PEER)
-    if not as_json:
+    if as_json:
+        document = {
+            "schema": SCHEMA,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "environment": environment,
+            "settings": asdict(settings),
+            "model": subject.id,
+            "against": against,
+            "results": [asdict(result) for result in results],
+        }
+        print_json(document)
+    else:
         print_tables([table(subject.id, settings, environment, results)])
-        return
-    document = {
-        "schema": SCHEMA,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "environment": environment,
-        "settings": asdict(settings),
-        "model": subject.id,
-        "against": against,
-        "results": [asdict(result) for result in results],
-    }
-    print_json(document)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import mul
 
@@ -39,7 +40,7 @@ def check_composition(
     settings: RaceSettings,
     on_progress: OnProgress | None = None,
     timer: Timer | None = None,
-) -> list[CompositionResult]:
+) -> Iterator[CompositionResult]:
     """Time the whole model and each part in turn, workload by workload. Raises MeasureError where they do not
     fit in memory together."""
     dtype: torch.dtype = getattr(torch, settings.dtype)
@@ -51,13 +52,11 @@ def check_composition(
     keep_freed_memory()
     report = on_progress or (lambda text, share: None)
     clock = timer or DeviceTimer(torch.device(settings.device))
-    results = []
     for i, workload in enumerate(settings.workloads):
         report(f"{workload}: whole and composed", i / len(settings.workloads))
-        results.append(_check(workload, parts[workload], settings, clock))
+        yield _check(workload, parts[workload], settings, clock)
         gc.collect()
         give_back_memory()
-    return results
 
 
 def _check(workload: str, parts: list[Part], settings: RaceSettings, timer: Timer) -> CompositionResult:

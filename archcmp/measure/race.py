@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -228,9 +228,9 @@ class Race:
         self.timer = timer or DeviceTimer(self.device)
         self.start = self.timer.now()
 
-    def run(self) -> list[RaceResult]:
-        """Race every workload. Training goes first: weights packed for inference do not train. Raises
-        MeasureError if the two give different logits."""
+    def run(self) -> Iterator[RaceResult]:
+        """Race workload after workload. Training goes first: weights packed for inference do not train.
+        Raises MeasureError if the two give different logits."""
         keep_freed_memory()
         self.on_progress("building both models", 0.0)
         dtype: torch.dtype = getattr(torch, self.settings.dtype)
@@ -238,16 +238,14 @@ class Race:
         ours = build_model(self.spec, self.device, dtype)
         compiled = self.settings.compiled
         contenders: list[Contender] = [Ours(ours, compiled), Theirs(theirs, compiled)]
-        results = {}
         load_hf_weights(ours, theirs.state_dict())
         if "train" in self.settings.workloads:
-            results["train"] = self._race("train", contenders)
+            yield self._race("train", contenders)
             load_hf_weights(ours, theirs.state_dict())
         pack_linears(ours)
         for workload in self.settings.workloads:
-            if workload not in results:
-                results[workload] = self._race(workload, contenders)
-        return [results[workload] for workload in self.settings.workloads]
+            if workload != "train":
+                yield self._race(workload, contenders)
 
     def _race(self, workload: str, contenders: list[Contender]) -> RaceResult:
         """Compare the logits, then time both in turn."""

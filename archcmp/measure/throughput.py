@@ -58,7 +58,7 @@ class Measurement:
             for workload in self.settings.workloads:
                 tasks = [task for task in self.tasks if task.workload == workload]
                 for slot in range(max((len(task.parts) for task in tasks), default=0)):
-                    self._run_slot([task for task in tasks if slot < len(task.parts)], slot)
+                    self._run_or_refuse(tasks, slot)
             self._give_back()
             self.calibration = best(self.calibration, self._calibrated())
         except KeyboardInterrupt:
@@ -69,6 +69,19 @@ class Measurement:
         device, dtype = self.settings.device, self.settings.dtype
         fresh = calibrate(device, dtype, self.timer)
         return remember(fresh, device, dtype) if self._remembers else fresh
+
+    def _run_or_refuse(self, tasks: Sequence[Task], slot: int) -> None:
+        """Time a slot; where a GPU has less room than was estimated, its models are refused and the rest
+        goes on."""
+        live = [task for task in tasks if slot < len(task.parts) and not task.refused]
+        if not live:
+            return
+        try:
+            self._run_slot(live, slot)
+        except torch.OutOfMemoryError:
+            for task in live:
+                task.refused = f"ran out of memory: {live[0].parts[slot].name}"
+            self._give_back()
 
     def _run_slot(self, tasks: Sequence[Task], slot: int) -> None:
         """Time one part of each task. Parts stay built for the next workload where there is room."""

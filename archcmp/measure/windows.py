@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,7 +43,7 @@ def race_windows(
     settings: RaceSettings,
     on_progress: OnProgress | None = None,
     timer: Timer | None = None,
-) -> list[WindowResult]:
+) -> Iterator[WindowResult]:
     """Race the attention of every distinct block whose window is shorter than the sequence. Raises
     UsageError where there is none."""
     mixers = {name: spec.blocks[name].mixer for name in distinct_blocks(spec)}
@@ -51,11 +52,9 @@ def race_windows(
         raise UsageError(f"{spec.title} has no window shorter than {settings.seq_len:,} tokens")
     keep_freed_memory()
     clock = timer or DeviceTimer(torch.device(settings.device))
-    results = []
     for i, (name, mixer) in enumerate(windowed.items()):
         (on_progress or (lambda text, share: None))(f"attention: {name}", i / len(windowed))
-        results.append(_race(name, mixer, settings, clock, settings.budget_s / len(windowed)))
-    return results
+        yield _race(name, mixer, settings, clock, settings.budget_s / len(windowed))
 
 
 @torch.inference_mode()

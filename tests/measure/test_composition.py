@@ -32,4 +32,4 @@ def test_too_little_memory_is_told_before_anything_is_built(monkeypatch: pytest.
     monkeypatch.setattr(composition, "available_bytes", lambda device: 1000)
     monkeypatch.setattr(Part, "build", lambda *_: pytest.fail("built what does not fit"))
     with pytest.raises(MeasureError, match="1000 B are available"):
-        check_composition(tiny(), SETTINGS, timer=FakeTimer(lambda i: 0.5))
+        list(check_composition(tiny(), SETTINGS, timer=FakeTimer(lambda i: 0.5)))

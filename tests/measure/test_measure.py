@@ -279,6 +279,21 @@ def test_timed_weights_are_random_normal_and_tied_where_the_model_is() -> None:
     assert weight.unique(dim=0).shape == weight.shape
 
 
+def test_running_out_of_memory_refuses_that_workload_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_room(self: DecoderSubject, batch_size: int, seq_len: int) -> Work:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(DecoderSubject, "prefill", no_room)
+    measurement = Measurement([tiny()], _settings(), timer=FakeTimer(lambda i: 0.5))
+    measurement.run()
+    (result,) = measurement.results()
+    assert result["prefill"] is not None and result["decode"] is not None
+    assert result["prefill"].refused == "ran out of memory: model"
+    assert result["prefill"].median_s is None and result["decode"].median_s == 0.5
+
+
 def test_devices_are_named_or_refused() -> None:
     assert resolve_device("cpu") == CPU
     assert str(resolve_device(None)) in known_devices()

@@ -10,12 +10,12 @@ import torch
 from typer.testing import CliRunner
 
 from archcmp.cli import race as race_command
-from archcmp.cli.app import app
+from archcmp.cli.app import INTERRUPTED, app
 from archcmp.errors import MeasureError, UsageError
 from archcmp.measure import race
 from archcmp.measure.benchmark import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
 from archcmp.measure.peers import transformers_model
-from archcmp.measure.race import Race, RaceSettings
+from archcmp.measure.race import Race, RaceResult, RaceSettings
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
 from archcmp.settings import WORKLOADS
@@ -118,7 +118,7 @@ def test_models_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(race, "interleave", lambda *_: pytest.fail("timed models that differ"))
     for workload in WORKLOADS:
         with pytest.raises(MeasureError, match=f"{workload}: the two do not compute the same"):
-            Race(tiny(), _settings(workloads=(workload,))).run()
+            list(Race(tiny(), _settings(workloads=(workload,))).run())
 
 
 def test_decoding_stays_within_learned_positions() -> None:
@@ -128,7 +128,7 @@ def test_decoding_stays_within_learned_positions() -> None:
     assert result.seq_len == 20 and len(result.ours_s) == 20 - race.CHECKED_STEPS - MAX_WARM_UPS
     short = spec.model_copy(update={"context_length": 20})
     with pytest.raises(UsageError, match="too few to decode"):
-        Race(short, _settings(workloads=("decode",))).run()
+        list(Race(short, _settings(workloads=("decode",))).run())
 
 
 def test_what_does_not_fit_is_refused_with_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_refused_with_bytes(monkeypatch: pytest.MonkeyPatch
 def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UsageError, match=r"pip install 'archcmp\[dev\]'"):
-        Race(tiny(), _settings()).run()
+        list(Race(tiny(), _settings()).run())
 
 
 def _run(*arguments: str) -> str:
@@ -157,6 +157,21 @@ def test_the_command_prints_a_table_or_json() -> None:
     assert document["schema"] == race_command.SCHEMA
     assert document["settings"]["workloads"] == ["train"]
     assert document["results"][0]["speedup"]["low"] <= document["results"][0]["speedup"]["high"]
+
+
+def test_ctrl_c_keeps_the_workloads_that_were_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    raced = Race._race
+
+    def interrupted_when_decoding(self: Race, workload: str, contenders: list[race.Contender]) -> RaceResult:
+        if workload == "decode":
+            raise KeyboardInterrupt
+        return raced(self, workload, contenders)
+
+    monkeypatch.setattr(Race, "_race", interrupted_when_decoding)
+    command = ["race", str(TINY), "--seq-len", "16", "--budget", "0.01", "--device", "cpu", "--json"]
+    result = CliRunner().invoke(app, [*command, "--measure", "prefill,decode"])
+    assert result.exit_code == INTERRUPTED
+    assert [raced["workload"] for raced in json.loads(result.stdout)["results"]] == ["prefill"]
 
 
 def test_an_unknown_library_is_refused() -> None:

@@ -33,4 +33,4 @@ def test_every_windowed_block_is_raced_and_others_are_not() -> None:
 
 def test_a_model_without_windows_is_refused() -> None:
     with pytest.raises(UsageError, match="no window shorter than 24 tokens"):
-        race_windows(tiny(), SETTINGS, timer=FakeTimer(lambda i: 0.5))
+        list(race_windows(tiny(), SETTINGS, timer=FakeTimer(lambda i: 0.5)))
