@@ -1,0 +1,79 @@
+"""AXIS mixer: softmax attention and its QK-norms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from archcmp.spec.schema.base import MAX_DIM, Dim, Length, Part, Positive, expand_kind, fault
+from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.rope import Rope
+
+
+class AllHeadsQKNorm(Part):
+    """One norm over the whole query (and key) projection, all heads together: OLMo 2.
+    https://arxiv.org/abs/2501.00656"""
+
+    kind: Literal["all_heads"]
+    norm: Norm | None = None
+
+
+class PerHeadQKNorm(Part):
+    """One norm over head_dim, its weight shared by all heads: Gemma 3, Qwen3; with LayerNorm ViT-22B.
+    https://arxiv.org/abs/2302.05442"""
+
+    kind: Literal["per_head"]
+    norm: Norm | None = None
+
+
+_AnyQKNorm = AllHeadsQKNorm | PerHeadQKNorm
+QKNorm = Annotated[
+    Annotated[_AnyQKNorm, Field(discriminator="kind")],
+    BeforeValidator(expand_kind, json_schema_input_type=Literal["all_heads", "per_head"] | _AnyQKNorm),
+]
+
+
+class Attention(Part):
+    """softmax(scale * q k^T) v over causal positions. n_kv_heads = n_heads is multi-head (MHA), 1 is
+    multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245).
+
+    scale is query_pre_attn_scalar^-0.5, head_dim^-0.5 by default. `window` is how many keys a token
+    sees, itself included (null: all). `softcap` bounds scores by softcap * tanh(score / softcap).
+    `rope: null` gives no rotary positions. `qk_norm` uses the model's norm unless it names one.
+    """
+
+    kind: Literal["attention"]
+    n_heads: Dim
+    n_kv_heads: Dim
+    head_dim: Dim
+    qkv_bias: bool = False
+    output_bias: bool = False
+    query_pre_attn_scalar: Positive | None = None
+    qk_norm: QKNorm | None = None
+    window: Length | None = None
+    softcap: Positive | None = None
+    rope: Rope | None = None
+
+    @property
+    def label(self) -> str:
+        """The usual short name: MHA, GQA or MQA."""
+        if self.n_kv_heads == self.n_heads:
+            return "MHA"
+        return "MQA" if self.n_kv_heads == 1 else "GQA"
+
+    @model_validator(mode="after")
+    def _dimensions_divide(self) -> Attention:
+        if self.n_heads % self.n_kv_heads:
+            raise fault(("n_kv_heads",), f"{self.n_kv_heads} does not divide n_heads = {self.n_heads}")
+        if self.n_heads * self.head_dim > MAX_DIM:
+            raise fault(
+                ("n_heads",), f"x head_dim = {self.n_heads * self.head_dim:,} must be at most {MAX_DIM:,}"
+            )
+        if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
+            raise fault(
+                ("rope", "partial") if self.rope.partial < 1 else ("head_dim",),
+                f"rotary positions turn pairs of dimensions, but {turned:g} of head_dim = {self.head_dim} "
+                "is not an even whole number",
+            )
+        return self

@@ -1,0 +1,94 @@
+"""The whole model: blocks, their order, embedding and output."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.base import Dim, Length, Part, Positive, Text, fault
+from archcmp.spec.schema.ffn import FFN
+from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.residual import Residual
+
+Mixer = Attention
+
+
+class Block(Part):
+    """One layer: a token mixer and a channel mixer, joined to the residual stream by `residual`."""
+
+    residual: Residual
+    mixer: Mixer
+    ffn: FFN
+
+
+class Embedding(Part):
+    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2)."""
+
+    scale: Literal["sqrt_d_model"] | Positive | None = None
+    positions: Literal["learned"] | None = None
+
+
+class Output(Part):
+    """Logits from the last hidden state: the final norm (`norm: false` for none, as in the original
+    Transformer), then the token embedding (`tied`) or a matrix of its own, then the softcap."""
+
+    tied: bool
+    norm: bool = True
+    softcap: Positive | None = None
+
+
+class Run(Part):
+    """`count` layers that take the block names of `repeat` in turn, from the first, over and over."""
+
+    repeat: Annotated[tuple[Text, ...], Field(min_length=1, strict=False)]
+    count: Annotated[int, Field(gt=0, le=10_000)]
+
+
+class Published(Part):
+    """What the publisher's own checkpoint holds: the ground truth that a build must meet."""
+
+    params: Annotated[int, Field(gt=0)]
+
+
+class ModelSpec(Part):
+    """One architecture at one size, everything resolved. Equal specs compute the same function."""
+
+    ABOUT: ClassVar[frozenset[str]] = frozenset(
+        {"name", "size", "organization", "released", "sources", "source", "note", "published"}
+    )
+
+    name: Text
+    size: str | None = None
+    organization: Text | None = None
+    released: Text | None = None
+    sources: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    source: Text | None = None
+    note: Text | None = None
+    published: Published | None = None
+
+    vocab_size: Dim
+    context_length: Length
+    d_model: Dim
+    norm: Norm
+    embedding: Embedding = Embedding()
+    output: Output
+    blocks: dict[Text, Block]
+    layers: Annotated[tuple[Run, ...], Field(min_length=1, strict=False)]
+
+    @property
+    def title(self) -> str:
+        """The name people use: `OLMo 2 7B`, `GPT-2 small`."""
+        if self.size is None:
+            return self.name
+        return f"{self.name} {self.size.upper() if self.size[0].isdigit() else self.size}"
+
+    @model_validator(mode="after")
+    def _layers_name_blocks(self) -> ModelSpec:
+        for i, run in enumerate(self.layers):
+            for j, name in enumerate(run.repeat):
+                if name not in self.blocks:
+                    known = f"Blocks in this file: {', '.join(self.blocks)}"
+                    raise fault(("layers", i, "repeat", j), f"no block '{name}'", known)
+        return self

@@ -1,0 +1,48 @@
+"""AXIS residual: how norms and the residual stream join a sub-layer f."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from archcmp.spec.schema.base import Part, expand_kind
+
+
+class PreNorm(Part):
+    """x + f(norm(x)): GPT-2, Llama. https://arxiv.org/abs/2002.04745"""
+
+    kind: Literal["pre_norm"]
+
+
+class PostNorm(Part):
+    """norm(x + f(x)): the original Transformer. https://arxiv.org/abs/1706.03762"""
+
+    kind: Literal["post_norm"]
+
+
+class ReorderedNorm(Part):
+    """x + norm(f(x)), post-norm inside the residual branch: OLMo 2. https://arxiv.org/abs/2501.00656"""
+
+    kind: Literal["reordered_norm"]
+
+
+class SandwichNorm(Part):
+    """x + norm(f(norm(x))): Gemma 2 and 3. https://arxiv.org/abs/2105.13290"""
+
+    kind: Literal["sandwich_norm"]
+
+
+class Parallel(Part):
+    """x + mixer(norm(x)) + ffn(norm(x)), one shared norm: GPT-J, PaLM, Command R.
+    https://arxiv.org/abs/2204.02311"""
+
+    kind: Literal["parallel"]
+
+
+_AnyResidual = PreNorm | PostNorm | ReorderedNorm | SandwichNorm | Parallel
+_ResidualName = Literal["pre_norm", "post_norm", "reordered_norm", "sandwich_norm", "parallel"]
+Residual = Annotated[
+    Annotated[_AnyResidual, Field(discriminator="kind")],
+    BeforeValidator(expand_kind, json_schema_input_type=_ResidualName | _AnyResidual),
+]

@@ -1,0 +1,61 @@
+"""Rotary positions and their context extensions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from archcmp.spec.schema.base import Length, Part, Positive, fault
+
+
+class LinearScaling(Part):
+    """Position interpolation: every frequency divided by factor. https://arxiv.org/abs/2306.15595"""
+
+    kind: Literal["linear"]
+    factor: Positive
+
+
+class Llama3Scaling(Part):
+    """Frequencies slower than the original context divided by factor, faster ones kept, those between
+    blended: Llama 3.1. Wavelength bounds are original_context_length / {low,high}_freq_factor."""
+
+    kind: Literal["llama3"]
+    factor: Positive
+    low_freq_factor: Positive = 1.0
+    high_freq_factor: Positive = 4.0
+    original_context_length: Length
+
+    @model_validator(mode="after")
+    def _band(self) -> Llama3Scaling:
+        if self.high_freq_factor <= self.low_freq_factor:
+            raise fault(("high_freq_factor",), f"must be above low_freq_factor = {self.low_freq_factor:g}")
+        return self
+
+
+class YarnScaling(Part):
+    """YaRN: frequencies that turn fewer than beta_slow times over the original context are divided by
+    factor, those that turn more than beta_fast times kept, a ramp between; cos and sin are scaled by
+    attention_factor, 0.1 ln(factor) + 1 by default. https://arxiv.org/abs/2309.00071"""
+
+    kind: Literal["yarn"]
+    factor: Annotated[float, Field(ge=1)]
+    original_context_length: Length
+    beta_fast: Positive = 32.0
+    beta_slow: Positive = 1.0
+    attention_factor: Positive | None = None
+
+    @model_validator(mode="after")
+    def _ramp(self) -> YarnScaling:
+        if self.beta_fast <= self.beta_slow:
+            raise fault(("beta_fast",), f"must be above beta_slow = {self.beta_slow:g}")
+        return self
+
+
+class Rope(Part):
+    """Rotary positions: pairs of dimensions turn by position * theta^(-2i/d). `partial` is the share of
+    head_dim that turns. https://arxiv.org/abs/2104.09864"""
+
+    theta: Annotated[float, Field(gt=1)]
+    partial: Annotated[float, Field(gt=0, le=1)] = 1.0
+    scaling: Annotated[LinearScaling | Llama3Scaling | YarnScaling, Field(discriminator="kind")] | None = None
