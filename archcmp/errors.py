@@ -59,3 +59,7 @@ def did_you_mean(wrong: str, allowed: Iterable[str], label: str = "Allowed") -> 
     near = [lower[match] for match in get_close_matches(wrong.lower(), lower, n=3, cutoff=0.6)]
     listed = f"{label}: {', '.join(near + [name for name in names if name not in near])}"
     return f"Did you mean {near[0]}? {listed}" if near else listed
+
+
+class ConfigError(ArchcmpError):
+    """A Hugging Face configuration that cannot be turned into a spec, or a spec that has none."""

@@ -13,7 +13,7 @@ import pytest
 import archcmp
 
 PACKAGE = Path(archcmp.__file__).parent
-LAYERS = ["spec", "model", "analysis", "measure", "report", "pipeline", "sweep", "cli"]
+LAYERS = ["spec", "model", "analysis", "reference", "measure", "report", "pipeline", "sweep", "cli"]
 SHARED = {"errors", "files", "units", "results", "settings", "__init__"}
 """Records and names that every layer may use; they import only each other and spec."""
 

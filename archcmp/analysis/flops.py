@@ -1,12 +1,13 @@
 """FLOPs: fvcore reads a trace of each distinct block on the meta device.
 
 One FLOP is one multiply or one add. Counted: every matmul, and attention's q k^T and its product with
-v. Not counted: embedding lookup, norms, rope, softmax, activations, softcaps. An operator that is
-neither counted nor known to be one of those is an error, never a silent 0.
+v. Not counted: embedding lookup, norms, rope, softmax, activations, softcaps, choosing experts. An operator
+that is neither counted nor known to be one of those is an error, never a silent 0.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from archcmp.analysis.parts import OUTSIDE, MetaParts
 from archcmp.errors import CountingError
 from archcmp.model.cache import Cache
 from archcmp.model.decoder import Decoder
+from archcmp.model.grouped import OPERATOR as GROUPED_LINEAR
 from archcmp.model.sdpa import OPERATOR as ATTENTION
 from archcmp.results import Flops, Params
 
@@ -30,32 +32,46 @@ UNCOUNTED = frozenset(
     "aten::" + name
     for name in (
         *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt"),
-        *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu"),
-        *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes"),
+        *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
+        *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
+        *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
+        *("floor_divide", "full_like"),
     )
 )
 """Elementwise, normalising and looking-up operators that our models use, beside fvcore's own list of
 operators that only move or shape data."""
 
 
-def causal_pairs(n_new: int, seq_len: int, window: int | None) -> int:
-    """Pairs that causality and the window let through: the sum of min(window, position + 1).
+def causal_pairs(n_new: int, seq_len: int, window: int | None, chunk: int | None = None) -> int:
+    """Pairs that causality and the window or chunk let through: the sum of min(window, position + 1), or of
+    position % chunk + 1.
 
     With n_new = seq_len = T and W = min(window, T) this is W (W + 1) / 2 + (T - W) W.
     """
     width = min(window or seq_len, seq_len)
 
     def up_to(length: int) -> int:
+        if chunk is not None:
+            chunks, rest = divmod(length, chunk)
+            return chunks * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
         growing = min(length, width)
         return growing * (growing + 1) // 2 + (length - growing) * width
 
     return up_to(seq_len) - up_to(seq_len - n_new)
 
 
-PAIRS: dict[str, Callable[[int, int, int | None], int]] = {
+def _full_pairs(n_new: int, seq_len: int, window: int | None, chunk: int | None) -> int:
+    return n_new * seq_len
+
+
+def _window_pairs(n_new: int, seq_len: int, window: int | None, chunk: int | None) -> int:
+    return n_new * min(window or chunk or seq_len, seq_len)
+
+
+PAIRS: dict[str, Callable[[int, int, int | None, int | None], int]] = {
     "exact": causal_pairs,
-    "full": lambda n_new, seq_len, window: n_new * seq_len,
-    "window": lambda n_new, seq_len, window: n_new * min(window or seq_len, seq_len),
+    "full": _full_pairs,
+    "window": _window_pairs,
 }
 """(query, key) pairs that count, for the last `n_new` of `seq_len` tokens in one sequence and head."""
 
@@ -65,6 +81,18 @@ def _linear_flops(inputs: list[Any], outputs: list[Any]) -> int:
     return 2 * int(jit_handles.linear_flop_jit(inputs, outputs))
 
 
+def _matmul_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """(..., n, k) @ (..., k, m), one of them perhaps broadcast: 2 k for every element of the product."""
+    inner = int(jit_handles.get_shape(inputs[0])[-1])
+    return 2 * inner * math.prod(map(int, jit_handles.get_shape(outputs[0])))
+
+
+def _grouped_linear_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """Every row is multiplied by one group's matrix, whichever it is."""
+    rows, d_in = map(int, jit_handles.get_shape(inputs[0]))
+    return 2 * rows * d_in * int(jit_handles.get_shape(outputs[0])[1])
+
+
 def _attention_handle(convention: str, seq_len: int) -> Handle:
     """FLOPs of one `archcmp::attention` node: pairs x batch x n_heads x 2 (d_qk + d_v)."""
 
@@ -72,7 +100,8 @@ def _attention_handle(convention: str, seq_len: int) -> Handle:
         batch, n_heads, n_new, d_qk = map(int, jit_handles.get_shape(inputs[0]))
         d_v = int(jit_handles.get_shape(inputs[2])[3])
         window: int | None = inputs[4].toIValue()
-        return PAIRS[convention](n_new, seq_len, window) * batch * n_heads * 2 * (d_qk + d_v)
+        chunk: int | None = inputs[6].toIValue()
+        return PAIRS[convention](n_new, seq_len, window, chunk) * batch * n_heads * 2 * (d_qk + d_v)
 
     return handle
 
@@ -98,6 +127,8 @@ class _Tracer:
         self.batch_size, self.seq_len = batch_size, seq_len
         self.handles: dict[str, Handle] = {
             "aten::linear": _linear_flops,
+            "aten::matmul": _matmul_flops,
+            GROUPED_LINEAR: _grouped_linear_flops,
             ATTENTION: _attention_handle(convention, seq_len),
         }
 
@@ -152,8 +183,10 @@ def _traced(parts: MetaParts, tracer: _Tracer) -> Flops:
 
 
 def _six_n(params: Params, batch_size: int, seq_len: int) -> Flops:
-    """2 per non-embedding parameter and token forward, 6 in training."""
-    forward = {c: 2 * n * batch_size * seq_len for c, n in params.by_component.items()} | {"embedding": 0}
+    """2 per non-embedding parameter that a token visits, and token, forward; 6 in training."""
+    active = params.by_component | {"embedding": 0}
+    active["ffn"] -= params.total - params.active
+    forward = {component: 2 * n * batch_size * seq_len for component, n in active.items()}
     total = sum(forward.values())
     return Flops(
         forward=total,

@@ -17,6 +17,8 @@ from archcmp.measure.weights import fill_random
 from archcmp.measure.workloads import BlockSubject, DecoderSubject, Subject
 from archcmp.model.build import build_block, build_model
 from archcmp.model.decoder import Block, Decoder
+from archcmp.model.ffn.moe import MoE
+from archcmp.model.grouped import GroupedLinear
 from archcmp.model.mixers.attention import Attention
 from archcmp.model.packed import pack_linears
 from archcmp.spec.layers import distinct_blocks
@@ -89,14 +91,24 @@ class Part:
         """How many runs one reading takes."""
         return self.copies if workload == "decode" else 1
 
-    def _linears(self) -> list[tuple[str, nn.Linear]]:
-        return [(name, m) for name, m in self.on_meta.named_modules() if isinstance(m, nn.Linear)]
+    def _linears(self) -> list[tuple[str, nn.Linear | GroupedLinear, float]]:
+        """Every linear layer and how many of its matrices a token visits."""
+        found: list[tuple[str, nn.Linear | GroupedLinear, float]] = []
+        for name, module in self.on_meta.named_modules():
+            if isinstance(module, nn.Linear):
+                found.append((name, module, 1))
+            elif isinstance(module, MoE):
+                experts = (layer for layer in module.experts.modules() if isinstance(layer, GroupedLinear))
+                found += [(name, layer, module.spec.top_k) for layer in experts]
+        return found
 
     def _score_widths(self, seq_len: int) -> list[int]:
         """Scores per token that each softcapped layer holds, twice over for float32; kernels hold none."""
         mixers = [m.spec for m in self.on_meta.modules() if isinstance(m, Attention)]
         return [
-            2 * spec.n_heads * min(seq_len, 2 * (spec.window or seq_len)) for spec in mixers if spec.softcap
+            2 * spec.n_heads * min(seq_len, 2 * (spec.window or seq_len))
+            for spec in mixers
+            if spec.softcap or spec.sinks
         ]
 
     def _cache_bytes(self, batch_size: int, seq_len: int) -> int:
@@ -109,14 +121,18 @@ class Part:
             return 0
         tied = self.block is None and self.spec.output.tied
         head = self.spec.vocab_size * self.spec.d_model * self.dtype.itemsize if tied else 0
-        return head + max((m.weight.nbytes for _, m in self._linears()), default=0)
+        return head + max((m.weight.nbytes for _, m, _ in self._linears()), default=0)
 
     def needed_bytes(self, workload: str, batch_size: int, seq_len: int) -> int:
         """Weights, states and an estimate of activations, on the high side."""
         weights = self.copies * self.weights_bytes + self._packing_bytes(workload)
         if workload == "decode":
             return weights + self.copies * self._cache_bytes(batch_size, seq_len)
-        widths = [m.in_features + m.out_features for name, m in self._linears() if name != "head"]
+        widths = [
+            int(visited * (m.in_features + m.out_features))
+            for name, m, visited in self._linears()
+            if name != "head"
+        ]
         scores = self._score_widths(seq_len)
         token_bytes = ACTIVATION_COPIES * batch_size * seq_len * self.dtype.itemsize
         if workload == "prefill":
@@ -131,8 +147,10 @@ class Part:
         passes, weight_passes, head_tokens = _COSTS[workload]
         n_tokens = batch_size * (1 if workload == "decode" else seq_len)
         work = sum(
-            m.weight.numel() * (batch_size if name == "head" and head_tokens == "last" else n_tokens)
-            for name, m in self._linears()
+            visited
+            * (m.in_features * m.out_features)
+            * (batch_size if name == "head" and head_tokens == "last" else n_tokens)
+            for name, m, visited in self._linears()
         )
         matmul_s = passes * 2 * work / (EFFICIENCY * speed.matmul_flops_per_s)
         moved_s = weight_passes * self.weights_bytes / speed.copy_bytes_per_s

@@ -24,7 +24,6 @@ from archcmp.measure.allocator import give_back_memory, keep_freed_memory
 from archcmp.measure.benchmark import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS, interleave
 from archcmp.measure.device import available_bytes
 from archcmp.measure.parts import Part
-from archcmp.measure.peers import find_peer, import_transformers, transformers_model
 from archcmp.measure.plan import SHARES
 from archcmp.measure.stats import paired_ratio
 from archcmp.measure.throughput import OnProgress
@@ -33,6 +32,7 @@ from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
 from archcmp.model.packed import pack_linears
+from archcmp.reference.models import find_config, import_transformers, transformers_model
 from archcmp.results import PairedRatio
 from archcmp.spec.schema import ModelSpec
 from archcmp.units import Bytes
@@ -218,7 +218,7 @@ class Race:
         on_progress: OnProgress | None = None,
         timer: Timer | None = None,
     ) -> None:
-        find_peer(spec)
+        find_config(spec)
         self.device = torch.device(settings.device)
         needed, available = needed_bytes(spec, settings), available_bytes(self.device)
         if needed > available:

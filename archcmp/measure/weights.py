@@ -27,3 +27,5 @@ def fill_random(module: nn.Module, device: torch.device) -> None:
             typed = tile.to(parameter.dtype)
             for piece in flat.split(_TILE):
                 piece.copy_(typed[: len(piece)])
+        for buffer in module.buffers():
+            buffer.zero_()

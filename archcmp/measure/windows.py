@@ -47,7 +47,11 @@ def race_windows(
     """Race the attention of every distinct block whose window is shorter than the sequence. Raises
     UsageError where there is none."""
     mixers = {name: spec.blocks[name].mixer for name in distinct_blocks(spec)}
-    windowed = {name: m for name, m in mixers.items() if m.window and m.window < settings.seq_len}
+    windowed = {
+        name: mixer
+        for name, mixer in mixers.items()
+        if isinstance(mixer, Attention) and mixer.window and mixer.window < settings.seq_len
+    }
     if not windowed:
         raise UsageError(f"{spec.title} has no window shorter than {settings.seq_len:,} tokens")
     keep_freed_memory()

@@ -1,37 +1,30 @@
-"""What decoding keeps of the tokens it has seen: every key and value, or those of a rolling window."""
+"""What decoding keeps of the tokens it has seen: every key and value, a window's, a chunk's, or latents."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
-class LayerCache(Protocol):
-    """The memory of one layer."""
+class LayerCache:
+    """The memory of one layer. Its attributes are tensors, and all that it holds."""
 
     @property
     def nbytes(self) -> int:
         """Bytes allocated."""
-
-    def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Keep the keys and values (B, G, T, D) of positions start .. start + T - 1, and return all
-        that these tokens may attend to, oldest first, the new ones last (T = 1: in any order)."""
+        return sum(tensor.nbytes for tensor in vars(self).values())
 
 
-class FullCache:
+class FullCache(LayerCache):
     """Keys and values of up to `capacity` positions, allocated at once; reads are slices, never copies."""
 
     def __init__(self, batch_size: int, n_kv_heads: int, capacity: int, head_dim: int) -> None:
         self.k = torch.zeros(batch_size, n_kv_heads, capacity, head_dim)
         self.v = torch.zeros(batch_size, n_kv_heads, capacity, head_dim)
 
-    @property
-    def nbytes(self) -> int:
-        return self.k.nbytes + self.v.nbytes
-
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Keep the keys and values (B, G, T, D) of positions start .. start + T - 1, and return all
+        that these tokens may attend to, oldest first, the new ones last (T = 1: in any order)."""
         end = start + k.shape[2]
         self.k[:, :, start:end] = k
         self.v[:, :, start:end] = v
@@ -63,6 +56,35 @@ class RollingCache(FullCache):
         self.v[:, :, slot : slot + 1] = v
         filled = min(start + 1, window)
         return self.k[:, :, :filled], self.v[:, :, :filled]
+
+
+class ChunkCache(FullCache):
+    """The positions since the last multiple of `capacity` = chunk; position p lives in slot p % chunk."""
+
+    def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        chunk, n_new = self.k.shape[2], k.shape[2]
+        kept = start % chunk
+        if kept + n_new <= chunk:
+            return super().append(k, v, kept)
+        keys = torch.cat((self.k[:, :, :kept], k), dim=2)
+        values = torch.cat((self.v[:, :, :kept], v), dim=2)
+        n_tail = (start + n_new - 1) % chunk + 1
+        self.k[:, :, :n_tail] = k[:, :, -n_tail:]
+        self.v[:, :, :n_tail] = v[:, :, -n_tail:]
+        return keys, values
+
+
+class LatentCache(LayerCache):
+    """Of every position the latent and the shared rotary key, from which keys and values are projected."""
+
+    def __init__(self, batch_size: int, capacity: int, width: int) -> None:
+        self.latents = torch.zeros(batch_size, 1, capacity, width)
+
+    def append(self, latents: Tensor, start: int) -> Tensor:
+        """Keep the latents (B, 1, T, width) of positions start .. start + T - 1, and return all so far."""
+        end = start + latents.shape[2]
+        self.latents[:, :, start:end] = latents
+        return self.latents[:, :, :end]
 
 
 class Cache:

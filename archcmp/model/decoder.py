@@ -47,7 +47,8 @@ class Embedding(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C)."""
+    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C). A decoder gives the layers that share a
+    rotation the same one; a block alone makes its own."""
 
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
@@ -60,6 +61,9 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, start: int = 0
     ) -> Tensor:
+        if rotation is None and self.mixer.rope is not None:
+            positions = torch.arange(start, start + x.shape[1], device=x.device)
+            rotation = self.mixer.rope(positions, x.dtype)
         output: Tensor = self.residual(x, lambda h: self.mixer(h, rotation, cache, start), self.ffn)
         return output
 
@@ -138,5 +142,7 @@ class Decoder(nn.Module):
 
     def _logits(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.norm(x))
+        if (scale := self.spec.output.scale) != 1:
+            logits = scale * logits
         softcap = self.spec.output.softcap
         return logits if softcap is None else softcap * torch.tanh(logits / softcap)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 
 INIT_STD = 0.02
@@ -21,3 +23,7 @@ class Embedding(nn.Embedding):
 
     def reset_parameters(self) -> None:
         nn.init.normal_(self.weight, std=INIT_STD)
+
+
+MakeLinear = Callable[[int, int, bool], nn.Module]
+"""in_features, out_features, bias -> a linear layer."""

@@ -11,17 +11,18 @@ from archcmp.spec import schema
 
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight, or * (1 + weight) with unit_offset (Gemma), whose weights are
-    therefore stored around 0. https://arxiv.org/abs/1910.07467"""
+    therefore stored around 0; or without weight (Llama 4). https://arxiv.org/abs/1910.07467"""
 
     def __init__(self, spec: schema.RMSNorm, dim: int) -> None:
         super().__init__()
         self.eps = spec.eps
         self.unit_offset = spec.unit_offset
-        self.weight = nn.Parameter(torch.zeros(dim) if spec.unit_offset else torch.ones(dim))
+        start = torch.zeros if spec.unit_offset else torch.ones
+        self.weight = nn.Parameter(start(dim)) if spec.weight else None
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = 1 + self.weight if self.unit_offset else self.weight
-        return F.rms_norm(x, weight.shape, weight, self.eps)
+        weight = 1 + self.weight if self.unit_offset and self.weight is not None else self.weight
+        return F.rms_norm(x, x.shape[-1:], weight, self.eps)
 
 
 class LayerNorm(nn.LayerNorm):

@@ -7,6 +7,7 @@ A residual takes the stream x (B, T, C) and the block's sub-layers, each a funct
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 
 from torch import Tensor, nn
 
@@ -21,22 +22,24 @@ def _norms(make_norm: MakeNorm, count: int) -> nn.ModuleList:
 
 
 class PreNorm(nn.Module):
-    """x + f(norm(x)), sub-layer after sub-layer. https://arxiv.org/abs/2002.04745"""
+    """x + multiplier * f(norm(x)), sub-layer after sub-layer. https://arxiv.org/abs/2002.04745"""
 
-    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: schema.PreNorm, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
+        self.multiplier = spec.multiplier
         self.before = _norms(make_norm, n_sublayers)
 
     def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
         for f, before in zip(sublayers, self.before, strict=True):
-            x = x + f(before(x))
+            y = f(before(x))
+            x = x + (y if self.multiplier == 1 else self.multiplier * y)
         return x
 
 
 class PostNorm(nn.Module):
     """norm(x + f(x)): the norm stands on the residual stream itself. https://arxiv.org/abs/1706.03762"""
 
-    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: schema.PostNorm, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.after = _norms(make_norm, n_sublayers)
 
@@ -49,7 +52,7 @@ class PostNorm(nn.Module):
 class ReorderedNorm(nn.Module):
     """x + norm(f(x)): post-norm inside the residual branch. https://arxiv.org/abs/2501.00656"""
 
-    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: schema.ReorderedNorm, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.after = _norms(make_norm, n_sublayers)
 
@@ -62,7 +65,7 @@ class ReorderedNorm(nn.Module):
 class SandwichNorm(nn.Module):
     """x + norm(f(norm(x))). https://arxiv.org/abs/2105.13290"""
 
-    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: schema.SandwichNorm, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.before = _norms(make_norm, n_sublayers)
         self.after = _norms(make_norm, n_sublayers)
@@ -74,17 +77,17 @@ class SandwichNorm(nn.Module):
 
 
 class Parallel(nn.Module):
-    """x + f(norm(x)) + g(norm(x)): all sub-layers read the same normed stream.
+    """x + f(norm(x)) + g(norm(x)): all sub-layers read the same stream, through one norm or one each.
     https://arxiv.org/abs/2204.02311"""
 
-    def __init__(self, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: schema.Parallel, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
-        self.before = _norms(make_norm, 1)
+        self.before = _norms(make_norm, 1 if spec.shared_norm else n_sublayers)
 
     def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
-        normed = self.before[0](x)
-        for f in sublayers:
-            x = x + f(normed)
+        normed = [before(x) for before in self.before]
+        for f, h in zip(sublayers, cycle(normed), strict=False):
+            x = x + f(h)
         return x
 
 
@@ -98,4 +101,4 @@ RESIDUALS: dict[type[schema.Part], type[nn.Module]] = {
 
 
 def build_residual(spec: schema.Residual, make_norm: MakeNorm, n_sublayers: int) -> nn.Module:
-    return RESIDUALS[type(spec)](make_norm, n_sublayers)
+    return RESIDUALS[type(spec)](spec, make_norm, n_sublayers)

@@ -1,7 +1,7 @@
 """Rotary positions and their context extensions: linear, llama3, yarn.
 
-Dimension i of the first half of the turned part is paired with dimension i of its second half (the
-layout of Hugging Face checkpoints), and the pair turns by position * frequency_i.
+Pairs of dimensions turn by position * frequency_i: dimension i of the first half of the turned part with
+dimension i of its second half, or, interleaved, dimension 2i with 2i + 1.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ def _llama3(frequencies: Tensor, scaling: schema.Llama3Scaling, theta: float) ->
     low_freq_factor turns, all kept above high_freq_factor."""
     turns = frequencies * scaling.original_context_length / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    kept = ((turns - low) / max(high - low, 1e-9)).clamp(0, 1)
     return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
 def _yarn(frequencies: Tensor, scaling: schema.YarnScaling, theta: float) -> Tensor:
-    """The same blend, but linear in the dimension's index between the whole indices that enclose
-    beta_fast and beta_slow turns."""
+    """The same blend, but linear in the dimension's index between those of beta_fast and beta_slow turns."""
     n = len(frequencies)
 
     def index_at(turns: float) -> float:
         return n * math.log(scaling.original_context_length / (turns * 2 * math.pi)) / math.log(theta)
 
-    first = max(math.floor(index_at(scaling.beta_fast)), 0)
-    last = min(math.ceil(index_at(scaling.beta_slow)), 2 * n - 1)
+    first, last = index_at(scaling.beta_fast), index_at(scaling.beta_slow)
+    if scaling.truncate:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, 2 * n - 1)
     scaled = ((torch.arange(n, device=frequencies.device) - first) / max(last - first, 0.001)).clamp(0, 1)
     return frequencies * (1 - scaled + scaled / scaling.factor)
 
@@ -51,6 +52,10 @@ SCALINGS: dict[type[schema.Part], Callable[..., Tensor]] = {
     schema.Llama3Scaling: _llama3,
     schema.YarnScaling: _yarn,
 }
+
+
+def _mscale(factor: float, mscale: float) -> float:
+    return 0.1 * mscale * math.log(factor) + 1.0
 
 
 @dataclass(frozen=True)
@@ -82,18 +87,34 @@ class Rope:
         scaling = self.spec.scaling
         if not isinstance(scaling, schema.YarnScaling):
             return 1.0
-        return scaling.attention_factor or 0.1 * math.log(scaling.factor) + 1.0
+        if scaling.attention_factor:
+            return scaling.attention_factor
+        if scaling.mscale and scaling.mscale_all_dim:
+            return _mscale(scaling.factor, scaling.mscale) / _mscale(scaling.factor, scaling.mscale_all_dim)
+        return _mscale(scaling.factor, 1.0)
+
+    @property
+    def score_factor(self) -> float:
+        """What DeepSeek's yarn multiplies the scores by."""
+        scaling = self.spec.scaling
+        if isinstance(scaling, schema.YarnScaling) and scaling.mscale_all_dim:
+            return _mscale(scaling.factor, scaling.mscale_all_dim) ** 2
+        return 1.0
 
     def __call__(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
         angles = positions[:, None].float() * self.frequencies(positions.device)
         factor = self.attention_factor
         return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
 
-
-def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn the first dimensions of every head, (B, heads, T, D) -> the same; the rest pass unchanged."""
-    cos, sin = rotation
-    half = cos.shape[-1]
-    first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
-    turned = (first * cos - second * sin, second * cos + first * sin)
-    return torch.cat((*turned, rest) if rest.shape[-1] else turned, dim=-1)
+    def rotate(self, x: Tensor, rotation: Rotation) -> Tensor:
+        """Turn the first dimensions of every head, (B, heads, T, D) -> the same; the rest pass unchanged."""
+        cos, sin = rotation
+        half = cos.shape[-1]
+        if self.spec.interleaved:
+            pairs, rest = x[..., : 2 * half].unflatten(-1, (half, 2)), x[..., 2 * half :]
+            first, second = pairs.unbind(-1)
+            turned = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)
+            return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
+        first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
+        halves = (first * cos - second * sin, second * cos + first * sin)
+        return torch.cat((*halves, rest) if rest.shape[-1] else halves, dim=-1)

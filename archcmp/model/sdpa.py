@@ -1,4 +1,4 @@
-"""The one place that calls an attention kernel: causal, window, softcap.
+"""The one place that calls an attention kernel: causal, window, chunk, softcap, sinks.
 
 `attention` is registered as the operator `archcmp::attention`, so that a trace shows one node that
 says which (query, key) pairs count, whatever kernels carry it out.
@@ -12,73 +12,113 @@ from torch.nn import functional as F
 
 OPERATOR = "archcmp::attention"
 
-CPU_CHUNK = 256
-"""Queries per chunk: few enough that hardly a key outside the window is multiplied, enough for a matmul."""
+PIECE = 256
+"""Queries per piece: few enough that hardly a key outside the window is multiplied, enough for a matmul."""
 
 _library = torch.library.Library("archcmp", "DEF")
 _library.define(
-    "attention(Tensor q, Tensor k, Tensor v, float scale, int? window=None, float? softcap=None) -> Tensor"
+    "attention(Tensor q, Tensor k, Tensor v, float scale, int? window=None, float? softcap=None, "
+    "int? chunk=None, Tensor? sinks=None) -> Tensor"
 )
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None = None, softcap: float | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    window: int | None = None,
+    softcap: float | None = None,
+    chunk: int | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """softmax(mask(cap(scale * q k^T))) v; (B, H, T, D), (B, G, S, D), (B, G, S, Dv) -> (B, H, T, Dv).
 
-    The queries are the last T of the S positions. Each sees itself and what came before, at most
-    `window` keys in all. cap(s) = softcap * tanh(s / softcap). H is a multiple of G: query head h reads
+    The queries are the last T of the S positions. Each sees itself and what came before: at most `window`
+    keys in all, or, of keys that begin with a chunk, those of its own `chunk`. cap(s) = softcap * tanh(s /
+    softcap). `sinks` (H,) are scores of a key without a value. H is a multiple of G: query head h reads
     key/value head h // (H / G).
     """
-    output: Tensor = torch.ops.archcmp.attention(q, k, v, scale, window, softcap)
+    output: Tensor = torch.ops.archcmp.attention(q, k, v, scale, window, softcap, chunk, sinks)
     return output
 
 
 def _attention(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None = None, softcap: float | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    window: int | None = None,
+    softcap: float | None = None,
+    chunk: int | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     n_new, n_keys = q.shape[2], k.shape[2]
+    if chunk is not None and chunk < n_keys:
+        return _by_chunk(q, k, v, scale, softcap, chunk, sinks)
     if window is None or window >= n_keys:
         window = n_keys
     if n_new == 1:
-        return _last_token(q, k[:, :, -window:], v[:, :, -window:], scale, softcap)
-    if n_new == n_keys == window and softcap is None:
+        return _last_token(q, k[:, :, -window:], v[:, :, -window:], scale, softcap, sinks)
+    if n_new == n_keys == window and softcap is None and sinks is None:
         grouped = bool(q.shape[1] != k.shape[1])
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-    return _in_chunks(q, k, v, scale, window, softcap)
+    return _in_pieces(q, k, v, scale, window, softcap, sinks)
 
 
 _library.impl("attention", _attention, "CompositeImplicitAutograd")
 
 
-def _last_token(q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None) -> Tensor:
+def _by_chunk(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, chunk: int, sinks: Tensor | None
+) -> Tensor:
+    """Chunk after chunk of the positions, each causal attention of its own."""
+    n_keys = k.shape[2]
+    n_old = n_keys - q.shape[2]
+    mixed: list[Tensor] = []
+    for first in range(n_old // chunk * chunk, n_keys, chunk):
+        end = min(first + chunk, n_keys)
+        queries = q[:, :, max(first - n_old, 0) : end - n_old]
+        mixed.append(
+            _attention(queries, k[:, :, first:end], v[:, :, first:end], scale, None, softcap, None, sinks)
+        )
+    return torch.cat(mixed, dim=2)
+
+
+def _last_token(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, sinks: Tensor | None
+) -> Tensor:
     """One new token sees every key. On the CPU the product is taken keys first: a matmul that walks them
     as they are stored reads the cache several times faster than attention kernels with one query."""
     rows = _as_rows(q, k.shape[1])
+    sink_rows = _sink_rows(sinks, k.shape[1], 1)
     if q.device.type == "cpu":
         scores = (k @ (rows * scale).transpose(2, 3)).transpose(2, 3)
-        mixed = _mixed(scores, v, None, softcap)
+        mixed = _mixed(scores, v, None, softcap, sink_rows)
     else:
-        mixed = _masked(rows, k, v, scale, None, softcap)
+        mixed = _masked(rows, k, v, scale, None, softcap, sink_rows)
     return mixed.reshape(*q.shape[:3], v.shape[3])
 
 
-def _in_chunks(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softcap: float | None) -> Tensor:
-    """Queries a chunk at a time, each against the keys that the chunk may see and no others: work and
+def _in_pieces(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softcap: float | None, sinks: Tensor | None
+) -> Tensor:
+    """Queries a piece at a time, each against the keys that the piece may see and no others: work and
     memory grow with T * window instead of T^2, and the result is exact."""
     n_new, n_keys, n_groups = q.shape[2], k.shape[2], k.shape[1]
-    chunk = min(n_new, CPU_CHUNK if q.device.type == "cpu" else max(window, CPU_CHUNK))
-    visible = torch.ones(chunk, chunk + window - 1, dtype=torch.bool, device=q.device)
+    fused = softcap is None and sinks is None and q.device.type != "cpu"
+    piece = min(n_new, max(window, PIECE) if fused else PIECE)
+    visible = torch.ones(piece, piece + window - 1, dtype=torch.bool, device=q.device)
     visible = visible.triu().tril(window - 1)
     mixed: list[Tensor] = []
-    for queries in q.split(chunk, dim=2):
-        start = n_keys - n_new + chunk * len(mixed)
+    for queries in q.split(piece, dim=2):
+        start = n_keys - n_new + piece * len(mixed)
         n_queries = queries.shape[2]
         end, oldest = start + n_queries, start - window + 1
         first = max(0, oldest)
         mask = visible[:n_queries, first - oldest : end - oldest].repeat(q.shape[1] // n_groups, 1)
-        rows = _as_rows(queries, n_groups)
-        out = _masked(rows, k[:, :, first:end], v[:, :, first:end], scale, mask, softcap)
+        rows, sink_rows = _as_rows(queries, n_groups), _sink_rows(sinks, n_groups, n_queries)
+        out = _masked(rows, k[:, :, first:end], v[:, :, first:end], scale, mask, softcap, sink_rows)
         mixed.append(out.reshape(*queries.shape[:3], v.shape[3]))
     return torch.cat(mixed, dim=2)
 
@@ -89,21 +129,42 @@ def _as_rows(q: Tensor, n_groups: int) -> Tensor:
     return q.reshape(q.shape[0], n_groups, -1, q.shape[3])
 
 
+def _sink_rows(sinks: Tensor | None, n_groups: int, n_queries: int) -> Tensor | None:
+    """(H,) -> (G, H / G * T, 1), a score for every row of `_as_rows`."""
+    if sinks is None:
+        return None
+    return sinks.view(n_groups, -1, 1).repeat_interleave(n_queries, dim=1)
+
+
 def _masked(
-    rows: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None, softcap: float | None
+    rows: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    mask: Tensor | None,
+    softcap: float | None,
+    sinks: Tensor | None,
 ) -> Tensor:
-    """Attention of rows (B, G, R, D) under an explicit mask (R, S), or None. Spelt out for a softcap, which
-    no kernel takes, and on the CPU, whose masked kernel is no faster, and in bfloat16 half as fast."""
-    if softcap is None and rows.device.type != "cpu":
+    """Attention of rows (B, G, R, D) under an explicit mask (R, S), or None. Spelt out for softcaps and
+    sinks, which no kernel takes, and on the CPU, where the masked kernel is no faster, in bfloat16 half as
+    fast."""
+    if softcap is None and sinks is None and rows.device.type != "cpu":
         return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask, scale=scale)
-    return _mixed((rows * scale) @ k.transpose(2, 3), v, mask, softcap)
+    return _mixed((rows * scale) @ k.transpose(2, 3), v, mask, softcap, sinks)
 
 
-def _mixed(scores: Tensor, v: Tensor, mask: Tensor | None, softcap: float | None) -> Tensor:
-    """softmax(mask(cap(scores))) v, the softmax in float32 or better."""
+def _mixed(
+    scores: Tensor, v: Tensor, mask: Tensor | None, softcap: float | None, sinks: Tensor | None
+) -> Tensor:
+    """softmax(mask(cap(scores))) v, the softmax in float32 or better. A sink s takes its share of the weight:
+    the others' is what sigmoid(log sum exp(scores) - s) leaves them."""
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     precise = torch.promote_types(scores.dtype, torch.float32)
-    return scores.softmax(-1, dtype=precise).to(v.dtype) @ v
+    mixed = scores.softmax(-1, dtype=precise).to(v.dtype) @ v
+    if sinks is None:
+        return mixed
+    left = (scores.to(precise).logsumexp(-1, keepdim=True) - sinks).sigmoid()
+    return mixed * left.to(mixed.dtype)

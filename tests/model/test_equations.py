@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from archcmp.model import sdpa
 from archcmp.model.build import build_model
 from archcmp.model.cache import FullCache, RollingCache
 from archcmp.model.residual import RESIDUALS
-from archcmp.model.rope import Rope, rotate
+from archcmp.model.rope import Rope
 from archcmp.model.sdpa import attention
 from archcmp.spec import schema
 from tests.known import tiny
@@ -64,13 +64,13 @@ def test_attention_is_its_definition(
     k = torch.randn(2, heads[1], n_past + n_new, 8)
     v = torch.randn(2, heads[1], n_past + n_new, d_v)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sdpa, "CPU_CHUNK", chunk)
+        patch.setattr(sdpa, "PIECE", chunk)
         ours = attention(q, k, v, 0.7, window, softcap)
     assert (ours - naive_attention(q, k, v, 0.7, window, softcap)).abs().max() < 1e-5
 
 
 def test_windowed_attention_is_differentiable_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sdpa, "CPU_CHUNK", 3)
+    monkeypatch.setattr(sdpa, "PIECE", 3)
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, 2, 11, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
     assert torch.autograd.gradcheck(lambda q, k, v: attention(q, k, v, 0.5, 4), (q, k, v))
@@ -93,8 +93,13 @@ class TimesTen(nn.Module):
 
 @pytest.mark.parametrize("kind", RESIDUALS)
 def test_residual_equations(kind: type[schema.Part]) -> None:
-    residual = RESIDUALS[kind](TimesTen, 2)
+    residual = RESIDUALS[kind](kind(kind=get_args(kind.model_fields["kind"].annotation)[0]), TimesTen, 2)
     assert residual(torch.tensor(3.0), lambda x: x + 1, lambda x: x + 1).item() == RESIDUAL_OF_3[kind]
+
+
+def test_a_residual_multiplier_scales_every_sub_layer() -> None:
+    residual = RESIDUALS[schema.PreNorm](schema.PreNorm(kind="pre_norm", multiplier=2.0), TimesTen, 2)
+    assert residual(torch.tensor(3.0), lambda x: x + 1, lambda x: x + 1).item() == 65 + 2 * (10 * 65 + 1)
 
 
 @pytest.mark.parametrize(("kind", "norm_first"), [("post_norm", False), ("pre_norm", True)])
@@ -102,7 +107,7 @@ def test_block_equals_the_original_transformer_layer(kind: str, norm_first: bool
     """torch's own encoder layer, with a causal mask and no positions, tells post-norm from pre-norm."""
     spec = tiny(
         "blocks.main.mixer={kind: attention, n_heads: 2, n_kv_heads: 2, head_dim: 8, qkv_bias: true, "
-        "output_bias: true}",
+        "output_bias: true, rope: null}",
         "blocks.main.ffn={kind: mlp, d_ff: 32, activation: relu, bias: true}",
         "norm={kind: layernorm}",
         f"blocks.main.residual={kind}",
@@ -132,7 +137,7 @@ def test_rotation_depends_on_distance_only_and_keeps_length() -> None:
     q, k = torch.randn(16), torch.randn(16)
 
     def at(x: Tensor, position: int) -> Tensor:
-        return rotate(x.view(1, 1, 1, 16), rope(torch.tensor([position]), torch.float32)).flatten()
+        return rope.rotate(x.view(1, 1, 1, 16), rope(torch.tensor([position]), torch.float32)).flatten()
 
     assert torch.allclose(at(q, 9) @ at(k, 4), at(q, 25) @ at(k, 20), atol=1e-5)
     assert math.isclose(at(q, 7).norm(), q.norm(), rel_tol=1e-5)

@@ -6,11 +6,13 @@ from torch import nn
 
 from archcmp.model.ffn.glu import GLU
 from archcmp.model.ffn.mlp import MLP
+from archcmp.model.ffn.moe import MoE
 from archcmp.spec import schema
 
 FFNS: dict[type[schema.Part], type[nn.Module]] = {
     schema.MLP: MLP,
     schema.GLU: GLU,
+    schema.MoE: MoE,
 }
 
 

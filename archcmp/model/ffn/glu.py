@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from archcmp.model.ffn.activations import ACTIVATIONS
-from archcmp.model.linear import Linear
+from archcmp.model.linear import Linear, MakeLinear
 from archcmp.spec import schema
 
 
 class GLU(nn.Module):
-    """down(activation(gate(x)) * up(x)), gate and up as one matrix. https://arxiv.org/abs/2002.05202"""
+    """down(activation(gate(x)) * up(x)), gate and up as one matrix. https://arxiv.org/abs/2002.05202
 
-    def __init__(self, spec: schema.GLU, d_model: int) -> None:
+    Layers of another kind than Linear may be given, and what they want beside x is passed on to them.
+    """
+
+    def __init__(self, spec: schema.GLU, d_model: int, linear: MakeLinear = Linear) -> None:
         super().__init__()
+        self.spec = spec
         self.activation = ACTIVATIONS[spec.activation]
-        self.gate_up = Linear(d_model, 2 * spec.d_ff, bias=spec.bias)
-        self.down = Linear(spec.d_ff, d_model, bias=spec.bias)
+        self.gate_up = linear(d_model, 2 * spec.d_ff, spec.bias)
+        self.down = linear(spec.d_ff, d_model, spec.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        output: Tensor = self.down(self.activation(gate) * up)
+    def forward(self, x: Tensor, *where: Any) -> Tensor:
+        gate, up = self.gate_up(x, *where).chunk(2, dim=-1)
+        if (limit := self.spec.clamp) is not None:
+            gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
+        if self.spec.up_offset:
+            up = up + 1
+        output: Tensor = self.down(self.activation(gate) * up, *where)
         return output

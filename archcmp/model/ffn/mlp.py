@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from archcmp.model.ffn.activations import ACTIVATIONS
-from archcmp.model.linear import Linear
+from archcmp.model.linear import Linear, MakeLinear
 from archcmp.spec import schema
 
 
 class MLP(nn.Module):
-    """down(activation(up(x))). https://arxiv.org/abs/1706.03762"""
+    """down(activation(up(x))). https://arxiv.org/abs/1706.03762
 
-    def __init__(self, spec: schema.MLP, d_model: int) -> None:
+    Layers of another kind than Linear may be given, and what they want beside x is passed on to them.
+    """
+
+    def __init__(self, spec: schema.MLP, d_model: int, linear: MakeLinear = Linear) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[spec.activation]
-        self.up = Linear(d_model, spec.d_ff, bias=spec.bias)
-        self.down = Linear(spec.d_ff, d_model, bias=spec.bias)
+        self.up = linear(d_model, spec.d_ff, spec.bias)
+        self.down = linear(spec.d_ff, d_model, spec.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.down(self.activation(self.up(x)))
+    def forward(self, x: Tensor, *where: Any) -> Tensor:
+        output: Tensor = self.down(self.activation(self.up(x, *where)), *where)
         return output

@@ -1,207 +1,163 @@
-"""Weights of Hugging Face checkpoints -> our modules, by name, every tensor accounted for.
-
-Which norm a checkpoint's `post_attention_layernorm` is depends on the residual: Llama uses it before
-the feed-forward, OLMo 2 and Gemma after attention. The typed residual decides, never a model's name.
-"""
+"""Copying a checkpoint into a model: every tensor accounted for, read one at a time."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from archcmp.errors import WeightsError
 from archcmp.model.decoder import Block, Decoder
+from archcmp.model.hf.checkpoint import SafetensorsFolder, StateDict, header
+from archcmp.model.hf.layouts import BLOCKS, BUFFERS, HEADS, INSIDE, NORMS, OUTSIDE, View, Way
 from archcmp.model.mixers.attention import Attention
 from archcmp.spec import schema
 
-StateDict = Mapping[str, Tensor]
-
-_LLAMA_NORMS: dict[type[schema.Part], dict[str, str]] = {
-    schema.PreNorm: {"before.0": "input_layernorm", "before.1": "post_attention_layernorm"},
-    schema.ReorderedNorm: {"after.0": "post_attention_layernorm", "after.1": "post_feedforward_layernorm"},
-    schema.SandwichNorm: {
-        "before.0": "input_layernorm",
-        "after.0": "post_attention_layernorm",
-        "before.1": "pre_feedforward_layernorm",
-        "after.1": "post_feedforward_layernorm",
-    },
-    schema.Parallel: {"before.0": "input_layernorm"},
-}
-_GPT2_NORMS: dict[type[schema.Part], dict[str, str]] = {
-    schema.PreNorm: {"before.0": "ln_1", "before.1": "ln_2"},
-}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a checkpoint names the modules of ours: several names mean rows stacked in that order."""
-
-    outside: dict[str, str]
-    blocks: str
-    inside: dict[str, tuple[str, ...]]
-    norms: dict[type[schema.Part], dict[str, str]]
-    transposed: bool
-    """Whether the matrices inside blocks are stored (in, out), as GPT-2's Conv1D does."""
-    buffers: str
-    """What old checkpoints hold beside their weights, as a pattern of names below the prefix."""
-
-
-LLAMA_LAYOUT = Layout(
-    outside={"embedding.tokens": "embed_tokens", "norm": "norm"},
-    blocks="layers",
-    inside={
-        "mixer.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        "mixer.out": ("self_attn.o_proj",),
-        "mixer.q_heads.norm": ("self_attn.q_norm",),
-        "mixer.k_heads.norm": ("self_attn.k_norm",),
-        "ffn.gate_up": ("mlp.gate_proj", "mlp.up_proj"),
-        "ffn.up": ("mlp.up_proj",),
-        "ffn.down": ("mlp.down_proj",),
-    },
-    norms=_LLAMA_NORMS,
-    transposed=False,
-    buffers=r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",
-)
-GPT2_LAYOUT = Layout(
-    outside={"embedding.tokens": "wte", "embedding.positions": "wpe", "norm": "ln_f"},
-    blocks="h",
-    inside={
-        "mixer.qkv": ("attn.c_attn",),
-        "mixer.out": ("attn.c_proj",),
-        "ffn.up": ("mlp.c_fc",),
-        "ffn.down": ("mlp.c_proj",),
-    },
-    norms=_GPT2_NORMS,
-    transposed=True,
-    buffers=r"h\.\d+\.attn\.(masked_)?bias",
-)
-
-HEAD = "lm_head.weight"
-
-
-class SafetensorsFolder(Mapping[str, Tensor]):
-    """The tensors of a checkpoint folder, read one at a time as they are asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file_of: dict[str, Path] = {}
-        files = sorted(folder.glob("*.safetensors"))
-        if not files:
-            raise WeightsError(f"{folder}: no .safetensors files there")
-        for file in files:
-            try:
-                with safe_open(file, framework="pt") as opened:
-                    self._file_of.update(dict.fromkeys(opened.keys(), file))
-            except (SafetensorError, OSError, json.JSONDecodeError) as error:
-                raise WeightsError(f"{file}: not a readable safetensors file ({error})") from None
-
-    def __getitem__(self, name: str) -> Tensor:
-        with safe_open(self._file_of[name], framework="pt") as opened:
-            tensor: Tensor = opened.get_tensor(name)
-            return tensor
-
-    def header(self, name: str) -> tuple[tuple[int, ...], bool]:
-        """The shape of a tensor and whether it is floating point, without reading its values."""
-        with safe_open(self._file_of[name], framework="pt") as opened:
-            entry = opened.get_slice(name)
-            return tuple(entry.get_shape()), "F" in entry.get_dtype()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._file_of)
-
-    def __len__(self) -> int:
-        return len(self._file_of)
+_EXPERT = "{e}"
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Rows `rows` of the parameter `ours` come from the checkpoint's tensor `theirs`."""
+    """`rows` of the parameter `ours` (of its entry `expert`, if each expert has tensors of its own) come from
+    the checkpoint's tensor `theirs`."""
 
     ours: str
     rows: slice
     theirs: str
-    transposed: bool
+    view: View | None = None
+    block: schema.Block | None = None
+    expert: int | None = None
 
-    def target(self, parameters: Mapping[str, nn.Parameter]) -> Tensor:
-        return parameters[self.ours].data[self.rows]
+    def target(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        whole = tensors[self.ours].detach()
+        return (whole if self.expert is None else whole[self.expert])[self.rows]
 
-    def source(self, weights: StateDict) -> Tensor:
-        tensor = weights[self.theirs]
-        return tensor.t() if self.transposed and tensor.dim() == 2 else tensor
+    def source(self, theirs: Tensor) -> Tensor:
+        if self.view is None or self.block is None:
+            return theirs
+        rows: Tensor = self.view(theirs, self.block)
+        return rows
 
-    def misfit(self, weights: StateDict, parameters: Mapping[str, nn.Parameter]) -> str | None:
+    def misfit(self, weights: StateDict, tensors: Mapping[str, Tensor]) -> str | None:
         """Why the checkpoint's tensor cannot be copied here, if it cannot."""
-        shape, is_float = _header(weights, self.theirs)
-        wanted = tuple(self.target(parameters).shape)
-        if (shape[::-1] if self.transposed and len(shape) == 2 else shape) != wanted:
-            return f"{self.theirs} is {shape}, wanted {wanted[::-1] if self.transposed else wanted}"
-        return None if is_float else f"{self.theirs} is quantised to integers, which archcmp does not read"
+        shape, is_float = header(weights, self.theirs)
+        if not is_float:
+            return f"{self.theirs} is quantised to integers, which archcmp does not read"
+        wanted = tuple(self.target(tensors).shape)
+        try:
+            fits = tuple(self.source(torch.empty(shape, device="meta")).shape) == wanted
+        except RuntimeError:
+            fits = False
+        return None if fits else f"{self.theirs} is {shape}, wanted {wanted}"
 
 
-def _header(weights: StateDict, name: str) -> tuple[tuple[int, ...], bool]:
-    if isinstance(weights, SafetensorsFolder):
-        return weights.header(name)
-    return tuple(weights[name].shape), weights[name].is_floating_point()
+# ---- where things are -------------------------------------------------------------------------------
 
 
-def _detect(weights: StateDict) -> tuple[Layout, str]:
-    """The layout of a checkpoint and the prefix of its decoder's tensors, from its token embedding."""
-    for layout in (LLAMA_LAYOUT, GPT2_LAYOUT):
-        embedding = layout.outside["embedding.tokens"] + ".weight"
+@dataclass(frozen=True)
+class _Place:
+    """Where a checkpoint keeps its decoder: the prefix of its tensors, what it calls the list of blocks, and
+    its output matrix."""
+
+    prefix: str
+    blocks: str
+    head: str
+
+
+def _locate(weights: StateDict) -> _Place:
+    """From the token embedding, which every checkpoint has."""
+    for known in OUTSIDE["embedding.tokens"]:
+        embedding = f"{known}.weight"
         for name in weights:
             if name == embedding or name.endswith("." + embedding):
-                return layout, name.removesuffix(embedding)
-    raise WeightsError(
-        "no token embedding (embed_tokens.weight or wte.weight) in the checkpoint: unknown layout"
-    )
-
-
-def _names_in_block(block: Block, layout: Layout) -> dict[str, tuple[str, ...]]:
-    norms = layout.norms.get(type(block.spec.residual), {})
-    return layout.inside | {f"residual.{ours}": (theirs,) for ours, theirs in norms.items()}
+                prefix = name.removesuffix(embedding)
+                blocks = next(
+                    (b for b in BLOCKS if any(n.startswith(f"{prefix}{b}.") for n in weights)), "layers"
+                )
+                return _Place(prefix, blocks, _head_name(weights, prefix))
+    known_names = " or ".join(f"{name}.weight" for name in OUTSIDE["embedding.tokens"])
+    raise WeightsError(f"no token embedding ({known_names}) in the checkpoint: unknown layout")
 
 
 def _head_name(weights: StateDict, prefix: str) -> str:
     """The output matrix stands beside the decoder or above it: `a.b.layers...`, `a.lm_head.weight`."""
-    above = [name for name in weights if name.endswith(HEAD) and prefix.startswith(name.removesuffix(HEAD))]
-    return max(above, key=len, default=HEAD)
+    above = [
+        name
+        for name in weights
+        for head in HEADS
+        if name.endswith(head) and prefix.startswith(name.removesuffix(head))
+    ]
+    return max(above, key=len, default=HEADS[0])
 
 
-def _pieces(model: Decoder, layout: Layout, prefix: str, head: str) -> Iterator[_Piece]:
-    """Where every parameter of `model` comes from; tied weights once."""
-    modules: dict[str, tuple[str, ...]] = {name: (theirs,) for name, theirs in layout.outside.items()}
-    for i, block in enumerate(model.blocks):
-        for ours, theirs in _names_in_block(block, layout).items():
-            modules[f"blocks.{i}.{ours}"] = tuple(f"{layout.blocks}.{i}.{name}" for name in theirs)
-    for name, parameter in model.named_parameters():
-        module, _, kind = name.rpartition(".")
-        if module == "head":
-            yield _Piece(name, slice(None), head, False)
-            continue
-        if module not in modules:
-            raise WeightsError(f"{name}: Hugging Face checkpoints of this layout have no such weight")
-        sources = modules[module]
-        transposed = layout.transposed and module.startswith("blocks.")
+def _ways(block: Block) -> dict[str, tuple[Way, ...]]:
+    norms = NORMS.get(type(block.spec.residual), {})
+    return INSIDE | {f"residual.{ours}.*": ways for ours, ways in norms.items()}
+
+
+def _outside_piece(name: str, weights: StateDict, place: _Place) -> _Piece:
+    module, _, kind = name.rpartition(".")
+    if module == "head":
+        return _Piece(name, slice(None), place.head)
+    candidates = [f"{place.prefix}{theirs}.{kind}" for theirs in OUTSIDE[module]]
+    return _Piece(name, slice(None), next((c for c in candidates if c in weights), candidates[0]))
+
+
+def _block_pieces(
+    name: str, tensor: Tensor, block: Block, prefix: str, weights: StateDict, full_name: str
+) -> Iterator[_Piece]:
+    """Where one parameter of a block comes from, by the first way whose tensors are there."""
+    module, _, kind = name.rpartition(".")
+    table = _ways(block)
+    ways = table.get(name) or table.get(f"{module}.*")
+    if ways is None:
+        raise WeightsError(f"{full_name}: Hugging Face checkpoints of this layout have no such weight")
+
+    def resolved(theirs: str, expert: int = 0) -> str:
+        return prefix + theirs.replace("*", kind).replace(_EXPERT, str(expert))
+
+    def is_there(way: Way) -> bool:
+        return resolved(way.names[0]) in weights and (way.marker is None or prefix + way.marker in weights)
+
+    way = next((way for way in ways if is_there(way)), ways[0])
+    experts: list[int | None] = list(range(len(tensor))) if _EXPERT in way.names[0] else [None]
+    n_rows = tensor.shape[0 if experts == [None] else 1]
+    for expert in experts:
         start = 0
-        for source, rows in zip(
-            sources, _row_counts(model, module, len(sources), len(parameter)), strict=True
+        for i, (theirs, rows) in enumerate(
+            zip(way.names, _row_counts(block, module, len(way.names), n_rows), strict=True)
         ):
-            yield _Piece(name, slice(start, start + rows), f"{prefix}{source}.{kind}", transposed)
+            source = resolved(theirs, expert or 0)
+            yield _Piece(full_name, slice(start, start + rows), source, way.view(i), block.spec, expert)
             start += rows
 
 
-def _row_counts(model: Decoder, module: str, parts: int, rows: int) -> list[int]:
+def _row_counts(block: Block, module: str, parts: int, rows: int) -> list[int]:
     """How many rows of a fused matrix each checkpoint tensor fills: q, k, v by heads, gate and up alike."""
-    owner = model.get_submodule(module.rpartition(".")[0])
-    if isinstance(owner, Attention) and parts == len(owner.widths):
-        return owner.widths
+    if module == "mixer.qkv" and isinstance(block.mixer, Attention) and parts == len(block.mixer.widths):
+        return block.mixer.widths
     return [rows // parts] * parts
+
+
+def _pieces(
+    model: Decoder, tensors: Mapping[str, Tensor], weights: StateDict, place: _Place
+) -> Iterator[_Piece]:
+    """Where everything that `model` holds comes from; tied weights once."""
+    for name, tensor in tensors.items():
+        if not name.startswith("blocks."):
+            yield _outside_piece(name, weights, place)
+            continue
+        _, index, inside = name.split(".", 2)
+        prefix = f"{place.prefix}{place.blocks}.{index}."
+        yield from _block_pieces(inside, tensor, model.blocks[int(index)], prefix, weights, name)
+
+
+# ---- checks -----------------------------------------------------------------------------------------
 
 
 def _some(names: list[str]) -> str:
@@ -211,14 +167,14 @@ def _some(names: list[str]) -> str:
 def _check_tied_head(weights: StateDict, head: str, embedding: str) -> None:
     """A tied model may come with its head written out, but only with the very same one."""
     if head in weights and (
-        _header(weights, head) != _header(weights, embedding)
+        header(weights, head) != header(weights, embedding)
         or not torch.equal(weights[head], weights[embedding])
     ):
         raise WeightsError(f"{head} differs from {embedding}, but the spec ties them")
 
 
-def _check_names(model: Decoder, weights: StateDict, layout: Layout, prefix: str, wanted: set[str]) -> None:
-    buffers = re.compile(re.escape(prefix) + layout.buffers)
+def _check_names(model: Decoder, weights: StateDict, place: _Place, wanted: set[str]) -> None:
+    buffers = re.compile(f"{re.escape(place.prefix)}({BUFFERS[place.blocks]})")
     if missing := sorted(wanted - set(weights)):
         raise WeightsError(f"missing from the checkpoint: {_some(missing)}")
     if surplus := [name for name in weights if name not in wanted and not buffers.fullmatch(name)]:
@@ -235,18 +191,17 @@ def load_hf_weights(model: Decoder, weights: StateDict | str | Path) -> None:
         raise WeightsError("the model is on the meta device; build it on one that holds weights")
     if isinstance(weights, (str, Path)):
         weights = SafetensorsFolder(Path(weights))
-    layout, prefix = _detect(weights)
-    head = _head_name(weights, prefix)
-    pieces = list(_pieces(model, layout, prefix, head))
+    place = _locate(weights)
+    tensors: dict[str, Tensor] = dict(chain(model.named_parameters(), model.named_buffers()))
+    pieces = list(_pieces(model, tensors, weights, place))
     wanted = {piece.theirs for piece in pieces}
     if model.spec.output.tied:
-        _check_tied_head(weights, head, f"{prefix}{layout.outside['embedding.tokens']}.weight")
-        _check_names(model, weights, layout, prefix, wanted | ({head} & set(weights)))
-    else:
-        _check_names(model, weights, layout, prefix, wanted)
-    parameters = dict(model.named_parameters())
-    if misfits := [text for piece in pieces if (text := piece.misfit(weights, parameters))]:
+        embedding = next(piece.theirs for piece in pieces if piece.ours == "embedding.tokens.weight")
+        _check_tied_head(weights, place.head, embedding)
+        wanted |= {place.head} & set(weights)
+    _check_names(model, weights, place, wanted)
+    if misfits := [text for piece in pieces if (text := piece.misfit(weights, tensors))]:
         raise WeightsError(f"wrong tensors: {_some(misfits)}")
     with torch.no_grad():
         for piece in pieces:
-            piece.target(parameters).copy_(piece.source(weights))
+            piece.target(tensors).copy_(piece.source(weights[piece.theirs]))

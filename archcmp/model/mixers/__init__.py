@@ -8,12 +8,16 @@
 from __future__ import annotations
 
 from archcmp.model.mixers.attention import Attention
+from archcmp.model.mixers.mla import MLA
 from archcmp.spec import schema
 
-MIXERS: dict[type[schema.Part], type[Attention]] = {
+Mixer = Attention | MLA
+
+MIXERS: dict[type[schema.Part], type[Mixer]] = {
     schema.Attention: Attention,
+    schema.MLA: MLA,
 }
 
 
-def build_mixer(spec: schema.Mixer, d_model: int, norm: schema.Norm) -> Attention:
-    return MIXERS[type(spec)](spec, d_model, norm)
+def build_mixer(spec: schema.Mixer, d_model: int, norm: schema.Norm) -> Mixer:
+    return MIXERS[type(spec)](spec, d_model, norm)  # type: ignore[arg-type]

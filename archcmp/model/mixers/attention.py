@@ -1,58 +1,21 @@
-"""Softmax attention: MHA, GQA, MQA; with a window, QK-norm, rotary positions, biases, a softcap."""
+"""Softmax attention: MHA, GQA, MQA, and what is done to queries, keys and scores."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from archcmp.model.cache import FullCache, LayerCache, RollingCache
+from archcmp.model.cache import ChunkCache, FullCache, RollingCache
 from archcmp.model.linear import Linear
+from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
 from archcmp.model.norms import build_norm
-from archcmp.model.rope import Rope, Rotation, rotate
+from archcmp.model.rope import Rope, Rotation
 from archcmp.model.sdpa import attention
 from archcmp.spec import schema
 
 
-class AllHeadsNorm(nn.Module):
-    """One norm over the whole projection, (B, T, heads * D) -> (B, T, heads, D)."""
-
-    def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
-        super().__init__()
-        self.heads = (n_heads, head_dim)
-        self.norm = build_norm(norm, n_heads * head_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed: Tensor = self.norm(x).unflatten(-1, self.heads)
-        return normed
-
-
-class PerHeadNorm(nn.Module):
-    """One norm over each head, its weight shared by all, (B, T, heads * D) -> (B, T, heads, D)."""
-
-    def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
-        super().__init__()
-        self.heads = (n_heads, head_dim)
-        self.norm = build_norm(norm, head_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed: Tensor = self.norm(x.unflatten(-1, self.heads))
-        return normed
-
-
-QK_NORMS: dict[type[schema.Part], type[AllHeadsNorm | PerHeadNorm]] = {
-    schema.AllHeadsQKNorm: AllHeadsNorm,
-    schema.PerHeadQKNorm: PerHeadNorm,
-}
-
-
-def _split_heads(spec: schema.Attention, n_heads: int, norm: schema.Norm) -> nn.Module:
-    """(B, T, heads * D) -> (B, T, heads, D), with the QK-norm if there is one."""
-    if spec.qk_norm is None:
-        return nn.Unflatten(-1, (n_heads, spec.head_dim))
-    return QK_NORMS[type(spec.qk_norm)](spec.qk_norm.norm or norm, n_heads, spec.head_dim)
-
-
 class Attention(nn.Module):
-    """out(softmax(scale * q k^T) v) over the keys that causality and the window let through, with
+    """out(softmax(scale * q k^T) v) over the keys that causality and the window or chunk let through, with
     q = rope(norm(W_q x)), k = rope(norm(W_k x)), v = W_v x. (B, T, C) -> (B, T, C).
 
     The three projections are one matrix: the rows of all query heads, then keys, then values.
@@ -65,27 +28,57 @@ class Attention(nn.Module):
         self.scale = float(spec.query_pre_attn_scalar or spec.head_dim) ** -0.5
         self.rope = Rope(spec.rope, spec.head_dim) if spec.rope else None
         self.qkv = Linear(d_model, sum(self.widths), bias=spec.qkv_bias)
-        self.q_heads = _split_heads(spec, spec.n_heads, norm)
-        self.k_heads = _split_heads(spec, spec.n_kv_heads, norm)
+        self.q_heads = split_heads(spec.qk_norm, spec.n_heads, spec.head_dim, norm)
+        self.k_heads = split_heads(spec.qk_norm, spec.n_kv_heads, spec.head_dim, norm)
+        if spec.qk_norm is not None and is_after_rope(spec.qk_norm):
+            self.q_norm = build_norm(spec.qk_norm.norm or norm, spec.head_dim)
+            self.k_norm = build_norm(spec.qk_norm.norm or norm, spec.head_dim)
+        else:
+            self.q_norm = self.k_norm = nn.Identity()
+        self.sinks = nn.Parameter(torch.zeros(spec.n_heads)) if spec.sinks else None
+        self.gate = Linear(d_model, self.widths[0], bias=spec.qkv_bias) if spec.output_gate else None
         self.out = Linear(self.widths[0], d_model, bias=spec.output_bias)
 
-    def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
-        """Room for `capacity` positions, or for the window's if it is smaller."""
-        window = self.spec.window
-        if window is not None and window < capacity:
-            return RollingCache(batch_size, self.spec.n_kv_heads, window, self.spec.head_dim)
-        return FullCache(batch_size, self.spec.n_kv_heads, capacity, self.spec.head_dim)
+    def new_cache(self, batch_size: int, capacity: int) -> FullCache:
+        """Room for `capacity` positions, or for the window's or chunk's if they are fewer."""
+        spec = self.spec
+        if spec.window is not None and spec.window < capacity:
+            return RollingCache(batch_size, spec.n_kv_heads, spec.window, spec.head_dim)
+        if spec.chunk is not None and spec.chunk < capacity:
+            return ChunkCache(batch_size, spec.n_kv_heads, spec.chunk, spec.head_dim)
+        return FullCache(batch_size, spec.n_kv_heads, capacity, spec.head_dim)
 
     def forward(
-        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, start: int = 0
+        self, x: Tensor, rotation: Rotation | None = None, cache: FullCache | None = None, start: int = 0
     ) -> Tensor:
-        q, k, v = self.qkv(x).split(self.widths, dim=-1)
-        q, k = self.q_heads(q).transpose(1, 2), self.k_heads(k).transpose(1, 2)
-        v = v.unflatten(-1, (self.spec.n_kv_heads, self.spec.head_dim)).transpose(1, 2)
-        if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
+        spec = self.spec
+        q, k, v = self._project(x)
+        if self.rope is not None and rotation is not None:
+            q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if spec.temperature is not None:
+            q = q * _temperature(spec.temperature, start, q)
         if cache is not None:
             k, v = cache.append(k, v, start)
-        mixed = attention(q, k, v, self.scale, self.spec.window, self.spec.softcap)
-        output: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks)
+        mixed = mixed.transpose(1, 2).flatten(2)
+        if self.gate is not None:
+            mixed = mixed * self.gate(x).sigmoid()
+        output: Tensor = self.out(mixed)
         return output
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q (B, H, T, D), k and v (B, G, T, D)."""
+        q, k, v = self.qkv(x).split(self.widths, dim=-1)
+        q, k = self.q_heads(q), self.k_heads(k)
+        v = v.unflatten(-1, (self.spec.n_kv_heads, self.spec.head_dim))
+        if (limit := self.spec.clip_qkv) is not None:
+            q, k, v = (t.clamp(-limit, limit) for t in (q, k, v))
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+
+def _temperature(spec: schema.QueryTemperature, start: int, q: Tensor) -> Tensor:
+    """(T, 1), what queries (B, H, T, D) of positions start .. start + T - 1 are multiplied by."""
+    positions = torch.arange(start, start + q.shape[2], device=q.device).to(torch.float32)
+    steps = torch.floor((positions + 1) / spec.floor_scale)
+    return (1 + spec.attn_scale * torch.log1p(steps)).to(q.dtype)[:, None]

@@ -5,9 +5,17 @@ its `kind`. Class docstrings are what users read about a choice: its equation, a
 Sizes are in elements and tokens.
 """
 
-from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, PerHeadQKNorm, QKNorm
+from archcmp.spec.schema.attention import (
+    AllHeadsQKNorm,
+    Attention,
+    EachHeadQKNorm,
+    PerHeadQKNorm,
+    QKNorm,
+    QueryTemperature,
+)
 from archcmp.spec.schema.base import MAX_DIM, Part, fault
-from archcmp.spec.schema.ffn import FFN, GLU, MLP
+from archcmp.spec.schema.ffn import FFN, GLU, MLP, ExpertGroups, MoE, Router
+from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, Embedding, Mixer, ModelSpec, Output, Published, Run
 from archcmp.spec.schema.norms import LayerNorm, Norm, RMSNorm
 from archcmp.spec.schema.residual import Parallel, PostNorm, PreNorm, ReorderedNorm, Residual, SandwichNorm
@@ -17,15 +25,19 @@ __all__ = [
     "FFN",
     "GLU",
     "MAX_DIM",
+    "MLA",
     "MLP",
     "AllHeadsQKNorm",
     "Attention",
     "Block",
+    "EachHeadQKNorm",
     "Embedding",
+    "ExpertGroups",
     "LayerNorm",
     "LinearScaling",
     "Llama3Scaling",
     "Mixer",
+    "MoE",
     "ModelSpec",
     "Norm",
     "Output",
@@ -36,10 +48,12 @@ __all__ = [
     "PreNorm",
     "Published",
     "QKNorm",
+    "QueryTemperature",
     "RMSNorm",
     "ReorderedNorm",
     "Residual",
     "Rope",
+    "Router",
     "Run",
     "SandwichNorm",
     "YarnScaling",

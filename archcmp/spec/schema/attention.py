@@ -21,17 +21,37 @@ class AllHeadsQKNorm(Part):
 
 class PerHeadQKNorm(Part):
     """One norm over head_dim, its weight shared by all heads: Gemma 3, Qwen3; with LayerNorm ViT-22B.
-    https://arxiv.org/abs/2302.05442"""
+    `after_rope` norms what is already turned (Llama 4). https://arxiv.org/abs/2302.05442"""
 
     kind: Literal["per_head"]
     norm: Norm | None = None
+    after_rope: bool = False
 
 
-_AnyQKNorm = AllHeadsQKNorm | PerHeadQKNorm
+class EachHeadQKNorm(Part):
+    """A norm over head_dim for every head, each with weights of its own: Command R+.
+    https://huggingface.co/CohereLabs/c4ai-command-r-plus"""
+
+    kind: Literal["each_head"]
+    norm: Norm | None = None
+
+
+_AnyQKNorm = AllHeadsQKNorm | PerHeadQKNorm | EachHeadQKNorm
 QKNorm = Annotated[
     Annotated[_AnyQKNorm, Field(discriminator="kind")],
-    BeforeValidator(expand_kind, json_schema_input_type=Literal["all_heads", "per_head"] | _AnyQKNorm),
+    BeforeValidator(
+        expand_kind, json_schema_input_type=Literal["all_heads", "per_head", "each_head"] | _AnyQKNorm
+    ),
 ]
+
+
+class QueryTemperature(Part):
+    """Queries at position p are multiplied by 1 + attn_scale * ln(1 + floor((p + 1) / floor_scale)), so that
+    scores stay sharp over long contexts: Llama 4's layers without positions.
+    https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
+
+    floor_scale: Length
+    attn_scale: Positive
 
 
 class Attention(Part):
@@ -39,8 +59,11 @@ class Attention(Part):
     multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245).
 
     scale is query_pre_attn_scalar^-0.5, head_dim^-0.5 by default. `window` is how many keys a token
-    sees, itself included (null: all). `softcap` bounds scores by softcap * tanh(score / softcap).
-    `rope: null` gives no rotary positions. `qk_norm` uses the model's norm unless it names one.
+    sees, itself included (null: all); with `chunk` it sees those from the last multiple of chunk on (Llama
+    4). `softcap` bounds scores by softcap * tanh(score / softcap) (Gemma 2). `rope: null` gives no rotary
+    positions (NoPE). `qk_norm` uses the model's norm unless it names one. `clip_qkv` clamps q, k and v to
+    +-clip_qkv (OLMo 1). `sinks` adds a learned logit per head to the softmax's denominator (gpt-oss).
+    `output_gate` multiplies the heads' output by sigmoid(W_g x) (Qwen3-Next).
     """
 
     kind: Literal["attention"]
@@ -51,7 +74,12 @@ class Attention(Part):
     output_bias: bool = False
     query_pre_attn_scalar: Positive | None = None
     qk_norm: QKNorm | None = None
+    clip_qkv: Positive | None = None
     window: Length | None = None
+    chunk: Length | None = None
+    sinks: bool = False
+    temperature: QueryTemperature | None = None
+    output_gate: bool = False
     softcap: Positive | None = None
     rope: Rope | None = None
 
@@ -70,6 +98,8 @@ class Attention(Part):
             raise fault(
                 ("n_heads",), f"x head_dim = {self.n_heads * self.head_dim:,} must be at most {MAX_DIM:,}"
             )
+        if self.window and self.chunk:
+            raise fault(("chunk",), "and window exclude each other", "Set one of them to null")
         if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
             raise fault(
                 ("rope", "partial") if self.rope.partial < 1 else ("head_dim",),

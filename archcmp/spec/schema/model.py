@@ -9,10 +9,11 @@ from pydantic import Field, model_validator
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Dim, Length, Part, Positive, Text, fault
 from archcmp.spec.schema.ffn import FFN
+from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import Residual
 
-Mixer = Attention
+Mixer = Annotated[Attention | MLA, Field(discriminator="kind")]
 
 
 class Block(Part):
@@ -32,10 +33,12 @@ class Embedding(Part):
 
 class Output(Part):
     """Logits from the last hidden state: the final norm (`norm: false` for none, as in the original
-    Transformer), then the token embedding (`tied`) or a matrix of its own, then the softcap."""
+    Transformer), then the token embedding (`tied`) or a matrix of its own, times `scale` (Granite, Command
+    R), then the softcap."""
 
     tied: bool
     norm: bool = True
+    scale: Positive = 1.0
     softcap: Positive | None = None
 
 

@@ -10,12 +10,21 @@ from archcmp.spec.schema.base import Part, Positive, fault
 
 
 class RMSNorm(Part):
-    """x / sqrt(mean(x^2) + eps) * weight; with unit_offset * (1 + weight), as Gemma does.
-    https://arxiv.org/abs/1910.07467"""
+    """x / sqrt(mean(x^2) + eps) * weight; with unit_offset * (1 + weight), as Gemma does; `weight: false`
+    leaves it out (Llama 4's queries and keys). https://arxiv.org/abs/1910.07467"""
 
     kind: Literal["rmsnorm"]
     eps: Positive = 1e-6
+    weight: bool = True
     unit_offset: bool = False
+
+    @model_validator(mode="after")
+    def _offset_needs_weight(self) -> RMSNorm:
+        if self.unit_offset and not self.weight:
+            raise fault(
+                ("unit_offset",), "a rmsnorm without weight has none to offset", "Remove one of the two"
+            )
+        return self
 
 
 class LayerNorm(Part):

@@ -6,13 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from archcmp.spec.schema.base import Part, expand_kind
+from archcmp.spec.schema.base import Part, Positive, expand_kind
 
 
 class PreNorm(Part):
-    """x + f(norm(x)): GPT-2, Llama. https://arxiv.org/abs/2002.04745"""
+    """x + multiplier * f(norm(x)): GPT-2, Llama; with a multiplier other than 1 Granite.
+    https://arxiv.org/abs/2002.04745"""
 
     kind: Literal["pre_norm"]
+    multiplier: Positive = 1.0
 
 
 class PostNorm(Part):
@@ -34,10 +36,11 @@ class SandwichNorm(Part):
 
 
 class Parallel(Part):
-    """x + mixer(norm(x)) + ffn(norm(x)), one shared norm: GPT-J, PaLM, Command R.
-    https://arxiv.org/abs/2204.02311"""
+    """x + mixer(norm(x)) + ffn(norm(x)), one shared norm: GPT-J, PaLM, Command R; with `shared_norm: false`
+    one each: GPT-NeoX, Pythia. https://arxiv.org/abs/2204.02311"""
 
     kind: Literal["parallel"]
+    shared_norm: bool = True
 
 
 _AnyResidual = PreNorm | PostNorm | ReorderedNorm | SandwichNorm | Parallel

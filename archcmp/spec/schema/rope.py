@@ -28,34 +28,46 @@ class Llama3Scaling(Part):
 
     @model_validator(mode="after")
     def _band(self) -> Llama3Scaling:
-        if self.high_freq_factor <= self.low_freq_factor:
-            raise fault(("high_freq_factor",), f"must be above low_freq_factor = {self.low_freq_factor:g}")
+        if self.high_freq_factor < self.low_freq_factor:
+            raise fault(("high_freq_factor",), f"must be at least low_freq_factor = {self.low_freq_factor:g}")
         return self
 
 
 class YarnScaling(Part):
     """YaRN: frequencies that turn fewer than beta_slow times over the original context are divided by
-    factor, those that turn more than beta_fast times kept, a ramp between; cos and sin are scaled by
-    attention_factor, 0.1 ln(factor) + 1 by default. https://arxiv.org/abs/2309.00071"""
+    factor, those that turn more than beta_fast times kept, a ramp between, its ends rounded to whole
+    dimensions with `truncate`; cos and sin are scaled by attention_factor, 0.1 ln(factor) + 1 by default.
+    https://arxiv.org/abs/2309.00071
+
+    DeepSeek scales scores instead: with mscale m and mscale_all_dim a, cos and sin are scaled by
+    (0.1 m ln(factor) + 1) / (0.1 a ln(factor) + 1), and the scores of mla by (0.1 a ln(factor) + 1)^2.
+    https://arxiv.org/abs/2405.04434"""
 
     kind: Literal["yarn"]
     factor: Annotated[float, Field(ge=1)]
     original_context_length: Length
     beta_fast: Positive = 32.0
     beta_slow: Positive = 1.0
+    truncate: bool = True
     attention_factor: Positive | None = None
+    mscale: Positive | None = None
+    mscale_all_dim: Positive | None = None
 
     @model_validator(mode="after")
     def _ramp(self) -> YarnScaling:
-        if self.beta_fast <= self.beta_slow:
-            raise fault(("beta_fast",), f"must be above beta_slow = {self.beta_slow:g}")
+        if self.beta_fast < self.beta_slow:
+            raise fault(("beta_fast",), f"must be at least beta_slow = {self.beta_slow:g}")
+        if (self.mscale is None) != (self.mscale_all_dim is None):
+            raise fault(("mscale",), "and mscale_all_dim go together", "Give both or neither")
         return self
 
 
 class Rope(Part):
     """Rotary positions: pairs of dimensions turn by position * theta^(-2i/d). `partial` is the share of
-    head_dim that turns. https://arxiv.org/abs/2104.09864"""
+    head_dim that turns. Dimension i is paired with i + d/2, or, `interleaved`, 2i with 2i + 1 (GPT-J,
+    Command R, DeepSeek): the same function of permuted weights. https://arxiv.org/abs/2104.09864"""
 
     theta: Annotated[float, Field(gt=1)]
     partial: Annotated[float, Field(gt=0, le=1)] = 1.0
+    interleaved: bool = False
     scaling: Annotated[LinearScaling | Llama3Scaling | YarnScaling, Field(discriminator="kind")] | None = None

@@ -1,0 +1,56 @@
+"""Mixture of experts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from archcmp.model.ffn.glu import GLU
+from archcmp.model.ffn.mlp import MLP
+from archcmp.model.ffn.router import Router
+from archcmp.model.grouped import GroupedLinear, Groups
+from archcmp.model.linear import Linear
+from archcmp.spec import schema
+
+EXPERTS: dict[type[schema.Part], type[GLU | MLP]] = {schema.GLU: GLU, schema.MLP: MLP}
+
+
+class MoE(nn.Module):
+    """sum over the chosen experts of weight_e * expert_e(x), + shared(x). (B, T, C) -> (B, T, C).
+
+    Every (token, expert) pair is a row; rows are sorted by expert, so that each expert multiplies its
+    own once, and sorted back. https://arxiv.org/abs/1701.06538
+    """
+
+    def __init__(self, spec: schema.MoE, d_model: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.router = Router(spec, d_model)
+        grouped = partial(GroupedLinear, n_groups=spec.n_experts)
+        self.experts = EXPERTS[type(spec.expert)](spec.expert, d_model, grouped)  # type: ignore[arg-type]
+        self.shared = EXPERTS[type(spec.shared)](spec.shared, d_model) if spec.shared else None  # type: ignore[arg-type]
+        self.shared_gate = Linear(d_model, 1, bias=False) if spec.shared_gate else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(0, -2)
+        weights, experts = self.router(tokens)
+        y = self._routed(tokens, weights, experts).view(x.shape)
+        if self.shared is None:
+            return y
+        shared: Tensor = self.shared(x)
+        return y + (shared if self.shared_gate is None else shared * self.shared_gate(x).sigmoid())
+
+    def _routed(self, tokens: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
+        """tokens (N, C), weights and experts (N, top_k) -> (N, C)."""
+        weighs_input = self.spec.router.weighs == "input"
+        of_row, order = experts.flatten().sort(stable=True)
+        all_experts = torch.arange(self.spec.n_experts, device=order.device)
+        groups = Groups(torch.searchsorted(of_row, all_experts, right=True), of_row)
+        rows = tokens.index_select(0, order // self.spec.top_k)
+        if weighs_input:
+            rows = rows * weights.flatten().index_select(0, order)[:, None]
+        out = self.experts(rows, groups).index_select(0, order.argsort()).unflatten(0, (-1, self.spec.top_k))
+        mixed: Tensor = (out if weighs_input else out * weights[..., None]).sum(1)
+        return mixed

@@ -1,0 +1,48 @@
+"""Which experts a token visits, and how much each counts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from archcmp.model.linear import Linear
+from archcmp.spec import schema
+
+
+class Router(nn.Module):
+    """scores = scoring(W x [+ b]) in float32; the top_k experts by score (+ correction) and their scores,
+    perhaps divided by their sum, times scale. (N, C) -> weights (N, top_k), experts (N, top_k) int64.
+
+    The correction is a buffer: the training that balances it is not gradient descent.
+    """
+
+    correction: Tensor | None
+
+    def __init__(self, spec: schema.MoE, d_model: int) -> None:
+        super().__init__()
+        self.spec = spec.router
+        self.n_experts, self.top_k = spec.n_experts, spec.top_k
+        self.scores = Linear(d_model, spec.n_experts, bias=spec.router.bias)
+        corrected = spec.router.correction_bias
+        self.register_buffer("correction", torch.zeros(spec.n_experts) if corrected else None)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.scores(x).to(torch.float32)
+        scores = logits.softmax(-1) if self.spec.scoring == "softmax" else logits.sigmoid()
+        ranked = scores if self.correction is None else scores + self.correction
+        if self.spec.groups is not None:
+            ranked = self._in_best_groups(ranked, self.spec.groups)
+        experts = ranked.topk(self.top_k, dim=-1).indices
+        weights = scores.gather(-1, experts)
+        if self.spec.renormalize:
+            weights = weights / weights.sum(-1, keepdim=True)
+        return (weights * self.spec.scale).to(x.dtype), experts
+
+    def _in_best_groups(self, ranked: Tensor, groups: schema.ExpertGroups) -> Tensor:
+        """Ranks (N, E), -inf for experts outside the best groups."""
+        grouped = ranked.unflatten(-1, (groups.n_groups, -1))
+        best = grouped.topk(1 if groups.score == "max" else 2, dim=-1).values.sum(-1)
+        chosen = best.topk(groups.top_groups, dim=-1).indices
+        barred = torch.full_like(best, -torch.inf).scatter(-1, chosen, 0.0)
+        ranks: Tensor = (grouped + barred[..., None]).flatten(-2)
+        return ranks

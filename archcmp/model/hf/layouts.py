@@ -1,0 +1,208 @@
+"""How checkpoints name and lay out what our modules hold: for each of our parameters, the ways it is found.
+
+Which norm a checkpoint's `post_attention_layernorm` is depends on the residual: Llama uses it before
+the feed-forward, OLMo 2 and Gemma after attention. The typed residual decides, never a model's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from archcmp.spec import schema
+
+View = Callable[[Tensor, schema.Block], Any]
+"""Their tensor -> the rows of ours that it fills."""
+
+
+def _as_is(theirs: Tensor, block: schema.Block) -> Tensor:
+    return theirs
+
+
+def _transposed(theirs: Tensor, block: schema.Block) -> Any:
+    """(..., in, out) -> (..., out, in); biases have nothing to transpose."""
+    return theirs.mT if theirs.dim() > 1 else theirs
+
+
+def _gate_and_up_in_turn(theirs: Tensor, block: schema.Block) -> Any:
+    """(E, in, 2 d_ff) with gate and up in turn -> (E, 2 d_ff, in), all of gate first; biases alike."""
+    rows = theirs.mT if theirs.dim() > 2 else theirs
+    return rows.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1, 2)
+
+
+def _qkv_by_head(theirs: Tensor, block: schema.Block) -> Any:
+    """Rows by head, its q, k and v together -> all q, all k, all v."""
+    mixer = block.mixer
+    assert isinstance(mixer, schema.Attention)
+    return theirs.unflatten(0, (mixer.n_heads, 3, mixer.head_dim)).transpose(0, 1).flatten(0, 2)
+
+
+def _query_or_gate(theirs: Tensor, block: schema.Block, which: int) -> Any:
+    """Rows by head, its query and its output gate together -> one of the two."""
+    mixer = block.mixer
+    assert isinstance(mixer, schema.Attention)
+    if not mixer.output_gate:
+        return theirs
+    return theirs.unflatten(0, (mixer.n_heads, 2, mixer.head_dim))[:, which].flatten(0, 1)
+
+
+def _query(theirs: Tensor, block: schema.Block) -> Any:
+    return _query_or_gate(theirs, block, 0)
+
+
+def _output_gate(theirs: Tensor, block: schema.Block) -> Any:
+    return _query_or_gate(theirs, block, 1)
+
+
+def _by_head(theirs: Tensor, block: schema.Block) -> Any:
+    """(heads * (nope + v), rank) -> (heads, nope + v, rank)."""
+    mixer = block.mixer
+    assert isinstance(mixer, schema.MLA)
+    return theirs.unflatten(0, (mixer.n_heads, -1))
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to find a parameter: the tensors whose rows are stacked, in that order. `{e}` stands for the
+    number of an expert, which has tensors of its own. `views` are one per tensor, or one for all. The way
+    is taken where the first tensor and `marker` are in the checkpoint."""
+
+    names: tuple[str, ...]
+    views: tuple[View, ...] = (_as_is,)
+    marker: str | None = None
+
+    def view(self, i: int) -> View:
+        return self.views[i % len(self.views)]
+
+
+def _one(name: str, view: View = _as_is) -> Way:
+    return Way((name,), (view,))
+
+
+def _experts(gate: str, up: str) -> Way:
+    return Way((gate, up))
+
+
+_GPT_OSS = "mlp.experts.gate_up_proj_bias"
+"""Only where experts have biases do gate and up stand in turn."""
+
+OUTSIDE: dict[str, tuple[str, ...]] = {
+    "embedding.tokens": ("embed_tokens", "wte", "embed_in"),
+    "embedding.positions": ("wpe",),
+    "norm": ("norm", "ln_f", "final_layer_norm"),
+}
+"""Our modules outside the blocks -> their names below the decoder's prefix."""
+
+HEADS = ("lm_head.weight", "embed_out.weight")
+
+INSIDE: dict[str, tuple[Way, ...]] = {
+    "mixer.qkv.*": (
+        Way(("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*"), (_query, _as_is, _as_is)),
+        _one("self_attn.qkv_proj.*"),
+        _one("attention.query_key_value.*", _qkv_by_head),
+        _one("attn.c_attn.*", _transposed),
+    ),
+    "mixer.out.*": (
+        _one("self_attn.o_proj.*"),
+        _one("self_attn.dense.*"),
+        _one("attention.dense.*"),
+        _one("attn.c_proj.*", _transposed),
+    ),
+    "mixer.gate.*": (_one("self_attn.q_proj.*", _output_gate),),
+    "mixer.q_heads.norm.*": (_one("self_attn.q_norm.*"), _one("self_attn.q_layernorm.*")),
+    "mixer.k_heads.norm.*": (_one("self_attn.k_norm.*"), _one("self_attn.k_layernorm.*")),
+    "mixer.q_heads.*": (_one("self_attn.q_norm.*"),),
+    "mixer.k_heads.*": (_one("self_attn.k_norm.*"),),
+    "mixer.sinks": (_one("self_attn.sinks"),),
+    "mixer.q.*": (_one("self_attn.q_proj.*"),),
+    "mixer.q.down.*": (_one("self_attn.q_a_proj.*"),),
+    "mixer.q.norm.*": (_one("self_attn.q_a_layernorm.*"),),
+    "mixer.q.up.*": (_one("self_attn.q_b_proj.*"),),
+    "mixer.kv_down.*": (_one("self_attn.kv_a_proj_with_mqa.*"),),
+    "mixer.kv_norm.*": (_one("self_attn.kv_a_layernorm.*"),),
+    "mixer.kv_up": (_one("self_attn.kv_b_proj.weight", _by_head),),
+    "ffn.gate_up.*": (
+        Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
+        Way(("feed_forward.gate_proj.*", "feed_forward.up_proj.*")),
+        _one("mlp.gate_up_proj.*"),
+    ),
+    "ffn.up.*": (_one("mlp.up_proj.*"), _one("mlp.dense_h_to_4h.*"), _one("mlp.c_fc.*", _transposed)),
+    "ffn.down.*": (
+        _one("mlp.down_proj.*"),
+        _one("feed_forward.down_proj.*"),
+        _one("mlp.dense_4h_to_h.*"),
+        _one("mlp.c_proj.*", _transposed),
+    ),
+    "ffn.router.scores.*": (
+        _one("mlp.gate.*"),
+        _one("mlp.router.*"),
+        _one("feed_forward.router.*"),
+        _one("block_sparse_moe.gate.*"),
+        _one("block_sparse_moe.router.layer.*"),
+        _one("block_sparse_moe.router.*"),
+    ),
+    "ffn.router.correction": (_one("mlp.gate.e_score_correction_bias"),),
+    "ffn.experts.gate_up.weight": (
+        Way(("mlp.experts.gate_up_proj",), (_gate_and_up_in_turn,), marker=_GPT_OSS),
+        _one("mlp.experts.gate_up_proj"),
+        _one("feed_forward.experts.gate_up_proj", _transposed),
+        _one("block_sparse_moe.experts.gate_up_proj"),
+        _one("block_sparse_moe.input_linear.weight"),
+        _experts("mlp.experts.{e}.gate_proj.weight", "mlp.experts.{e}.up_proj.weight"),
+        _experts("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
+    ),
+    "ffn.experts.gate_up.bias": (Way((_GPT_OSS,), (_gate_and_up_in_turn,)),),
+    "ffn.experts.down.weight": (
+        Way(("mlp.experts.down_proj",), (_transposed,), marker=_GPT_OSS),
+        _one("mlp.experts.down_proj"),
+        _one("feed_forward.experts.down_proj", _transposed),
+        _one("block_sparse_moe.experts.down_proj"),
+        _one("block_sparse_moe.output_linear.weight"),
+        _one("mlp.experts.{e}.down_proj.weight"),
+        _one("block_sparse_moe.experts.{e}.w2.weight"),
+    ),
+    "ffn.experts.down.bias": (_one("mlp.experts.down_proj_bias"),),
+    "ffn.shared.gate_up.*": tuple(
+        Way((f"{name}.gate_proj.*", f"{name}.up_proj.*"))
+        for name in ("mlp.shared_experts", "mlp.shared_expert", "feed_forward.shared_expert")
+    ),
+    "ffn.shared.down.*": tuple(
+        _one(f"{name}.down_proj.*")
+        for name in ("mlp.shared_experts", "mlp.shared_expert", "feed_forward.shared_expert")
+    ),
+    "ffn.shared_gate.*": (_one("mlp.shared_expert_gate.*"),),
+}
+"""Our parameters inside a block -> the ways to find them below the block's prefix, the first that is there.
+`*` is the parameter's last name, weight or bias."""
+
+_BEFORE_EACH: dict[str, tuple[Way, ...]] = {
+    "before.0": (_one("input_layernorm.*"), _one("ln_1.*")),
+    "before.1": (_one("post_attention_layernorm.*"), _one("ln_2.*")),
+}
+NORMS: dict[type[schema.Part], dict[str, tuple[Way, ...]]] = {
+    schema.PreNorm: _BEFORE_EACH,
+    schema.Parallel: _BEFORE_EACH,
+    schema.ReorderedNorm: {
+        "after.0": (_one("post_attention_layernorm.*"),),
+        "after.1": (_one("post_feedforward_layernorm.*"),),
+    },
+    schema.SandwichNorm: {
+        "before.0": (_one("input_layernorm.*"),),
+        "after.0": (_one("post_attention_layernorm.*"),),
+        "before.1": (_one("pre_feedforward_layernorm.*"),),
+        "after.1": (_one("post_feedforward_layernorm.*"),),
+    },
+}
+"""The same for the norms of a residual, below `residual.`."""
+
+BLOCKS = ("layers", "h")
+
+BUFFERS = {
+    "layers": r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
+    r"|layers\.\d+\.attention\.(masked_)?bias",
+    "h": r"h\.\d+\.attn\.(masked_)?bias",
+}
+"""What old checkpoints hold beside their weights, as a pattern of names below the prefix."""

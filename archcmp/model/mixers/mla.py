@@ -1,0 +1,92 @@
+"""Multi-head latent attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archcmp.model.cache import LatentCache
+from archcmp.model.linear import INIT_STD, Linear
+from archcmp.model.norms import build_norm
+from archcmp.model.rope import Rope, Rotation
+from archcmp.model.sdpa import attention
+from archcmp.spec import schema
+
+
+class LowRank(nn.Module):
+    """up(norm(down(x))), a projection through `rank` dimensions."""
+
+    def __init__(self, d_in: int, rank: int, d_out: int, norm: schema.Norm) -> None:
+        super().__init__()
+        self.down = Linear(d_in, rank, bias=False)
+        self.norm = build_norm(norm, rank)
+        self.up = Linear(rank, d_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.up(self.norm(self.down(x)))
+        return output
+
+
+class MLA(nn.Module):
+    """out(softmax(scale * q k^T) v), k and v projected up from the latents that are cached. Per position
+    and head: q = [q_nope, rope(q_rope)], k = [W_uk c, rope(k_rope)], v = W_uv c with the latent
+    c = norm(W_dkv x) and k_rope shared by all heads. (B, T, C) -> (B, T, C). https://arxiv.org/abs/2405.04434
+    """
+
+    def __init__(self, spec: schema.MLA, d_model: int, norm: schema.Norm) -> None:
+        super().__init__()
+        self.spec = spec
+        self.rope = Rope(spec.rope, spec.qk_rope_head_dim)
+        self.scale = spec.qk_head_dim**-0.5 * self.rope.score_factor
+        width = spec.n_heads * spec.qk_head_dim
+        self.q: nn.Module = (
+            Linear(d_model, width, bias=False)
+            if spec.q_lora_rank is None
+            else LowRank(d_model, spec.q_lora_rank, width, norm)
+        )
+        self.kv_down = Linear(d_model, spec.kv_lora_rank + spec.qk_rope_head_dim, bias=False)
+        self.kv_norm = build_norm(norm, spec.kv_lora_rank)
+        self.kv_up = nn.Parameter(
+            torch.empty(spec.n_heads, spec.qk_nope_head_dim + spec.v_head_dim, spec.kv_lora_rank)
+        )
+        nn.init.normal_(self.kv_up, std=INIT_STD)
+        self.out = Linear(spec.n_heads * spec.v_head_dim, d_model, bias=False)
+
+    def new_cache(self, batch_size: int, capacity: int) -> LatentCache:
+        """Room for the latents and rotary keys of `capacity` positions."""
+        return LatentCache(batch_size, capacity, self.spec.kv_lora_rank + self.spec.qk_rope_head_dim)
+
+    def forward(
+        self, x: Tensor, rotation: Rotation, cache: LatentCache | None = None, start: int = 0
+    ) -> Tensor:
+        spec = self.spec
+        q = self.q(x).unflatten(-1, (spec.n_heads, spec.qk_head_dim)).transpose(1, 2)
+        q_nope, q_rope = q.split((spec.qk_nope_head_dim, spec.qk_rope_head_dim), dim=-1)
+        q_rope = self.rope.rotate(q_rope, rotation)
+        latent, k_rope = self.kv_down(x)[:, None].split((spec.kv_lora_rank, spec.qk_rope_head_dim), dim=-1)
+        latents = torch.cat((self.kv_norm(latent), self.rope.rotate(k_rope, rotation)), dim=-1)
+        if cache is not None:
+            latents = cache.append(latents, start)
+        attend = self._absorbed if q.shape[2] == 1 else self._expanded
+        output: Tensor = self.out(attend(q_nope, q_rope, latents).transpose(1, 2).flatten(2))
+        return output
+
+    def _expanded(self, q_nope: Tensor, q_rope: Tensor, latents: Tensor) -> Tensor:
+        """Project every latent (B, 1, S, c + r) up to all heads' keys and values: (B, H, T, v)."""
+        spec = self.spec
+        latent, k_rope = latents.split((spec.kv_lora_rank, spec.qk_rope_head_dim), dim=-1)
+        kv = F.linear(latent[:, 0], self.kv_up.flatten(0, 1)).unflatten(-1, self.kv_up.shape[:2])
+        k_nope, v = kv.transpose(1, 2).split((spec.qk_nope_head_dim, spec.v_head_dim), dim=-1)
+        k = torch.cat((k_nope, k_rope.expand(-1, spec.n_heads, -1, -1)), dim=-1)
+        return attention(torch.cat((q_nope, q_rope), dim=-1), k, v, self.scale)
+
+    def _absorbed(self, q_nope: Tensor, q_rope: Tensor, latents: Tensor) -> Tensor:
+        """The same for one token without projecting the past up: W_uk is absorbed into its query, W_uv into
+        its output, and all heads share the latents as one key and value, as in multi-query attention."""
+        spec = self.spec
+        w_uk, w_uv = self.kv_up.split((spec.qk_nope_head_dim, spec.v_head_dim), dim=1)
+        q = torch.cat((q_nope @ w_uk, q_rope), dim=-1)
+        latent = latents[..., : spec.kv_lora_rank]
+        mixed: Tensor = attention(q, latents, latent, self.scale) @ w_uv.transpose(1, 2)
+        return mixed

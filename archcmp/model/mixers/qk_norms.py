@@ -1,0 +1,71 @@
+"""AXIS qk_norm: how queries and keys are normalised as heads, (B, T, heads * D) -> (B, T, heads, D)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from archcmp.model.norms import build_norm
+from archcmp.spec import schema
+
+
+class AllHeadsNorm(nn.Module):
+    """One norm over the whole projection."""
+
+    def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads = (n_heads, head_dim)
+        self.norm = build_norm(norm, n_heads * head_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.norm(x).unflatten(-1, self.heads)
+        return normed
+
+
+class PerHeadNorm(nn.Module):
+    """One norm over each head, its weight shared by all."""
+
+    def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads = (n_heads, head_dim)
+        self.norm = build_norm(norm, head_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.norm(x.unflatten(-1, self.heads))
+        return normed
+
+
+class EachHeadNorm(nn.Module):
+    """One norm over each head, every head with weights (and biases) of its own."""
+
+    def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads = (n_heads, head_dim)
+        bare = norm.model_copy(
+            update={"weight": False} | ({"bias": False} if norm.kind == "layernorm" else {})
+        )
+        self.norm = build_norm(bare, head_dim)
+        self.weight = nn.Parameter(torch.ones(self.heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.norm(x.unflatten(-1, self.heads)) * self.weight
+        return normed
+
+
+QK_NORMS: dict[type[schema.Part], type[AllHeadsNorm | PerHeadNorm | EachHeadNorm]] = {
+    schema.AllHeadsQKNorm: AllHeadsNorm,
+    schema.PerHeadQKNorm: PerHeadNorm,
+    schema.EachHeadQKNorm: EachHeadNorm,
+}
+
+
+def split_heads(spec: schema.QKNorm | None, n_heads: int, head_dim: int, norm: schema.Norm) -> nn.Module:
+    """(B, T, heads * D) -> (B, T, heads, D), normalised where `spec` says so before rotary positions."""
+    if spec is None or is_after_rope(spec):
+        return nn.Unflatten(-1, (n_heads, head_dim))
+    return QK_NORMS[type(spec)](spec.norm or norm, n_heads, head_dim)
+
+
+def is_after_rope(spec: schema.QKNorm | None) -> bool:
+    """Whether the norm stands after rotary positions."""
+    return isinstance(spec, schema.PerHeadQKNorm) and spec.after_rope

@@ -1,0 +1,1 @@
+"""The independent word on our maths: the same model in `transformers`."""

@@ -1,0 +1,62 @@
+"""Models of `transformers` that compute what a spec says: what archcmp is verified and raced against.
+
+`transformers` is a development extra: it is imported only when a model is built. Which of its models computes
+a spec is found by design: the spec is written as a configuration and read again, and must come back whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from archcmp.errors import UsageError
+from archcmp.model.factory import factory
+from archcmp.spec.hf import known_model_types, to_config
+from archcmp.spec.schema import ModelSpec
+
+NO_TOKENS = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+"""Special tokens beyond a small vocabulary would be refused."""
+
+NO_DROPOUT = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout")
+
+
+def import_transformers() -> Any:
+    """The `transformers` package, its log quiet. Raises UsageError where it is not installed."""
+    try:
+        import transformers
+    except ImportError:
+        raise UsageError("transformers is not installed: pip install 'archcmp[dev]'") from None
+    transformers.logging.set_verbosity_error()
+    return transformers
+
+
+def find_config(spec: ModelSpec) -> dict[str, Any]:
+    """The configuration of a model of transformers with the choices of `spec`. Raises UsageError, with the
+    known model types, if archcmp knows none."""
+    config = to_config(spec)
+    if config is None:
+        raise UsageError(
+            f"{spec.title}: archcmp knows no model of transformers with these choices. Known model types: "
+            f"{', '.join(known_model_types())}"
+        )
+    return config
+
+
+def transformers_model(
+    spec: ModelSpec, device: str | torch.device, dtype: torch.dtype, attention: str = "sdpa"
+) -> nn.Module:
+    """The model of `transformers` that computes what `spec` says, with its own random weights and no
+    dropout. Raises UsageError where there is none or `transformers` is not installed."""
+    options = find_config(spec)
+    transformers = import_transformers()
+    config = transformers.AutoConfig.for_model(
+        options.pop("model_type"), **options, **NO_TOKENS, attn_implementation=attention
+    )
+    for name in NO_DROPOUT:
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
+    with factory(device, dtype):
+        model: nn.Module = transformers.AutoModelForCausalLM.from_config(config)
+    return model

@@ -1,0 +1,124 @@
+"""`config.json` -> spec, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from archcmp.errors import ConfigError, did_you_mean
+from archcmp.spec.hf.bindings import Tree
+from archcmp.spec.hf.decoders import DECODERS
+from archcmp.spec.hf.mixtures import MIXTURES
+from archcmp.spec.hf.model_type import ModelType
+from archcmp.spec.schema import ModelSpec
+
+MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in (*DECODERS, *MIXTURES)}
+
+ALIASES = {"kimi_k2": "deepseek_v3"}
+"""Types whose configurations mean what another's do."""
+
+NESTED = {"gemma3": "gemma3_text", "llama4": "llama4_text", "mistral3": "mistral"}
+"""Multimodal types -> the type of their `text_config`, where that does not say."""
+
+CONFIG_FILE = "config.json"
+MAX_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A spec, the fields that do not matter to it, and what of a multimodal model it leaves out."""
+
+    spec: ModelSpec
+    ignored: list[str]
+    left_out: list[str]
+
+
+def known_model_types() -> list[str]:
+    """The model types that can be imported, by their names in configurations."""
+    return sorted({*MODEL_TYPES, *ALIASES, *NESTED})
+
+
+def _read_file(path: Path) -> tuple[Tree, str]:
+    file = path / CONFIG_FILE if path.is_dir() else path
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{file}: larger than any configuration")
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{file}: not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file}: not a configuration but a {type(config).__name__}")
+    return config, str(file)
+
+
+def _text_part(config: Tree) -> tuple[Tree, list[str]]:
+    """The configuration of the language model, and the names of the parts beside it."""
+    inner = config.get("text_config")
+    if not isinstance(inner, dict):
+        return config, []
+    outer_type = str(config.get("model_type"))
+    text = {"model_type": NESTED.get(outer_type, outer_type)} | inner
+    if "tie_word_embeddings" in config:
+        text.setdefault("tie_word_embeddings", config["tie_word_embeddings"])
+    return text, [
+        key for key, value in config.items() if key.endswith("_config") and key != "text_config" and value
+    ]
+
+
+def _model_type(config: Tree, source: str) -> ModelType:
+    name = str(config.get("model_type"))
+    kind = MODEL_TYPES.get(ALIASES.get(name, name))
+    if kind is None:
+        raise ConfigError(
+            f"{source}: no model type '{name}' is known. {did_you_mean(name, known_model_types(), 'Known')}. "
+            "Any other is written by hand: archcmp new NAME --from SPEC starts one, archcmp choices lists "
+            "what it can say"
+        )
+    return kind
+
+
+def import_config(config: Mapping[str, Any] | str | Path, name: str | None = None) -> Imported:
+    """The spec of a Hugging Face configuration, given as a dict, a file, or a model folder. Raises
+    ConfigError that names every field which changes the computation and is not understood."""
+    if isinstance(config, Mapping):
+        tree, source = dict(config), CONFIG_FILE
+    else:
+        tree, source = _read_file(Path(config))
+    text, left_out = _text_part(tree)
+    kind = _model_type(text, source)
+    try:
+        options, ignored = kind.read(text, source)
+        spec = ModelSpec.model_validate(options | {"name": name or _name(tree, kind)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise ConfigError(f"{source}: does not make a model: {place}: {first['msg']}") from None
+    except (TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
+        raise ConfigError(f"{source}: a field has the wrong form: {error}") from None
+    return Imported(spec, sorted(ignored), left_out)
+
+
+def _name(config: Tree, kind: ModelType) -> str:
+    given = str(config.get("_name_or_path") or "").rstrip("/").rpartition("/")[2]
+    return given if given.isprintable() and given else kind.name
+
+
+def import_hf(config: Mapping[str, Any] | str | Path) -> ModelSpec:
+    """The spec of a Hugging Face configuration: a dict, a `config.json`, or the folder that holds it."""
+    return import_config(config).spec
+
+
+def to_config(spec: ModelSpec) -> Tree | None:
+    """The configuration of a model of `transformers` that computes what `spec` says, or None where archcmp
+    knows of none."""
+    for kind in MODEL_TYPES.values():
+        if kind.computes(spec):
+            return kind.write(spec)
+    return None

@@ -1,0 +1,127 @@
+"""A model type of `transformers` as a table, which reads its configurations and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from archcmp.errors import ArchcmpError
+from archcmp.spec.hf.axes import Axis
+from archcmp.spec.hf.bindings import Binding, Draft, Tree
+from archcmp.spec.hf.fields import IGNORED, Fields
+from archcmp.spec.layers import layer_blocks
+from archcmp.spec.schema import ModelSpec
+
+MAIN = "main"
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> Tree:
+    """`change` over `base`, deeply; another kind replaces."""
+    kinds = [part.get("kind") for part in (base, change)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        return deepcopy(dict(change))
+    result = deepcopy(dict(base))
+    for key, value in change.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if both else deepcopy(value)  # type: ignore[arg-type]
+    return result
+
+
+def compress(names: list[str]) -> list[Tree]:
+    """The runs that make up the layers: the shortest pattern that repeats, run after run."""
+    runs: list[Tree] = []
+    start = 0
+    while start < len(names):
+        rest = names[start:]
+        best, covered = 1, 0
+        for period in range(1, len(rest) // 2 + 1):
+            n = next((i for i, name in enumerate(rest) if name != rest[i % period]), len(rest))
+            if n > covered and (period == 1 or n >= 2 * period):
+                best, covered = period, n
+        covered = max(covered, 1)
+        runs.append({"repeat": rest[:best], "count": covered})
+        start += covered
+    return runs
+
+
+@dataclass(frozen=True)
+class ModelType:
+    """What all models of a type have in common (`model`, `block`), how their layers differ (`axes`), and
+    which field is which option (`bindings`). `name` is the type's in `transformers`."""
+
+    name: str
+    model: Tree
+    block: Tree
+    bindings: tuple[Binding, ...]
+    axes: tuple[Axis, ...] = ()
+    unused: frozenset[str] = frozenset()
+    """Fields of this type that change nothing."""
+    n_layers: str = "num_hidden_layers"
+    extra: Tree = field(default_factory=dict)
+    """What is written beside the bindings."""
+
+    def read(self, config: Mapping[str, Any], source: str) -> tuple[Tree, list[str]]:
+        """The spec as plain data, and the fields that were ignored. Raises ConfigError for a field that is
+        not understood."""
+        fields = Fields(config, source)
+        n_layers = fields.get(self.n_layers)
+        parts = [axis.read(fields, n_layers) for axis in self.axes]
+        roles = list(zip(*parts, strict=True)) if parts else [()] * n_layers
+        draft = Draft(deepcopy(self.model), {role: self._block(role) for role in dict.fromkeys(roles)})
+        for binding in self.bindings:
+            binding.read(fields, draft)
+        ignored = [key for key in fields.unread() if key in IGNORED or key in self.unused]
+        self._check_unread(fields)
+        names = {role: "_".join(role) if len(draft.blocks) > 1 else MAIN for role in draft.blocks}
+        blocks = {names[role]: block for role, block in draft.blocks.items()}
+        return draft.model | {"blocks": blocks, "layers": compress([names[role] for role in roles])}, ignored
+
+    def _block(self, role: tuple[str, ...]) -> Tree:
+        block: Tree = deepcopy(self.block)
+        for axis, part in zip(self.axes, role, strict=True):
+            block = merged(block, axis.parts.get(part, {}))
+        return block
+
+    def _check_unread(self, fields: Fields) -> None:
+        unknown = [
+            f"{key}: {value!r}"[:80]
+            for key, value in fields.unread().items()
+            if key not in IGNORED and key not in self.unused and value is not None
+        ]
+        if unknown:
+            raise fields.refuse_all(unknown, self.name)
+
+    def write(self, spec: ModelSpec) -> Tree:
+        """The configuration of a model with the layers of `spec`, which says what this type can say of it."""
+        tree = spec.model_dump()
+        names = layer_blocks(spec)
+        roles = {
+            name: tuple(axis.part_of(block) for axis in self.axes) for name, block in tree["blocks"].items()
+        }
+        draft = Draft(tree, {roles[name]: tree["blocks"][name] for name in dict.fromkeys(names)})
+        config: Tree = {"model_type": self.name, self.n_layers: len(names)}
+        for binding in self.bindings:
+            binding.write(draft, config)
+        for i, axis in enumerate(self.axes):
+            axis.write([roles[name][i] for name in names], config)
+        return config | self.extra
+
+    def computes(self, spec: ModelSpec) -> bool:
+        """Whether what this type says of `spec` is all there is to say: written and read again, it has the
+        same choices in every layer."""
+        try:
+            tree, _ = self.read(self.write(spec), "")
+            again = ModelSpec.model_validate(tree | {"name": spec.name})
+        except (ValueError, KeyError, TypeError, AttributeError, ArchcmpError):
+            return False
+        return same_function(spec, again)
+
+
+def same_function(one: ModelSpec, other: ModelSpec) -> bool:
+    """Whether two specs make the same choices, whatever they call their blocks."""
+    ends = [spec.model_dump(exclude={*ModelSpec.ABOUT, "blocks", "layers"}) for spec in (one, other)]
+    layers = [[spec.blocks[name] for name in layer_blocks(spec)] for spec in (one, other)]
+    return ends[0] == ends[1] and layers[0] == layers[1]

@@ -1,0 +1,112 @@
+"""Rotary positions in configurations: `rope_theta` and `rope_scaling`, or, since transformers 5,
+`rope_parameters`, perhaps by kind of layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from archcmp.spec.hf.bindings import Draft, Tree
+from archcmp.spec.hf.fields import Fields
+
+_YARN = ("factor", "beta_fast", "beta_slow", "truncate", "attention_factor", "mscale", "mscale_all_dim")
+_LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor")
+_OPTIONS = {"linear": ("factor",), "llama3": _LLAMA3, "yarn": _YARN}
+_ORIGINAL = "original_max_position_embeddings"
+_NOT_SCALING = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "rotary_pct", _ORIGINAL)
+
+
+@dataclass(frozen=True)
+class RopeFields:
+    """The rotary positions of the blocks with the part `part` (all, by default).
+
+    `layer_type` is the key below `rope_parameters` where there is one by kind of layer; `theta_key` and
+    `scaled` say where older configurations keep theirs, and whether their rope_scaling holds for it.
+    """
+
+    theta: float = 10_000.0
+    part: str = ""
+    layer_type: str | None = None
+    theta_key: str = "rope_theta"
+    scaled: bool = True
+    interleaved: bool = False
+    partial: float = 1.0
+    scaling: Tree | None = None
+    """The scaling where the configuration names none."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.part}:mixer.rope"
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        options = self._options(fields)
+        scaling = self._scaling(fields, options)
+        partial = float(options.get("partial_rotary_factor") or options.get("rotary_pct") or self.partial)
+        rope: Tree = {"theta": float(options.get("rope_theta") or self.theta)}
+        if partial != 1:
+            rope["partial"] = partial
+        if self.interleaved:
+            rope["interleaved"] = True
+        if scaling:
+            rope["scaling"] = scaling
+        draft.set(self.path, rope)
+
+    def _options(self, fields: Fields) -> Tree:
+        """All that the configuration says of these positions, under the names of `rope_parameters`."""
+        old: Tree = {"rope_theta": fields.get(self.theta_key, None)}
+        for key in ("rotary_pct", "partial_rotary_factor"):
+            old[key] = fields.get(key, None)
+        scaling = fields.get("rope_scaling", None)
+        if self.scaled and scaling:
+            old |= scaling
+        new = fields.get("rope_parameters", None)
+        if new and self.layer_type is not None:
+            new = new.get(self.layer_type, new if "rope_type" in new else None)
+        if new is None and scaling is None and self.scaled and self.scaling:
+            old |= self.scaling
+        return old | {key: value for key, value in (new or {}).items() if value is not None}
+
+    def _scaling(self, fields: Fields, options: Tree) -> Tree | None:
+        kind = options.get("rope_type") or options.get("type") or "default"
+        if kind == "default":
+            return None
+        if kind not in _OPTIONS:
+            raise fields.refuse("rope_scaling.rope_type", kind, f"known: {', '.join(_OPTIONS)}")
+        known = _OPTIONS[kind]
+        for key, value in options.items():
+            if key not in known and key not in _NOT_SCALING and value is not None:
+                raise fields.refuse(f"rope_scaling.{key}", value, f"{kind} has {', '.join(known)}")
+        scaling: Tree = {"kind": kind}
+        for key in known:
+            if options.get(key) not in (None, 0):
+                scaling[key] = options[key] if isinstance(options[key], bool) else float(options[key])
+        if options.get("truncate") is False:
+            scaling["truncate"] = False
+        if kind != "linear":
+            scaling["original_context_length"] = int(
+                options.get(_ORIGINAL) or fields.get("max_position_embeddings")
+            )
+        return scaling
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        ropes = [rope for rope in draft.values(self.path) if rope is not None]
+        if not ropes:
+            return
+        parameters = _parameters(ropes[0])
+        if self.layer_type is None:
+            config["rope_parameters"] = parameters
+        else:
+            config.setdefault("rope_parameters", {})[self.layer_type] = parameters
+
+
+def _parameters(rope: Tree) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"rope_theta": rope["theta"], "rope_type": "default"}
+    if rope["partial"] < 1:
+        parameters["partial_rotary_factor"] = rope["partial"]
+    if rope["scaling"] is not None:
+        options = {key: value for key, value in rope["scaling"].items() if value is not None}
+        parameters["rope_type"] = options.pop("kind")
+        if "original_context_length" in options:
+            parameters[_ORIGINAL] = options.pop("original_context_length")
+        parameters |= options
+    return parameters

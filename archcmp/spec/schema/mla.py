@@ -1,0 +1,50 @@
+"""AXIS mixer: multi-head latent attention."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.rope import Rope
+
+
+class MLA(Part):
+    """Multi-head latent attention: keys and values are projected up from a latent of kv_lora_rank, which
+    is all that is cached, beside one rotary key of qk_rope_head_dim that all heads share.
+
+    c = norm(W_dkv x); k = [W_uk c, rope(W_kr x)]; v = W_uv c; q = [q_nope, rope(q_rope)] from
+    W_uq norm(W_dq x), or from W_q x where q_lora_rank is null; softmax(q k^T / sqrt(qk_nope_head_dim +
+    qk_rope_head_dim)) v. Decoding absorbs W_uk into the query and W_uv into the output, and attends to the
+    latents themselves. DeepSeek V2 and V3, Kimi K2. https://arxiv.org/abs/2405.04434
+    """
+
+    kind: Literal["mla"]
+    n_heads: Dim
+    q_lora_rank: Dim | None = None
+    kv_lora_rank: Dim
+    qk_nope_head_dim: Dim
+    qk_rope_head_dim: Dim
+    v_head_dim: Dim
+    rope: Rope
+
+    @property
+    def label(self) -> str:
+        """The usual short name."""
+        return "MLA"
+
+    @property
+    def qk_head_dim(self) -> int:
+        """Elements of a head's query and key."""
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    @model_validator(mode="after")
+    def _rotary_part_is_even(self) -> MLA:
+        if self.qk_rope_head_dim % 2:
+            raise fault(("qk_rope_head_dim",), f"{self.qk_rope_head_dim} is odd; pairs of dimensions turn")
+        if self.rope.partial != 1:
+            raise fault(("rope", "partial"), "is what qk_rope_head_dim says in mla", "Remove it")
+        if self.n_heads * max(self.qk_head_dim, self.v_head_dim) > MAX_DIM:
+            raise fault(("n_heads",), f"x head dimensions must be at most {MAX_DIM:,}")
+        return self

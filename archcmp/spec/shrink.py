@@ -1,0 +1,94 @@
+"""A spec at a size that runs at once, with every choice it makes: what logits are compared at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcmp.spec.layers import layer_blocks
+from archcmp.spec.schema import MLA, Attention, Block, ModelSpec, MoE
+
+D_MODEL, VOCAB_SIZE, CONTEXT_LENGTH = 64, 199, 128
+HEAD_DIM, D_FF, D_EXPERT, N_EXPERTS = 16, 96, 24, 8
+SPAN = 8
+"""Tokens in a window or chunk."""
+
+Changes = dict[str, Any]
+
+
+def _rope(rope: Any) -> Any:
+    if rope is None or rope.scaling is None or rope.scaling.kind == "linear":
+        return rope
+    scaling = rope.scaling.model_copy(update={"original_context_length": 32})
+    return rope.model_copy(update={"scaling": scaling})
+
+
+def _attention(mixer: Attention) -> Attention:
+    n_kv_heads = {"MHA": 4, "MQA": 1}.get(mixer.label, 2)
+    changes: Changes = {
+        "n_heads": 4,
+        "n_kv_heads": n_kv_heads,
+        "head_dim": HEAD_DIM,
+        "rope": _rope(mixer.rope),
+    }
+    if mixer.query_pre_attn_scalar is not None:
+        changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * HEAD_DIM / mixer.head_dim
+    if mixer.window is not None:
+        changes["window"] = SPAN
+    if mixer.chunk is not None:
+        changes["chunk"] = SPAN
+    if mixer.temperature is not None:
+        changes["temperature"] = mixer.temperature.model_copy(update={"floor_scale": 6})
+    return mixer.model_copy(update=changes)
+
+
+def _mla(mixer: MLA) -> MLA:
+    changes: Changes = {"n_heads": 4, "kv_lora_rank": 32, "rope": _rope(mixer.rope), "qk_nope_head_dim": 16}
+    changes |= {"qk_rope_head_dim": 8, "v_head_dim": 12, "q_lora_rank": mixer.q_lora_rank and 24}
+    return mixer.model_copy(update=changes)
+
+
+def _moe(ffn: MoE) -> MoE:
+    changes: Changes = {
+        "n_experts": min(ffn.n_experts, N_EXPERTS),
+        "top_k": min(ffn.top_k, 3),
+        "expert": ffn.expert.model_copy(update={"d_ff": D_EXPERT}),
+    }
+    if ffn.shared is not None:
+        wide = max(1, ffn.shared.d_ff // ffn.expert.d_ff)
+        changes["shared"] = ffn.shared.model_copy(update={"d_ff": D_EXPERT * wide})
+    if ffn.router.groups is not None:
+        groups = ffn.router.groups.model_copy(update={"n_groups": 4, "top_groups": 2})
+        changes["router"] = ffn.router.model_copy(update={"groups": groups})
+    return ffn.model_copy(update=changes)
+
+
+def _block(block: Block) -> Block:
+    mixer: Any = block.mixer
+    ffn: Any = block.ffn
+    return block.model_copy(
+        update={
+            "mixer": _mla(mixer) if isinstance(mixer, MLA) else _attention(mixer),
+            "ffn": _moe(ffn) if isinstance(ffn, MoE) else ffn.model_copy(update={"d_ff": D_FF}),
+        }
+    )
+
+
+def shrunk(spec: ModelSpec) -> ModelSpec:
+    """`spec` with every width, window and expert count small, and few layers: one of each distinct block at
+    least, each run's pattern once and, where it repeats, begun again. Validated anew."""
+    runs = [
+        run.model_copy(update={"count": min(run.count, len(run.repeat) + (1 if len(run.repeat) > 1 else 0))})
+        for run in spec.layers
+    ]
+    used = set(layer_blocks(spec))
+    small = spec.model_copy(
+        update={
+            "d_model": D_MODEL,
+            "vocab_size": VOCAB_SIZE,
+            "context_length": CONTEXT_LENGTH,
+            "blocks": {name: _block(block) for name, block in spec.blocks.items() if name in used},
+            "layers": tuple(runs),
+            "published": None,
+        }
+    )
+    return ModelSpec.model_validate(small.model_dump())
