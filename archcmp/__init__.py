@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archcmp.model.build import build_model as build_model
     from archcmp.model.hf import load_hf_weights as load_hf_weights
     from archcmp.pipeline import compare as compare
+    from archcmp.spec.hf import import_hf as import_hf
     from archcmp.spec.load import load_spec as load_spec
 
 __version__ = "0.1.0"
@@ -26,10 +27,11 @@ _HOMES = {
     "build_model": "archcmp.model.build",
     "compare": "archcmp.pipeline",
     "count": "archcmp.analysis",
+    "import_hf": "archcmp.spec.hf",
     "load_hf_weights": "archcmp.model.hf",
     "load_spec": "archcmp.spec.load",
 }
-__all__ = ["build_block", "build_model", "compare", "count", "load_hf_weights", "load_spec"]
+__all__ = ["build_block", "build_model", "compare", "count", "import_hf", "load_hf_weights", "load_spec"]
 
 
 def __getattr__(name: str) -> Any:

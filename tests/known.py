@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from archcmp.spec.find import bundled_folder
 from archcmp.spec.load import all_sizes, load_spec
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema import GLU, MLP, Attention, ModelSpec, MoE
 
 FAMILIES = sorted(path.stem for path in bundled_folder().glob("*.yaml"))
-PUBLISHED = [size for family in FAMILIES for size in all_sizes(str(bundled_folder() / f"{family}.yaml"))]
+FILES = {family: str(bundled_folder() / f"{family}.yaml") for family in FAMILIES}
+PUBLISHED = [size for file in FILES.values() for size in all_sizes(file)]
 PUBLISHED_IDS = [Path(reference).name.replace(".yaml", "") for reference in PUBLISHED]
+
+CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.json"))}
+"""Configurations as their publishers have them."""
 
 TINY = Path(__file__).parent / "tiny.yaml"
 
@@ -18,3 +23,29 @@ TINY = Path(__file__).parent / "tiny.yaml"
 def tiny(*overrides: str) -> ModelSpec:
     """The tiny spec with `key=value` changes."""
     return load_spec(str(TINY), overrides)
+
+
+def attention(spec: ModelSpec, block: str = "main") -> Attention:
+    """The attention of a block that has it."""
+    mixer = spec.blocks[block].mixer
+    assert isinstance(mixer, Attention)
+    return mixer
+
+
+def dense(spec: ModelSpec, block: str = "main") -> GLU | MLP:
+    """The feed-forward of a block that has no experts."""
+    ffn = spec.blocks[block].ffn
+    assert not isinstance(ffn, MoE)
+    return ffn
+
+
+def distinct(specs: Mapping[str, ModelSpec]) -> dict[str, ModelSpec]:
+    """Of specs that compute the same function, the first."""
+    found: dict[str, ModelSpec] = {}
+    functions: list[object] = []
+    for name, spec in specs.items():
+        function = spec.model_dump(exclude=set(ModelSpec.ABOUT))
+        if function not in functions:
+            functions.append(function)
+            found[Path(name).name.replace(".yaml", "")] = spec
+    return found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.known import TINY
+from tests.known import PUBLISHED, TINY
 
 
 def run(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def test_list_shows_all_sizes_with_parameters(tmp_path: Path) -> None:
     assert result.returncode == 0
     for text in ("olmo2:7b", "7.30 B", "llama3:405b", "406 B", "gpt2:small", "124 M", "gemma3:27b"):
         assert text in result.stdout
-    assert len(json.loads(run("list", "--json", cwd=tmp_path).stdout)) == 18
+    assert len(json.loads(run("list", "--json", cwd=tmp_path).stdout)) == len(PUBLISHED)
 
 
 def test_list_counts_own_specs_and_survives_broken_ones(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_list_counts_own_specs_and_survives_broken_ones(tmp_path: Path) -> None:
     (tmp_path / "specs" / "broken.yaml").write_text("d_model: [")
     result = run("list", cwd=tmp_path)
     assert result.returncode == 0
-    assert "Tiny" in result.stdout and "7.41 K" in result.stdout
+    assert "mine" in result.stdout and "7.41 K" in result.stdout
     assert result.stderr.startswith("archcmp: specs/broken.yaml:2: not valid YAML")
 
 
@@ -54,7 +54,7 @@ def test_resolved_yaml_can_be_piped_into_a_file_and_used(tmp_path: Path) -> None
 def test_check_passes_on_every_size_and_fails_on_a_wrong_total(tmp_path: Path) -> None:
     result = run("check", cwd=tmp_path)
     assert result.returncode == 0
-    assert result.stdout.count("ok, as published") == 18
+    assert result.stdout.count(" ok, as ") == len(PUBLISHED)
     wrong = TINY.read_text() + "published: {params: 7}\n"
     (tmp_path / "wrong.yaml").write_text(wrong)
     result = run("check", "wrong.yaml", cwd=tmp_path)
@@ -104,7 +104,7 @@ def test_a_refused_measurement_shows_in_its_cell_and_in_the_exit_code() -> None:
         (["compare", "olmo2", "--export", "x.pdf"], "extension must be one of .json"),
         (["compare", "olmo2", "--batch-size", "0"], "batch size 0"),
         (["compare", "olmo2", "--measure", "sing"], "no workload 'sing'"),
-        (["new", "mine", "--from", "olmo3"], "Did you mean olmo2?"),
+        (["new", "mine", "--from", "olmo9"], "Did you mean olmo"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

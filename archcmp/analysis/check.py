@@ -14,11 +14,13 @@ from archcmp.spec.load import Subject
 
 @dataclass(frozen=True)
 class Check:
-    """Parameters of the built model beside the published total, if there is one."""
+    """Parameters of the built model beside the published total, if there is one, and what that is `of`: the
+    publisher's checkpoint or configuration."""
 
     id: str
     params: int
     published: int | None
+    of: str | None = None
 
     @property
     def differs(self) -> bool:
@@ -32,6 +34,7 @@ def check_all(subjects: Sequence[Subject]) -> list[Check]:
             id=subject.id,
             params=count_params(MetaParts(subject.spec, torch.bfloat16)).total,
             published=subject.spec.published.params if subject.spec.published else None,
+            of=subject.spec.published.of if subject.spec.published else None,
         )
         for subject in subjects
     ]

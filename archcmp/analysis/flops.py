@@ -1,8 +1,9 @@
 """FLOPs: fvcore reads a trace of each distinct block on the meta device.
 
-One FLOP is one multiply or one add. Counted: every matmul, and attention's q k^T and its product with
-v. Not counted: embedding lookup, norms, rope, softmax, activations, softcaps, choosing experts. An operator
-that is neither counted nor known to be one of those is an error, never a silent 0.
+One FLOP is one multiply or one add. Counted: every matmul, attention's q k^T and its product with v, the
+products of a recurrence with its state, convolutions. Not counted: embedding lookup, norms, rope, softmax,
+activations, softcaps, decays, choosing experts. An operator that is neither counted nor known to be one of
+those is an error, never a silent 0.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from torch import nn
 from archcmp.analysis.parts import OUTSIDE, MetaParts
 from archcmp.errors import CountingError
 from archcmp.model.cache import Cache
+from archcmp.model.causal_conv import OPERATOR as CAUSAL_CONV
 from archcmp.model.decoder import Decoder
+from archcmp.model.delta_rule import OPERATOR as GATED_DELTA_RULE
 from archcmp.model.grouped import OPERATOR as GROUPED_LINEAR
 from archcmp.model.sdpa import OPERATOR as ATTENTION
 from archcmp.results import Flops, Params
@@ -35,7 +38,7 @@ UNCOUNTED = frozenset(
         *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
         *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
-        *("floor_divide", "full_like"),
+        *("floor_divide", "full_like", "neg", "exp", "softplus"),
     )
 )
 """Elementwise, normalising and looking-up operators that our models use, beside fvcore's own list of
@@ -93,6 +96,21 @@ def _grouped_linear_flops(inputs: list[Any], outputs: list[Any]) -> int:
     return 2 * rows * d_in * int(jit_handles.get_shape(outputs[0])[1])
 
 
+def _causal_conv_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """Every channel of every token is a sum of conv_size products, those with zeros at the start included."""
+    conv_size = int(jit_handles.get_shape(inputs[1])[1])
+    return 2 * conv_size * math.prod(map(int, jit_handles.get_shape(outputs[0])))
+
+
+def _gated_delta_rule_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    """The recurrent form, which every way to compute it does at the least: per token and value head three
+    products of d_k x d_v, the recall S^T k, the update of rank one, the output S^T q. Chunks, which do more,
+    count the same; so do all conventions, for no token meets more than the state."""
+    batch, n_tokens, n_heads, d_v = map(int, jit_handles.get_shape(inputs[2]))
+    d_k = int(jit_handles.get_shape(inputs[1])[3])
+    return 3 * 2 * batch * n_tokens * n_heads * d_k * d_v
+
+
 def _attention_handle(convention: str, seq_len: int) -> Handle:
     """FLOPs of one `archcmp::attention` node: pairs x batch x n_heads x 2 (d_qk + d_v)."""
 
@@ -129,6 +147,8 @@ class _Tracer:
             "aten::linear": _linear_flops,
             "aten::matmul": _matmul_flops,
             GROUPED_LINEAR: _grouped_linear_flops,
+            GATED_DELTA_RULE: _gated_delta_rule_flops,
+            CAUSAL_CONV: _causal_conv_flops,
             ATTENTION: _attention_handle(convention, seq_len),
         }
 

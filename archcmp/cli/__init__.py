@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from archcmp.cli import bench, compare, device, inspect, race  # noqa: F401  importing a command registers it
+from archcmp.cli import bench, compare, convert, device, inspect, race  # noqa: F401  importing a command registers it
 from archcmp.cli.app import app
 from archcmp.errors import ArchcmpError
 

@@ -15,15 +15,36 @@ from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE
 
 
 @app.command("list")
-def list_command(as_json: Json = False) -> None:
+def list_command(
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="CHOICE", help="Only models with this choice: mla, moe, qk_norm."),
+    ] = None,
+    min_params: Annotated[str, typer.Option(metavar="N", help="Only models of this size or more.")] = "0",
+    max_params: Annotated[str | None, typer.Option(metavar="N", help="Or less: 500M, 10B.")] = None,
+    as_json: Json = False,
+) -> None:
     """All known families and sizes with their parameters."""
-    from archcmp.report.catalog import known_models, print_catalog
+    from archcmp.report.catalog import Filter, known_models, parse_count, print_catalog
 
-    models = known_models()
+    most = float("inf") if max_params is None else parse_count(max_params)
+    models = known_models(Filter(tuple(choices or ()), parse_count(min_params), most))
     if as_json:
         print_json(models)
     else:
         print_catalog(models)
+
+
+@app.command("choices")
+def choices_command(as_json: Json = False) -> None:
+    """Every design choice: what it means, its equation, and which known models make it."""
+    from archcmp.report.catalog import choices_in_use, print_choices
+
+    choices = choices_in_use()
+    if as_json:
+        print_json(choices)
+    else:
+        print_choices(choices)
 
 
 @app.command()

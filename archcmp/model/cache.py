@@ -1,4 +1,5 @@
-"""What decoding keeps of the tokens it has seen: every key and value, a window's, a chunk's, or latents."""
+"""What decoding keeps of the tokens it has seen: every key and value, a window's, a chunk's, latents, or a
+state that they were folded into."""
 
 from __future__ import annotations
 
@@ -85,6 +86,21 @@ class LatentCache(LayerCache):
         end = start + latents.shape[2]
         self.latents[:, :, start:end] = latents
         return self.latents[:, :, :end]
+
+
+class RecurrentCache(LayerCache):
+    """A state (B, *state), in float32 or better, that all tokens were folded into, and the last inputs
+    (B, *inputs) of a convolution: as large after one token as after a million."""
+
+    def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, ...]) -> None:
+        precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        self.state = torch.zeros(batch_size, *state, dtype=precise)
+        self.inputs = torch.zeros(batch_size, *inputs)
+
+    def keep(self, state: Tensor, inputs: Tensor) -> None:
+        """Replace what is held."""
+        self.state.copy_(state)
+        self.inputs.copy_(inputs)
 
 
 class Cache:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
-from archcmp.errors import ArchcmpError
+from archcmp.errors import ArchcmpError, UsageError, did_you_mean
 from archcmp.report.progress import waiting
 from archcmp.report.tables import Table
 from archcmp.report.terminal import print_tables
+from archcmp.spec.features import features
 from archcmp.spec.find import known_specs
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.load import Subject, all_sizes, load_subjects
+from archcmp.spec.load import Reference, Subject, all_sizes, load_subjects
+from archcmp.spec.schema import ModelSpec
+from archcmp.spec.vocabulary import vocabulary
 from archcmp.units import Count
 
 if TYPE_CHECKING:
@@ -43,45 +52,111 @@ def load_what_loads(names: Iterable[str]) -> tuple[list[Subject], int]:
     return subjects, n_broken
 
 
-def known_models() -> list[dict[str, Any]]:
-    """Every size of every known spec that can be read."""
+@dataclass(frozen=True)
+class Filter:
+    """Which models a list keeps: with all of these choices, and parameters within bounds."""
+
+    choices: tuple[str, ...] = ()
+    min_params: float = 0.0
+    max_params: float = float("inf")
+
+    def keeps(self, spec: ModelSpec, params: int) -> bool:
+        return features(spec).issuperset(self.choices) and self.min_params <= params <= self.max_params
+
+
+def parse_count(text: str) -> float:
+    """'10B' -> 10,000,000,000. Raises UsageError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMBT]?)", text.strip().upper())
+    if found is None:
+        raise UsageError(f"'{text}' is not a number of parameters; write 500M, 10B or 1.5T")
+    return float(found[1]) * {"": 1, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[found[2]]
+
+
+def known_models(wanted: Filter) -> list[dict[str, Any]]:
+    """Every size of every known spec that can be read and is wanted. Raises UsageError for a choice that no
+    model makes."""
     models = []
     known = known_specs()
+    seen: set[str] = set()
     for family, path in known.items():
         for subject in load_what_loads([family])[0]:
             spec = subject.spec
+            seen |= features(spec)
+            params = _params(subject)
+            if not wanted.keeps(spec, params):
+                continue
             models.append(
                 {
                     "id": subject.id,
+                    "family": family,
                     "name": spec.title,
                     "organization": spec.organization,
                     "released": spec.released,
-                    "params": _params(subject),
+                    "params": params,
                     "n_layers": len(layer_blocks(spec)),
                     "d_model": spec.d_model,
                     "context_length": spec.context_length,
+                    "choices": sorted(features(spec)),
                     "file": str(path),
                 }
+            )
+    for choice in wanted.choices:
+        if choice not in seen:
+            raise UsageError(
+                f"no known model has '{choice}'. {did_you_mean(choice, sorted(seen), 'Choices')}"
             )
     return models
 
 
 def print_catalog(models: Sequence[dict[str, Any]]) -> None:
-    """The same as a table."""
-    rows = [
-        [
-            model["id"],
-            model["name"],
-            str(Count(model["params"])),
-            f"{model['n_layers']} x {model['d_model']:,}",
-            f"{model['context_length']:,}",
-            model["released"] or "",
-        ]
-        for model in models
-    ]
-    header = ["spec", "name", "parameters", "layers x width", "context", "released"]
-    note = "`archcmp show SPEC` tells more of one; a bare family name is its default size."
-    print_tables([Table("Known architectures", header, rows, [note], n_text=2)], split=False)
+    """The same as a table, a group per family."""
+    rows: list[list[str]] = []
+    for _, sizes in groupby(models, key=lambda model: model["family"]):
+        first = True
+        for model in sizes:
+            about = ", ".join(part for part in (model["organization"], model["released"]) if part)
+            rows.append(
+                [
+                    model["id"],
+                    str(Count(model["params"])),
+                    f"{model['n_layers']} x {model['d_model']:,}",
+                    f"{model['context_length']:,}",
+                    about if first else "",
+                ]
+            )
+            first = False
+    header = ["spec", "parameters", "layers x width", "context", "by"]
+    note = (
+        f"{len(models)} models. `archcmp show SPEC` tells more of one; a bare family name is its default "
+        "size. `archcmp choices` lists what --with can ask for."
+    )
+    print_tables([Table("Known architectures", header, rows, [note], n_text=1)], split=False)
+
+
+def choices_in_use() -> list[dict[str, Any]]:
+    """Every choice of the vocabulary with the known families that make it."""
+    subjects, _ = load_what_loads(known_specs())
+    made: dict[str, list[str]] = {}
+    for subject in subjects:
+        family = Reference.parse(subject.id).family
+        for feature in features(subject.spec):
+            families = made.setdefault(feature, [])
+            if family not in families:
+                families.append(family)
+    return [asdict(choice) | {"used_by": made.get(choice.name, [])} for choice in vocabulary()]
+
+
+def print_choices(choices: Sequence[dict[str, Any]]) -> None:
+    """A paragraph per choice: where it stands in a spec, what it means, who uses it."""
+    console = Console(highlight=False)
+    for choice in choices:
+        place = ".".join(part for part in (choice["slot"], choice["name"]) if part)
+        console.print(Text(place, style="bold cyan"))
+        console.print(Padding(Text(choice["meaning"]), (0, 0, 0, 4)))
+        users = ", ".join(choice["used_by"])
+        about = [part for part in (f"used by {users}" if users else "", choice["source"]) if part]
+        if about:
+            console.print(Padding(Text("; ".join(about), style="dim"), (0, 0, 0, 4)))
 
 
 def print_checks(checks: Sequence[Check]) -> None:
@@ -94,6 +169,8 @@ def print_checks(checks: Sequence[Check]) -> None:
             verdict = (
                 f"DIFFERS from the published {result.published:,} by {result.params - result.published:+,}"
             )
+        elif result.of == "configuration":
+            verdict = "ok, as transformers builds the published configuration"
         else:
             verdict = "ok, as published"
         typer.echo(f"{result.id:<{width}}  {result.params:>16,} parameters  {verdict}")

@@ -45,8 +45,8 @@ def _block_choices(block: Block) -> dict[str, str]:
     """One block's choices; the mixer's options go by their own names, without `mixer.`."""
     flat = _flat("", block.model_dump())
     named = {key.removeprefix(".").removeprefix("mixer."): text for key, text in flat}
-    named["mixer"] = f"{block.mixer.kind} ({block.mixer.label})" if block.mixer.kind != "mla" else "mla"
     if isinstance(block.mixer, Attention):
+        named["mixer"] = f"{block.mixer.kind} ({block.mixer.label})"
         named["query_pre_attn_scalar"] = _text(block.mixer.query_pre_attn_scalar or block.mixer.head_dim)
     return named
 

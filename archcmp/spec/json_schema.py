@@ -25,8 +25,9 @@ def _partial(schema: Any) -> Any:
     loose = {key: _partial(value) for key, value in schema.items() if key not in _LEFT_OUT}
     if "oneOf" in loose:
         loose["anyOf"] = loose.pop("oneOf")
-    if isinstance(properties := loose.get("properties"), dict):
-        loose["properties"] = {name: _or_null(option) for name, option in properties.items()}
+    for key in ("properties", "patternProperties"):
+        if isinstance(properties := loose.get(key), dict):
+            loose[key] = {name: _or_null(option) for name, option in properties.items()}
     return loose
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema import MLA, Attention, Block, ModelSpec, MoE
+from archcmp.spec.schema import MLA, Attention, Block, GatedDeltaNet, ModelSpec, MoE, Part
 
 D_MODEL, VOCAB_SIZE, CONTEXT_LENGTH = 64, 199, 128
 HEAD_DIM, D_FF, D_EXPERT, N_EXPERTS = 16, 96, 24, 8
@@ -47,6 +48,19 @@ def _mla(mixer: MLA) -> MLA:
     return mixer.model_copy(update=changes)
 
 
+def _gated_delta_net(mixer: GatedDeltaNet) -> GatedDeltaNet:
+    n_key_heads = 4 if mixer.n_key_heads == mixer.n_value_heads else 2
+    changes: Changes = {"n_key_heads": n_key_heads, "n_value_heads": 4, "key_head_dim": 16}
+    return mixer.model_copy(update=changes | {"value_head_dim": 12})
+
+
+_MIXERS: dict[type[Part], Callable[[Any], Part]] = {
+    Attention: _attention,
+    MLA: _mla,
+    GatedDeltaNet: _gated_delta_net,
+}
+
+
 def _moe(ffn: MoE) -> MoE:
     changes: Changes = {
         "n_experts": min(ffn.n_experts, N_EXPERTS),
@@ -63,11 +77,10 @@ def _moe(ffn: MoE) -> MoE:
 
 
 def _block(block: Block) -> Block:
-    mixer: Any = block.mixer
     ffn: Any = block.ffn
     return block.model_copy(
         update={
-            "mixer": _mla(mixer) if isinstance(mixer, MLA) else _attention(mixer),
+            "mixer": _MIXERS[type(block.mixer)](block.mixer),
             "ffn": _moe(ffn) if isinstance(ffn, MoE) else ffn.model_copy(update={"d_ff": D_FF}),
         }
     )

@@ -98,6 +98,40 @@ def to_yaml(spec: ModelSpec, comments: bool = False) -> str:
     return "\n".join(_lines(spec, "", comments)) + "\n"
 
 
+# ---- blocks that extend the first -------------------------------------------------------------------
+
+
+def _changes(base: Part, part: Part) -> dict[str, Any]:
+    """What turns `base` into `part`, both of one class: option -> value, nested where only a part of it
+    differs, None where it is removed."""
+    changes: dict[str, Any] = {}
+    for name in type(part).model_fields:
+        old, new = getattr(base, name), getattr(part, name)
+        if old != new:
+            alike = isinstance(new, Part) and type(old) is type(new)
+            changes[name] = _changes(old, new) if alike else new
+    return changes
+
+
+def _flow_change(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow_change(child)}" for key, child in value.items()) + "}"
+    return "null" if value is None else _flow(value)
+
+
+def to_short_yaml(spec: ModelSpec) -> str:
+    """The same, each block after the first as what it changes in the first."""
+    first, *others = spec.blocks
+    lines = list(_lines(spec.model_copy(update={"blocks": {first: spec.blocks[first]}}), "", False))
+    extended = []
+    for name in others:
+        extended += [f"  {_scalar(name)}:", f"    extends: {_scalar(first)}"]
+        changes = _changes(spec.blocks[first], spec.blocks[name])
+        extended += [f"    {key}: {_flow_change(value)}" for key, value in changes.items()]
+    end = next(i for i, line in enumerate(lines) if line.startswith("layers:"))
+    return "\n".join([*lines[:end], *extended, *lines[end:]]) + "\n"
+
+
 def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
     """A commented spec for a user to edit, called `name`, made from `origin`."""
     own = spec.model_copy(

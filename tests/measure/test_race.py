@@ -14,10 +14,10 @@ from archcmp.cli.app import INTERRUPTED, app
 from archcmp.errors import MeasureError, UsageError
 from archcmp.measure import race
 from archcmp.measure.benchmark import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
-from archcmp.measure.peers import transformers_model
 from archcmp.measure.race import Race, RaceResult, RaceSettings
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
+from archcmp.reference.models import transformers_model
 from archcmp.settings import WORKLOADS
 from archcmp.spec.load import load_spec
 from archcmp.spec.schema import ModelSpec
@@ -84,18 +84,15 @@ def test_the_peer_is_chosen_by_design_not_by_name(name: str) -> None:
     "change",
     [
         "blocks.main.residual=post_norm",
-        "blocks.main.mixer.qk_norm=per_head",
-        "blocks.main.mixer.window=8",
-        "blocks.main.mixer.rope=null",
-        "blocks.main.mixer.rope.partial=0.5",
-        "blocks.main.ffn.bias=true",
-        "norm.kind=layernorm",
+        "blocks.main.mixer.sinks=true",
+        "blocks.main.mixer.output_gate=true",
+        "blocks.main.ffn={kind: mlp, d_ff: 24, activation: relu}",
         "output.softcap=30.0",
-        "embedding.scale=2.0",
+        "output.norm=false",
     ],
 )
 def test_a_design_without_a_peer_is_refused_with_those_that_have_one(change: str) -> None:
-    with pytest.raises(UsageError, match=r"Known: pre_norm .*; reordered_norm .*; sandwich_norm"):
+    with pytest.raises(UsageError, match=r"no model of transformers with these choices.*Known.*: cohere, "):
         Race(tiny(change), _settings())
 
 

@@ -9,6 +9,7 @@ from archcmp.measure import windows
 from archcmp.measure.race import RaceSettings
 from archcmp.measure.windows import race_windows
 from archcmp.model.sdpa import attention
+from tests import known
 from tests.known import tiny
 from tests.measure.test_measure import FakeTimer
 
@@ -16,7 +17,7 @@ SETTINGS = RaceSettings("cpu", "float32", 24, 2, 1e4, ("prefill",))
 
 
 def test_ours_and_the_masked_call_agree() -> None:
-    mixer = tiny("blocks.main.mixer.window=5").blocks["main"].mixer
+    mixer = known.attention(tiny("blocks.main.mixer.window=5"))
     q, k, v = windows._projections(mixer, SETTINGS)
     visible = windows._window_mask(24, 5, q.device)
     assert visible.sum(1).tolist() == [min(t + 1, 5) for t in range(24)]

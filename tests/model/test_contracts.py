@@ -33,6 +33,7 @@ OPTIONS = {
     "glu": "d_ff: 24, activation: silu",
     "mla": "n_heads: 4, kv_lora_rank: 12, qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 6, "
     "rope: {theta: 100}",
+    "gated_delta_net": "n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, value_head_dim: 6",
     "moe": "n_experts: 6, top_k: 2, router: {scoring: softmax}, "
     "expert: {kind: glu, d_ff: 8, activation: silu}",
     "linear": "factor: 4",

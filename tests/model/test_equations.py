@@ -93,7 +93,9 @@ class TimesTen(nn.Module):
 
 @pytest.mark.parametrize("kind", RESIDUALS)
 def test_residual_equations(kind: type[schema.Part]) -> None:
-    residual = RESIDUALS[kind](kind(kind=get_args(kind.model_fields["kind"].annotation)[0]), TimesTen, 2)
+    residual = RESIDUALS[kind](
+        kind.model_validate({"kind": get_args(kind.model_fields["kind"].annotation)[0]}), TimesTen, 2
+    )
     assert residual(torch.tensor(3.0), lambda x: x + 1, lambda x: x + 1).item() == RESIDUAL_OF_3[kind]
 
 

@@ -12,13 +12,14 @@ from torch import Tensor
 import archcmp
 from archcmp.errors import WeightsError
 from archcmp.model.decoder import Decoder
+from archcmp.reference.models import transformers_model
+from archcmp.reference.verify import randomise
 from tests.known import tiny
-from tests.model import references
 
 
 @pytest.fixture
 def checkpoint() -> dict[str, Tensor]:
-    state: dict[str, Tensor] = references.with_random_weights(references.llama(tiny())).state_dict()
+    state: dict[str, Tensor] = randomise(transformers_model(tiny(), "cpu", torch.float32)).state_dict()
     return state
 
 
@@ -82,7 +83,7 @@ def test_published_file_layouts(model: Decoder, checkpoint: dict[str, Tensor], t
 def test_gpt2_files_without_the_usual_prefix(tmp_path: Path) -> None:
     heads = "blocks.main.mixer={n_heads: 2, n_kv_heads: 2, head_dim: 16}"
     spec = archcmp.load_spec(f"gpt2+layers[0].count=2+d_model=32+vocab_size=61+{heads}")
-    state = references.with_random_weights(references.gpt2(spec)).state_dict()
+    state = randomise(transformers_model(spec, "cpu", torch.float32)).state_dict()
     stripped = {n.removeprefix("transformer."): t for n, t in state.items() if n != "lm_head.weight"}
     stripped["h.0.attn.bias"] = torch.ones(1, 1, 4, 4)
     whole, bare = archcmp.build_model(spec), archcmp.build_model(spec)

@@ -75,7 +75,12 @@ BROKEN = {
         9,
         ["blocks.main.residual", "Did you mean pre_norm?", "parallel"],
     ),
-    "unknown activation": ("silu", "swish", 17, ["activation", "'swish'", "gelu, gelu_tanh, silu"]),
+    "unknown activation": (
+        "silu",
+        "swish",
+        17,
+        ["activation", "'swish'", "gelu, gelu_tanh, quick_gelu, silu"],
+    ),
     "no kind": (
         "{kind: rmsnorm, eps: 1.0e-6}",
         "{eps: 1.0e-6}",
@@ -113,9 +118,9 @@ BROKEN = {
     "control characters": ("name: Mine", 'name: "a\\nb"', 1, ["name: must be one line"]),
     "yarn ramp": (
         "{theta: 100}",
-        "{theta: 100, scaling: {kind: yarn, factor: 2, original_context_length: 9, beta_fast: 1}}",
+        "{theta: 100, scaling: {kind: yarn, factor: 2, original_context_length: 9, beta_fast: 0.5}}",
         16,
-        ["rope.scaling.beta_fast: must be above beta_slow = 1"],
+        ["rope.scaling.beta_fast: must be at least beta_slow = 1"],
     ),
     "python object": ("name: Mine", "name: !!python/object:os.system x", 1, ["tag", "not allowed"]),
     "not YAML": ("{tied: false}", "{tied: false", 7, ["not valid YAML"]),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from archcmp.spec import schema
@@ -64,6 +65,34 @@ def _by_head(theirs: Tensor, block: schema.Block) -> Any:
     return theirs.unflatten(0, (mixer.n_heads, -1))
 
 
+def _parts_by_key_head(theirs: Tensor, sizes: list[int], n_key_heads: int) -> Any:
+    """Rows by key head, its parts of `sizes` rows together -> the first part of all heads, then the next."""
+    of_each = theirs.unflatten(0, (n_key_heads, -1)).split(sizes, dim=1)
+    return torch.cat([part.flatten(0, 1) for part in of_each])
+
+
+def _qkvz(theirs: Tensor, block: schema.Block) -> Any:
+    """Rows by key head, its q, k and its value heads' v and z together -> all q, all k, all v, all z."""
+    mixer = block.mixer
+    assert isinstance(mixer, schema.GatedDeltaNet)
+    of_values = mixer.value_width // mixer.n_key_heads
+    sizes = [mixer.key_head_dim, mixer.key_head_dim, of_values, of_values]
+    return _parts_by_key_head(theirs, sizes, mixer.n_key_heads)
+
+
+def _ba(theirs: Tensor, block: schema.Block) -> Any:
+    """Rows by key head, its value heads' b and a together -> all b, all a."""
+    mixer = block.mixer
+    assert isinstance(mixer, schema.GatedDeltaNet)
+    n_values = mixer.n_value_heads // mixer.n_key_heads
+    return _parts_by_key_head(theirs, [n_values, n_values], mixer.n_key_heads)
+
+
+def _channels(theirs: Tensor, block: schema.Block) -> Any:
+    """(channels, 1, taps) -> (channels, taps)."""
+    return theirs.flatten(1)
+
+
 @dataclass(frozen=True)
 class Way:
     """One way to find a parameter: the tensors whose rows are stacked, in that order. `{e}` stands for the
@@ -109,6 +138,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("self_attn.o_proj.*"),
         _one("self_attn.dense.*"),
         _one("attention.dense.*"),
+        _one("linear_attn.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
     ),
     "mixer.gate.*": (_one("self_attn.q_proj.*", _output_gate),),
@@ -124,6 +154,12 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.kv_down.*": (_one("self_attn.kv_a_proj_with_mqa.*"),),
     "mixer.kv_norm.*": (_one("self_attn.kv_a_layernorm.*"),),
     "mixer.kv_up": (_one("self_attn.kv_b_proj.weight", _by_head),),
+    "mixer.qkvz.*": (_one("linear_attn.in_proj_qkvz.*", _qkvz),),
+    "mixer.ba.*": (_one("linear_attn.in_proj_ba.*", _ba),),
+    "mixer.conv": (_one("linear_attn.conv1d.weight", _channels),),
+    "mixer.A_log": (_one("linear_attn.A_log"),),
+    "mixer.dt_bias": (_one("linear_attn.dt_bias"),),
+    "mixer.norm.*": (_one("linear_attn.norm.*"),),
     "ffn.gate_up.*": (
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
         Way(("feed_forward.gate_proj.*", "feed_forward.up_proj.*")),

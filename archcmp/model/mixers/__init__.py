@@ -8,14 +8,16 @@
 from __future__ import annotations
 
 from archcmp.model.mixers.attention import Attention
+from archcmp.model.mixers.deltanet import GatedDeltaNet
 from archcmp.model.mixers.mla import MLA
 from archcmp.spec import schema
 
-Mixer = Attention | MLA
+Mixer = Attention | MLA | GatedDeltaNet
 
 MIXERS: dict[type[schema.Part], type[Mixer]] = {
     schema.Attention: Attention,
     schema.MLA: MLA,
+    schema.GatedDeltaNet: GatedDeltaNet,
 }
 
 

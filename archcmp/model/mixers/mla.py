@@ -39,6 +39,7 @@ class MLA(nn.Module):
         self.spec = spec
         self.rope = Rope(spec.rope, spec.qk_rope_head_dim)
         self.scale = spec.qk_head_dim**-0.5 * self.rope.score_factor
+        norm = spec.latent_norm or norm
         width = spec.n_heads * spec.qk_head_dim
         self.q: nn.Module = (
             Linear(d_model, width, bias=False)

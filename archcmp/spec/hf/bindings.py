@@ -68,7 +68,8 @@ def _same(value: Any) -> Any:
 @dataclass(frozen=True)
 class Field:
     """The field `key` is the option at `path`. `default` is what `transformers` takes where it is left out,
-    a value or a function of the other fields. Where a field is `nullable`, null is a value, too."""
+    a value or a function of the other fields. Where a field is `nullable`, null is a value, too. It is read
+    under its `aliases` as well."""
 
     key: str
     path: str
@@ -76,13 +77,15 @@ class Field:
     nullable: bool = False
     decode: Callable[[Any], Any] = _same
     encode: Callable[[Any], Any] = _same
+    aliases: tuple[str, ...] = ()
 
     def read(self, fields: Fields, draft: Draft) -> None:
+        given = [name for name in (self.key, *self.aliases) if fields.get(name, None) is not None]
         if not draft.owners(self.path)[0]:
-            fields.get(self.key, None)
             return
+        key = given[0] if given else self.key
         default = self.default(fields) if callable(self.default) else self.default
-        value = fields.get(self.key, default) if self.nullable else fields.number(self.key, default)
+        value = fields.get(key, default) if self.nullable else fields.number(key, default)
         try:
             draft.set(self.path, None if value is None else self.decode(value))
         except (KeyError, TypeError, ValueError, ZeroDivisionError):

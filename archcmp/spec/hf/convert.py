@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from archcmp.errors import ConfigError, did_you_mean
 from archcmp.spec.hf.bindings import Tree
 from archcmp.spec.hf.decoders import DECODERS
+from archcmp.spec.hf.hybrids import HYBRIDS
 from archcmp.spec.hf.mixtures import MIXTURES
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.schema import ModelSpec
 
-MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in (*DECODERS, *MIXTURES)}
+MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in (*DECODERS, *MIXTURES, *HYBRIDS)}
 
 ALIASES = {"kimi_k2": "deepseek_v3"}
 """Types whose configurations mean what another's do."""
@@ -100,9 +101,15 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise ConfigError(f"{source}: does not make a model: {place}: {first['msg']}") from None
-    except (TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
+    except (TypeError, AttributeError, KeyError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{source}: a field has the wrong form: {error}") from None
-    return Imported(spec, sorted(ignored), left_out)
+    return Imported(spec, sorted(ignored), [*left_out, *_further_heads(text)])
+
+
+def _further_heads(config: Tree) -> list[str]:
+    """Layers that predict tokens after the next one, which no specification of archcmp has."""
+    keys = ("num_nextn_predict_layers", "num_mtp_layers")
+    return [f"{key}: {config[key]}" for key in keys if config.get(key)]
 
 
 def _name(config: Tree, kind: ModelType) -> str:

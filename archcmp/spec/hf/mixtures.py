@@ -12,7 +12,6 @@ from archcmp.spec.hf.axes import (
     every,
     interleaved_steps,
     sparse_steps,
-    where_used,
     write_first_dense,
     write_interleaved,
     write_sparse_steps,
@@ -24,7 +23,6 @@ from archcmp.spec.hf.decoders import (
     GRANITE,
     NO_ATTENTION_BIAS,
     RMSNORM,
-    WINDOW,
     attention,
     heads,
     sizes,
@@ -40,10 +38,16 @@ def moe(scoring: str, **router: Any) -> Tree:
     return {"kind": "moe", "router": {"scoring": scoring} | router, "expert": GLU}
 
 
+N_EXPERTS = ("n_routed_experts", "num_experts", "num_local_experts")
+"""How configurations name the number of experts; transformers writes some types' under another name than it
+reads."""
+
+
 def experts(count: str, width: str, part: str = "", default_top_k: Any = 2) -> tuple[Binding, ...]:
     """How many experts, how many of them for each token, and how wide."""
+    others = tuple(name for name in N_EXPERTS if name != count)
     return (
-        Field(count, f"{part}:ffn.n_experts"),
+        Field(count, f"{part}:ffn.n_experts", aliases=others),
         Field("num_experts_per_tok", f"{part}:ffn.top_k", default_top_k),
         Field(width, f"{part}:ffn.expert.d_ff"),
         activation(f"{part}:ffn.expert.activation"),
@@ -108,6 +112,8 @@ MLA: tuple[Binding, ...] = (
     NO_ATTENTION_BIAS,
     Only("mlp_bias", False),
 )
+_LATENT_EPS = 1e-6
+
 _DEEPSEEK_UNUSED = frozenset(
     {"num_key_value_heads", "head_dim", "num_nextn_predict_layers", "num_local_experts", "num_experts"}
     | {"qk_head_dim"}
@@ -118,6 +124,7 @@ def _deepseek(name: str, ffn: Tree, *bindings: Binding) -> ModelType:
     common = (
         *sizes(2048, tied=False),
         *MLA,
+        LatentNorm(),
         *DENSE,
         *experts("n_routed_experts", "moe_intermediate_size", "moe", 8),
         SharedExperts(),
@@ -125,6 +132,17 @@ def _deepseek(name: str, ffn: Tree, *bindings: Binding) -> ModelType:
     )
     block: Tree = {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": ffn}
     return ModelType(name, MODEL, block, (*common, *bindings), axes=(FIRST_DENSE,), unused=_DEEPSEEK_UNUSED)
+
+
+class LatentNorm:
+    """The latents' norms have an eps of 1e-6, whatever the model's."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        if fields.number("rms_norm_eps", _LATENT_EPS) != _LATENT_EPS:
+            draft.set(":mixer.latent_norm", RMSNORM | {"eps": _LATENT_EPS})
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        pass
 
 
 class QKHeadDims:
@@ -138,7 +156,32 @@ class QKHeadDims:
         config["head_dim"] = config["qk_rope_head_dim"]
 
 
-_QWEN_UNUSED = frozenset({"sliding_window", "max_window_layers", "use_sliding_window", "intermediate_size"})
+class L2NormAfterRope:
+    """With `use_qk_norm`, turned queries and keys are normed without weights, by the model's eps."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        if fields.number("use_qk_norm", True):
+            norm = {"kind": "rmsnorm", "weight": False, "eps": fields.number("rms_norm_eps", 1e-5)}
+            draft.set("local:mixer.qk_norm", {"kind": "per_head", "norm": norm, "after_rope": True})
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        config["use_qk_norm"] = any(draft.values("local:mixer.qk_norm"))
+
+
+class WindowIfUsed:
+    """With `use_sliding_window`, every layer has the window."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        window = fields.number("sliding_window", 4096)
+        if fields.number("use_sliding_window", False):
+            draft.set(":mixer.window", window)
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        (window, *_) = draft.values(":mixer.window")
+        config |= {"use_sliding_window": window is not None, "sliding_window": window}
+
+
+_QWEN_UNUSED = frozenset({"max_window_layers", "layer_types"})
 
 MIXTURES = (
     ModelType(
@@ -178,14 +221,11 @@ MIXTURES = (
             *experts("num_experts", "moe_intermediate_size", "moe", 8),
             *ATTENTION_BIAS,
             Field("norm_topk_prob", "moe:ffn.router.renormalize", False),
-            WINDOW,
+            WindowIfUsed(),
             RopeFields(),
         ),
-        axes=(
-            LocalGlobal(where_used, switched=True),
-            DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, sparse_steps, write_sparse_steps),
-        ),
-        unused=_QWEN_UNUSED | {"head_dim"},
+        axes=(DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, sparse_steps, write_sparse_steps),),
+        unused=_QWEN_UNUSED,
     ),
     ModelType(
         "gpt_oss",
@@ -227,7 +267,7 @@ MIXTURES = (
         },
         (
             *sizes(131_072, tied=False, eps=1e-5),
-            *heads(n_kv_heads=8, head_dim=128),
+            *heads(n_kv_heads=8),
             *DENSE,
             *experts("n_routed_experts", "moe_intermediate_size", "moe", 8),
             SharedExperts(),
@@ -276,12 +316,7 @@ MIXTURES = (
             activation("dense:ffn.activation"),
             *ATTENTION_BIAS,
             Field("attention_chunk_size", "local:mixer.chunk", 8192, nullable=True),
-            Switch(
-                "use_qk_norm",
-                "local:mixer.qk_norm",
-                {"kind": "per_head", "norm": {"kind": "rmsnorm", "weight": False}, "after_rope": True},
-                default=True,
-            ),
+            L2NormAfterRope(),
             Switch("attn_temperature_tuning", "global:mixer.temperature", {}, default=True),
             Field("floor_scale", "global:mixer.temperature.floor_scale", 8192, decode=int),
             Field("attn_scale", "global:mixer.temperature.attn_scale", 0.1, decode=float),

@@ -14,6 +14,7 @@ from archcmp.spec.schema.attention import (
     QueryTemperature,
 )
 from archcmp.spec.schema.base import MAX_DIM, Part, fault
+from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN, GLU, MLP, ExpertGroups, MoE, Router
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, Embedding, Mixer, ModelSpec, Output, Published, Run
@@ -33,6 +34,7 @@ __all__ = [
     "EachHeadQKNorm",
     "Embedding",
     "ExpertGroups",
+    "GatedDeltaNet",
     "LayerNorm",
     "LinearScaling",
     "Llama3Scaling",

@@ -56,31 +56,33 @@ class QueryTemperature(Part):
 
 class Attention(Part):
     """softmax(scale * q k^T) v over causal positions. n_kv_heads = n_heads is multi-head (MHA), 1 is
-    multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245).
-
-    scale is query_pre_attn_scalar^-0.5, head_dim^-0.5 by default. `window` is how many keys a token
-    sees, itself included (null: all); with `chunk` it sees those from the last multiple of chunk on (Llama
-    4). `softcap` bounds scores by softcap * tanh(score / softcap) (Gemma 2). `rope: null` gives no rotary
-    positions (NoPE). `qk_norm` uses the model's norm unless it names one. `clip_qkv` clamps q, k and v to
-    +-clip_qkv (OLMo 1). `sinks` adds a learned logit per head to the softmax's denominator (gpt-oss).
-    `output_gate` multiplies the heads' output by sigmoid(W_g x) (Qwen3-Next).
-    """
+    multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245)."""
 
     kind: Literal["attention"]
     n_heads: Dim
     n_kv_heads: Dim
     head_dim: Dim
     qkv_bias: bool = False
+    """q = W_q x + b, and so k and v: GPT-2, Qwen2."""
     output_bias: bool = False
+    """A bias after the output projection, too."""
     query_pre_attn_scalar: Positive | None = None
+    """scale = query_pre_attn_scalar^-0.5; head_dim^-0.5 by default."""
     qk_norm: QKNorm | None = None
+    """Queries and keys are normalised; by the model's own norm unless it names one."""
     clip_qkv: Positive | None = None
+    """q, k and v are clamped to +-clip_qkv: OLMo 1."""
     window: Length | None = None
+    """A token sees this many keys, itself included: min(window, position + 1)."""
     chunk: Length | None = None
+    """A token sees the keys from the last multiple of chunk on, position mod chunk + 1 of them: Llama 4."""
     sinks: bool = False
+    """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
     temperature: QueryTemperature | None = None
     output_gate: bool = False
+    """The heads' output is multiplied by sigmoid(W_g x): Qwen3-Next."""
     softcap: Positive | None = None
+    """Scores are bounded: softcap * tanh(score / softcap)."""
     rope: Rope | None = None
 
     @property

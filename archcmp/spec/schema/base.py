@@ -27,4 +27,6 @@ def expand_kind(value: Any) -> Any:
 class Part(BaseModel):
     """Base of everything in a spec: immutable, strictly typed, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
 
 
@@ -28,6 +29,8 @@ class MLA(Part):
     qk_rope_head_dim: Dim
     v_head_dim: Dim
     rope: Rope
+    latent_norm: Norm | None = None
+    """The norm of the latents; the model's own unless one is named."""
 
     @property
     def label(self) -> str:

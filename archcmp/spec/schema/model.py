@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Dim, Length, Part, Positive, Text, fault
+from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import Residual
 
-Mixer = Annotated[Attention | MLA, Field(discriminator="kind")]
+Mixer = Annotated[Attention | MLA | GatedDeltaNet, Field(discriminator="kind")]
 
 
 class Block(Part):
@@ -50,9 +51,11 @@ class Run(Part):
 
 
 class Published(Part):
-    """What the publisher's own checkpoint holds: the ground truth that a build must meet."""
+    """The ground truth that a build must meet: what the publisher's own checkpoint holds, or, where no total is
+    known, what transformers builds of the publisher's own configuration."""
 
     params: Annotated[int, Field(gt=0)]
+    of: Literal["checkpoint", "configuration"] = "checkpoint"
 
 
 class ModelSpec(Part):

@@ -63,9 +63,10 @@ class YarnScaling(Part):
 
 
 class Rope(Part):
-    """Rotary positions: pairs of dimensions turn by position * theta^(-2i/d). `partial` is the share of
-    head_dim that turns. Dimension i is paired with i + d/2, or, `interleaved`, 2i with 2i + 1 (GPT-J,
-    Command R, DeepSeek): the same function of permuted weights. https://arxiv.org/abs/2104.09864"""
+    """Rotary positions, or none where rope is null (NoPE): pairs of dimensions turn by position *
+    theta^(-2i/d). `partial` is the share of head_dim that turns. Dimension i is paired with i + d/2, or,
+    `interleaved`, 2i with 2i + 1 (GPT-J, Command R, DeepSeek), which is the same function of permuted
+    weights. https://arxiv.org/abs/2104.09864"""
 
     theta: Annotated[float, Field(gt=1)]
     partial: Annotated[float, Field(gt=0, le=1)] = 1.0

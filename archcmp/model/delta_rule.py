@@ -1,0 +1,108 @@
+"""The gated delta rule: linear attention whose state fades, and is told only what it does not yet recall.
+
+`gated_delta_rule` is registered as the operator `archcmp::gated_delta_rule`, so that a trace shows one
+node, however the tokens are cut into chunks.
+
+Heads stand in groups inside: B sequences, T tokens in N chunks of C, G key heads, R value heads for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+OPERATOR = "archcmp::gated_delta_rule"
+
+CHUNK = 64
+"""Tokens per chunk: inside it work grows with the square, and chunks have to wait for one another."""
+
+_library = torch.library.Library("archcmp", "FRAGMENT")
+_library.define(
+    "gated_delta_rule(Tensor q, Tensor k, Tensor v, Tensor log_decay, Tensor beta, Tensor? state=None) "
+    "-> (Tensor, Tensor)"
+)
+
+
+def gated_delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Token after token S <- a S, S <- S + beta k (v - S^T k)^T, o = S^T q, where a = exp(log_decay) <= 1.
+
+    q, k (B, T, H / R, D), v (B, T, H, Dv), log_decay and beta (B, T, H), the state S (B, H, D, Dv), None
+    for zeros -> o (B, T, H, Dv), and the last S in float32 or better, as is all work. Value head h reads
+    query and key head h // R. The recurrence takes three products of D x Dv for every token and value
+    head, and that is its count: S^T k, the update of rank one, S^T q. https://arxiv.org/abs/2412.06464
+    """
+    output, last = torch.ops.archcmp.gated_delta_rule(q, k, v, log_decay, beta, state)
+    return output, last
+
+
+def _gated_delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    n_tokens, n_groups = k.shape[1:3]
+    precise = torch.promote_types(v.dtype, torch.float32)
+    if state is None:
+        state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
+    if v.device.type == "meta":
+        return torch.empty_like(v), torch.empty_like(state)
+    dtype, of_value_heads = v.dtype, (v, log_decay[..., None], beta[..., None])
+    inputs = [t.to(precise).unsqueeze(3) for t in (q, k)]
+    inputs += [t.to(precise).unflatten(2, (n_groups, -1)) for t in of_value_heads]
+    state = state.to(precise).unflatten(1, (n_groups, -1))
+    outputs: list[Tensor] = []
+    whole = n_tokens - n_tokens % CHUNK
+    for first, end in ((0, whole), (whole, n_tokens)):
+        if first < end:
+            step = _one_token if n_tokens == 1 else _chunks
+            output, state = step([t[:, first:end] for t in inputs], state)
+            outputs.append(output.flatten(2, 3).to(dtype))
+    return torch.cat(outputs, dim=1), state.flatten(1, 2)
+
+
+_library.impl("gated_delta_rule", _gated_delta_rule, "CompositeImplicitAutograd")
+
+
+def _one_token(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of the recurrence. The old state is read once, by key and query together: with the update u,
+    o = a S^T q + (q . k) u. Shapes as in `_chunks` with T = 1."""
+    q, k, v, log_decay, beta = (t.movedim(1, 3) for t in inputs)
+    decay = log_decay.exp()
+    recalled, read = (decay * (torch.cat((k, q), dim=3) @ state)).split(1, dim=3)
+    update = beta * (v - recalled)
+    output = read + (q * k).sum(-1, keepdim=True) * update
+    return output.movedim(3, 1), torch.addcmul(decay * state, k.mT, update)
+
+
+def _chunks(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+    """Chunk after chunk. With d_i the decay from before the chunk to its token i, and S the state before it,
+
+        o_i = d_i S^T q_i + sum over j <= i of (d_i / d_j) (q_i . k_j) u_j,
+        u_i = beta_i (v_i - d_i S^T k_i - sum over j < i of (d_i / d_j) (k_i . k_j) u_j):
+
+    a triangular system for the updates u. Its inverse needs no state, so all chunks' are found at once.
+    The inputs q, k (B, T, G, 1, D), v (B, T, G, R, Dv), log_decay and beta (B, T, G, R, 1), and
+    S (B, G, R, D, Dv) -> o (B, T, G, R, Dv) and the last S.
+    """
+    size = min(CHUNK, inputs[0].shape[1])
+    q, k, v, log_decay, beta = (t.unflatten(1, (-1, size)).movedim(2, 4) for t in inputs)
+    between = _decays_between(log_decay)
+    decay, decay_to_end = log_decay.cumsum(dim=4).exp(), between[..., -1:, :].mT
+    scores = (q @ k.mT * between).tril()
+    one = torch.eye(size, dtype=q.dtype, device=q.device)
+    system = beta * (k @ k.mT) * between
+    solve = torch.linalg.solve_triangular(system, one, upper=False, unitriangular=True) * beta.mT
+    outputs: list[Tensor] = []
+    for n in range(q.shape[1]):
+        updates = solve[:, n] @ (v[:, n] - decay[:, n] * (k[:, n] @ state))
+        outputs.append(decay[:, n] * (q[:, n] @ state) + scores[:, n] @ updates)
+        state = decay[:, n, ..., -1:, :] * state + k[:, n].mT @ (decay_to_end[:, n] * updates)
+    return torch.stack(outputs, dim=1).movedim(4, 2).flatten(1, 2), state
+
+
+def _decays_between(log_decay: Tensor) -> Tensor:
+    """(..., C, 1) -> (..., C, C), d_i / d_j for i >= j, else 1. Each sum begins after its own j: the difference
+    of two sums from the chunk's first token would have lost what a fast decay before j leaves no digits for."""
+    return log_decay.expand(*log_decay.shape[:-1], log_decay.shape[-2]).tril(-1).cumsum(dim=-2).exp()

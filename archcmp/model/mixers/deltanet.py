@@ -1,0 +1,91 @@
+"""The gated delta net: linear attention with a state of fixed size."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archcmp.model.cache import RecurrentCache
+from archcmp.model.causal_conv import causal_conv
+from archcmp.model.delta_rule import gated_delta_rule
+from archcmp.model.linear import Linear
+from archcmp.model.norms import build_norm
+from archcmp.model.rope import Rotation
+from archcmp.spec import schema
+
+_UNIT_EPS = 1e-6
+"""Added to the squared length that queries and keys are divided by the root of."""
+
+_DECAY_RATES, _STEPS = (1.0, 16.0), (1e-3, 1e-1)
+"""Ranges that exp(A_log) and softplus(dt_bias) start in (Mamba 2)."""
+
+
+class GatedDeltaNet(nn.Module):
+    """out(norm(o) * silu(W_z x)), where o is what the gated delta rule makes of q, k, v = silu(conv(W x)),
+    q and k of unit length, of beta = sigmoid(W_b x) and log decay -exp(A_log) softplus(W_a x + dt_bias).
+    (B, T, C) -> (B, T, C). https://arxiv.org/abs/2412.06464
+
+    Projections are fused: `qkvz` holds the rows of all query heads, then keys, values and z; `ba` those of
+    W_b, then W_a. `conv` (channels, conv_size) is the convolution's weight, oldest token first.
+    """
+
+    rope = None
+
+    def __init__(self, spec: schema.GatedDeltaNet, d_model: int, norm: schema.Norm) -> None:
+        super().__init__()
+        self.spec = spec
+        self.widths = [spec.key_width, spec.key_width, spec.value_width]
+        self.qkvz = Linear(d_model, sum(self.widths) + spec.value_width, bias=False)
+        self.ba = Linear(d_model, 2 * spec.n_value_heads, bias=False)
+        self.conv = nn.Parameter(torch.empty(sum(self.widths), spec.conv_size))
+        nn.init.uniform_(self.conv, -(spec.conv_size**-0.5), spec.conv_size**-0.5)
+        self.A_log = nn.Parameter(torch.empty(spec.n_value_heads).uniform_(*_DECAY_RATES).log())
+        steps = torch.empty(spec.n_value_heads).uniform_(*map(math.log, _STEPS)).exp()
+        self.dt_bias = nn.Parameter(steps.expm1().log())
+        self.norm = build_norm(schema.RMSNorm(kind="rmsnorm", eps=norm.eps), spec.value_head_dim)
+        self.out = Linear(spec.value_width, d_model, bias=False)
+
+    def new_cache(self, batch_size: int, capacity: int) -> RecurrentCache:
+        """The same for any `capacity`."""
+        spec = self.spec
+        state = (spec.n_value_heads, spec.key_head_dim, spec.value_head_dim)
+        return RecurrentCache(batch_size, state, (spec.conv_size - 1, sum(self.widths)))
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: RecurrentCache | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        spec = self.spec
+        past = cache if start else None
+        qkv, z = self.qkvz(x).split((sum(self.widths), spec.value_width), dim=-1)
+        before = qkv.new_zeros(x.shape[0], spec.conv_size - 1, qkv.shape[2]) if past is None else past.inputs
+        qkv = torch.cat((before, qkv), dim=1)
+        mixed, state = self._mix(x, qkv, None if past is None else past.state)
+        if cache is not None:
+            cache.keep(state, qkv[:, x.shape[1] :])
+        gated = self.norm(mixed) * F.silu(z).unflatten(-1, mixed.shape[2:])
+        output: Tensor = self.out(gated.flatten(2))
+        return output
+
+    def _mix(self, x: Tensor, qkv: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x (B, T, C), its projection with the conv_size - 1 tokens before (B, conv_size - 1 + T, channels),
+        the state so far -> (B, T, heads, value_head_dim) and the state after."""
+        spec = self.spec
+        q, k, v = F.silu(causal_conv(qkv, self.conv)).split(self.widths, dim=-1)
+        q, k = (_unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))
+        v = v.unflatten(-1, (spec.n_value_heads, spec.value_head_dim))
+        beta, step = self.ba(x).to(q.dtype).chunk(2, dim=-1)
+        log_decay = -self.A_log.to(q.dtype).exp() * F.softplus(step + self.dt_bias)
+        return gated_delta_rule(q * spec.key_head_dim**-0.5, k, v, log_decay, beta.sigmoid(), state)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """x scaled to length 1 over its last dimension, in float32 or better."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return x * (x.square().sum(-1, keepdim=True) + _UNIT_EPS).rsqrt()

@@ -1,0 +1,126 @@
+"""Does archcmp compute what `transformers` computes? The same weights in both, logits side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from archcmp.errors import MeasureError
+from archcmp.model.build import build_model
+from archcmp.model.decoder import Decoder
+from archcmp.model.hf import load_hf_weights
+from archcmp.model.hf.checkpoint import SafetensorsFolder
+from archcmp.reference.models import find_config, import_transformers, transformers_model
+from archcmp.spec.hf import import_config
+from archcmp.spec.schema import ModelSpec
+from archcmp.spec.shrink import shrunk
+
+TOLERANCE = 1e-4
+"""How far logits may lie apart in float32, as the design has it."""
+
+BATCH_SIZE, N_TOKENS, N_CACHED = 2, 45, 20
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The largest differences of logits, of a whole pass and of decoding through the cache; `logits_std` is
+    the spread to judge them by. `params` is archcmp's count of what was compared, `transformers_params`
+    theirs, buffers that checkpoints hold included."""
+
+    id: str
+    model_type: str
+    whole: float
+    cached: float
+    logits_std: float
+    params: int
+    transformers_params: int
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both differences are within the tolerance and the counts are equal."""
+        return max(self.whole, self.cached) <= self.tolerance and self.params == self.transformers_params
+
+
+def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Every tensor random, norms, biases and routers' corrections too, so that none can be forgotten or
+    swapped unnoticed."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in stored(model).items():
+            noise = torch.randn(tensor.shape, generator=generator)
+            matrix = tensor.dim() > 1 and "norm" not in name
+            tensor.copy_(noise * 0.08 if matrix else tensor + 0.2 * noise)
+    return model.eval()
+
+
+def stored(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and the buffers that a checkpoint holds; tied ones once."""
+    kept = model.state_dict()
+    buffers = ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
+    return dict(chain(model.named_parameters(), buffers))
+
+
+def _size(model: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in stored(model).values())
+
+
+@torch.inference_mode()
+def _cached_logits(model: Decoder, tokens: Tensor) -> Tensor:
+    """A prefill of some tokens, a few at once, then one after the other."""
+    cache = model.new_cache(len(tokens), tokens.shape[1])
+    pieces = tokens.split([N_CACHED, 3, *[1] * (tokens.shape[1] - N_CACHED - 3)], dim=1)
+    return torch.cat([model(piece, cache) for piece in pieces], dim=1)
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return (a.float() - b.float()).abs().max().item()
+
+
+@torch.inference_mode()
+def _compare(name: str, ours: Decoder, theirs: nn.Module, tolerance: float) -> Verification:
+    generator = torch.Generator().manual_seed(1)
+    n_tokens = min(N_TOKENS, ours.spec.context_length)
+    tokens = torch.randint(ours.spec.vocab_size, (BATCH_SIZE, n_tokens), generator=generator)
+    reference: Tensor = theirs(tokens, use_cache=False).logits
+    if not reference.isfinite().all():
+        raise MeasureError(f"{name}: the logits of transformers are not finite")
+    return Verification(
+        id=name,
+        model_type=str(getattr(theirs.config, "model_type", "")),
+        whole=_difference(ours(tokens), reference),
+        cached=_difference(_cached_logits(ours, tokens), reference),
+        logits_std=reference.std().item(),
+        params=_size(ours),
+        transformers_params=_size(theirs),
+        tolerance=tolerance,
+    )
+
+
+def verify_spec(name: str, spec: ModelSpec, tolerance: float = TOLERANCE) -> Verification:
+    """`spec` at a shrunk size with one of every distinct block, random weights, sequences longer than the
+    windows. Raises UsageError where `transformers` has no such model."""
+    small = shrunk(spec)
+    find_config(spec)
+    theirs = randomise(transformers_model(small, "cpu", torch.float32, "eager"))
+    ours = build_model(small).eval()
+    load_hf_weights(ours, theirs.state_dict())
+    return _compare(name, ours, theirs, tolerance)
+
+
+def verify_checkpoint(folder: Path, tolerance: float = TOLERANCE) -> Verification:
+    """A local checkpoint, config.json and safetensors, loaded into both in float32. Raises ConfigError and
+    WeightsError for what is not understood, pickles among it."""
+    spec = import_config(folder).spec
+    weights = SafetensorsFolder(folder)
+    ours = build_model(spec).eval()
+    load_hf_weights(ours, weights)
+    transformers = import_transformers()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", use_safetensors=True, local_files_only=True
+    )
+    return _compare(str(folder), ours, theirs.eval(), tolerance)

@@ -1,0 +1,56 @@
+"""AXIS mixer: the gated delta net."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+
+
+class GatedDeltaNet(Part):
+    """Linear attention: instead of keys and values that grow with the sequence, each value head has a state
+    S of key_head_dim x value_head_dim, which fades by a, and learns from v what it does not recall for k.
+
+    S <- a S; S <- S + beta k (v - S^T k)^T; o = S^T q; out(norm(o) * silu(W_z x)), the norm an RMSNorm over
+    value_head_dim. q, k and v are silu(conv(W x)), a causal convolution of each channel over conv_size
+    tokens; then q and k are scaled to length 1, and q by key_head_dim^-0.5. beta = sigmoid(W_b x) and
+    a = exp(-exp(A_log) softplus(W_a x + dt_bias)) are one number per value head. n_value_heads / n_key_heads
+    value heads share a query and key head. Positions are implied. Qwen3-Next, in three of four layers.
+    https://arxiv.org/abs/2412.06464
+    """
+
+    kind: Literal["gated_delta_net"]
+    n_key_heads: Dim
+    n_value_heads: Dim
+    key_head_dim: Dim
+    value_head_dim: Dim
+    conv_size: Dim = 4
+
+    @property
+    def label(self) -> str:
+        """The usual short name."""
+        return "GDN"
+
+    @property
+    def key_width(self) -> int:
+        """Elements of all query heads, and of all key heads."""
+        return self.n_key_heads * self.key_head_dim
+
+    @property
+    def value_width(self) -> int:
+        """Elements of all value heads."""
+        return self.n_value_heads * self.value_head_dim
+
+    @model_validator(mode="after")
+    def _dimensions_fit(self) -> GatedDeltaNet:
+        if self.n_value_heads % self.n_key_heads:
+            raise fault(
+                ("n_key_heads",), f"{self.n_key_heads} does not divide n_value_heads = {self.n_value_heads}"
+            )
+        if (width := 2 * (self.key_width + self.value_width)) > MAX_DIM:
+            raise fault(
+                ("n_value_heads",), f"make projections {width:,} wide; at most {MAX_DIM:,} are allowed"
+            )
+        return self

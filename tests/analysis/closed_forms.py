@@ -1,0 +1,200 @@
+"""What the papers' equations say a model costs, written out here and nowhere in archcmp."""
+
+from __future__ import annotations
+
+from archcmp.spec.layers import layer_blocks
+from archcmp.spec.schema import (
+    GLU,
+    MLA,
+    MLP,
+    AllHeadsQKNorm,
+    Attention,
+    Block,
+    EachHeadQKNorm,
+    GatedDeltaNet,
+    LayerNorm,
+    ModelSpec,
+    MoE,
+    Parallel,
+    SandwichNorm,
+)
+from archcmp.spec.schema.norms import Norm
+
+
+def blocks(spec: ModelSpec) -> list[Block]:
+    return [spec.blocks[name] for name in layer_blocks(spec)]
+
+
+def norm_weights(norm: Norm, dim: int) -> int:
+    if not norm.weight:
+        return 0
+    return dim * (2 if isinstance(norm, LayerNorm) and norm.bias else 1)
+
+
+# ---- weights that every token is multiplied by --------------------------------------------------------
+
+
+def _attention_weights(d_model: int, mixer: Attention) -> int:
+    heads = 2 * mixer.n_heads + 2 * mixer.n_kv_heads + (mixer.n_heads if mixer.output_gate else 0)
+    return d_model * mixer.head_dim * heads
+
+
+def _mla_weights(d_model: int, mixer: MLA) -> int:
+    d_qk = mixer.qk_nope_head_dim + mixer.qk_rope_head_dim
+    rank = mixer.q_lora_rank
+    query = mixer.n_heads * d_qk * (rank or d_model) + (d_model * rank if rank else 0)
+    down = d_model * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
+    up = mixer.n_heads * (mixer.qk_nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
+    return query + down + up + mixer.n_heads * mixer.v_head_dim * d_model
+
+
+def _dense_weights(d_model: int, ffn: GLU | MLP) -> int:
+    return (3 if isinstance(ffn, GLU) else 2) * d_model * ffn.d_ff
+
+
+def _ffn_weights(d_model: int, ffn: GLU | MLP | MoE, n_experts: int | None) -> int:
+    """With `n_experts` of a mixture's experts; None takes those that one token visits."""
+    if not isinstance(ffn, MoE):
+        return _dense_weights(d_model, ffn)
+    shared = _dense_weights(d_model, ffn.shared) if ffn.shared else 0
+    gate = d_model if ffn.shared_gate else 0
+    routed = (ffn.top_k if n_experts is None else n_experts) * _dense_weights(d_model, ffn.expert)
+    return d_model * ffn.n_experts + shared + gate + routed
+
+
+def matmul_weights(spec: ModelSpec, block: Block, all_experts: bool = False) -> int:
+    """Weights of one layer that a token is multiplied by, or, with `all_experts`, that it has."""
+    mixer, ffn = block.mixer, block.ffn
+    n_experts = ffn.n_experts if all_experts and isinstance(ffn, MoE) else None
+    assert not isinstance(mixer, GatedDeltaNet)
+    mixed = (
+        _mla_weights(spec.d_model, mixer)
+        if isinstance(mixer, MLA)
+        else _attention_weights(spec.d_model, mixer)
+    )
+    return mixed + _ffn_weights(spec.d_model, ffn, n_experts)
+
+
+# ---- norms, biases and the like -----------------------------------------------------------------------
+
+
+def _qk_norm_weights(spec: ModelSpec, mixer: Attention) -> int:
+    qk_norm = mixer.qk_norm
+    if qk_norm is None:
+        return 0
+    norm = qk_norm.norm or spec.norm
+    heads = mixer.n_heads + mixer.n_kv_heads
+    if isinstance(qk_norm, EachHeadQKNorm):
+        return mixer.head_dim * heads
+    return norm_weights(norm, mixer.head_dim) * (heads if isinstance(qk_norm, AllHeadsQKNorm) else 2)
+
+
+def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
+    return (2 if isinstance(ffn, GLU) else 1) * ffn.d_ff + d_model if ffn.bias else 0
+
+
+def other_weights(spec: ModelSpec, block: Block) -> int:
+    """Norms, biases, sinks and corrections of one layer, all experts included."""
+    mixer, ffn, residual = block.mixer, block.ffn, block.residual
+    n_norms = 4 if isinstance(residual, SandwichNorm) else 2
+    if isinstance(residual, Parallel) and residual.shared_norm:
+        n_norms = 1
+    total = n_norms * norm_weights(spec.norm, spec.d_model)
+    if isinstance(mixer, MLA):
+        norm = mixer.latent_norm or spec.norm
+        total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
+    elif isinstance(mixer, Attention):
+        total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
+        total += mixer.head_dim * (mixer.n_heads + 2 * mixer.n_kv_heads) if mixer.qkv_bias else 0
+        total += spec.d_model if mixer.output_bias else 0
+    if not isinstance(ffn, MoE):
+        return total + _bias_weights(spec.d_model, ffn)
+    router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
+    return total + router + ffn.n_experts * _bias_weights(spec.d_model, ffn.expert)
+
+
+def parameters(spec: ModelSpec) -> int:
+    head = 0 if spec.output.tied else spec.vocab_size * spec.d_model
+    layers = sum(matmul_weights(spec, b, all_experts=True) + other_weights(spec, b) for b in blocks(spec))
+    return tables(spec) + layers + norm_weights(spec.norm, spec.d_model) + head
+
+
+def tables(spec: ModelSpec) -> int:
+    return (spec.vocab_size + (spec.context_length if spec.embedding.positions else 0)) * spec.d_model
+
+
+# ---- FLOPs ------------------------------------------------------------------------------------------
+
+
+def _seen(mixer: Attention | MLA, position: int) -> int:
+    """Keys that the token at `position` sees."""
+    if isinstance(mixer, Attention) and mixer.chunk:
+        return position % mixer.chunk + 1
+    window = mixer.window if isinstance(mixer, Attention) else None
+    return min(position + 1, window or position + 1)
+
+
+def pairs(convention: str, length: int, mixer: Attention | MLA) -> int:
+    span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
+    if convention == "full":
+        return length * length
+    if convention == "window":
+        return length * min(span or length, length)
+    return sum(_seen(mixer, position) for position in range(length))
+
+
+def _pair_flops(mixer: Attention | MLA) -> int:
+    """Of one (query, key) pair in all heads: q k^T and the product with v."""
+    if isinstance(mixer, MLA):
+        d_qk = mixer.qk_nope_head_dim + mixer.qk_rope_head_dim
+        return mixer.n_heads * 2 * (d_qk + mixer.v_head_dim)
+    return mixer.n_heads * 4 * mixer.head_dim
+
+
+def _latent_pair_flops(mixer: Attention | MLA) -> int:
+    """The same when decoding, which in latent attention is done on the latents themselves."""
+    if isinstance(mixer, MLA):
+        return mixer.n_heads * 2 * (2 * mixer.kv_lora_rank + mixer.qk_rope_head_dim)
+    return _pair_flops(mixer)
+
+
+def _softmax_mixer(block: Block) -> Attention | MLA:
+    assert not isinstance(block.mixer, GatedDeltaNet)
+    return block.mixer
+
+
+def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
+    head = 2 * spec.d_model * spec.vocab_size
+    layers = sum(2 * matmul_weights(spec, block) for block in blocks(spec))
+    mixers = [_softmax_mixer(block) for block in blocks(spec)]
+    scores = sum(pairs(convention, length, mixer) * _pair_flops(mixer) for mixer in mixers)
+    return batch * ((head + layers) * length + scores)
+
+
+def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
+    """The last of `length` tokens."""
+    total = 2 * spec.d_model * spec.vocab_size
+    for block in blocks(spec):
+        mixer = _softmax_mixer(block)
+        span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
+        seen = {"full": length, "window": min(span or length, length)}.get(
+            convention, _seen(mixer, length - 1)
+        )
+        total += 2 * matmul_weights(spec, block) + seen * _latent_pair_flops(mixer)
+    return batch * total
+
+
+# ---- memory -----------------------------------------------------------------------------------------
+
+
+def kept_elements(spec: ModelSpec, length: int) -> int:
+    """What one sequence of `length` tokens leaves in the cache."""
+    total = 0
+    for block in blocks(spec):
+        mixer = _softmax_mixer(block)
+        if isinstance(mixer, MLA):
+            total += length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
+        else:
+            kept = min(length, mixer.window or mixer.chunk or length)
+            total += kept * 2 * mixer.n_kv_heads * mixer.head_dim
+    return total

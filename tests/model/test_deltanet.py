@@ -1,0 +1,266 @@
+"""The gated delta net: chunks against the recurrence as the paper writes it, the whole model against
+`transformers`, its cache, its count, and the configurations it is read from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import archcmp
+from archcmp.errors import ConfigError, SpecError
+from archcmp.model.cache import RecurrentCache
+from archcmp.model.causal_conv import causal_conv
+from archcmp.model.decoder import Decoder
+from archcmp.model.delta_rule import CHUNK, gated_delta_rule
+from archcmp.reference.models import transformers_model
+from archcmp.spec.hf import import_config, to_config
+from archcmp.spec.hf.model_type import same_function
+from archcmp.spec.load import load_spec
+from archcmp.spec.schema import GatedDeltaNet, ModelSpec
+from archcmp.spec.shrink import shrunk
+from tests.known import tiny
+
+CONFIG: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "configs" / "qwen3-next-80b-a3b.json").read_text()
+)
+MIXER = (
+    "blocks.main.mixer={kind: gated_delta_net, n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, "
+    "value_head_dim: 6, conv_size: 3}"
+)
+
+# ---- the operator -----------------------------------------------------------------------------------
+
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def draw(length: int, n_key_heads: int = 2, n_value_heads: int = 4, d_k: int = 8, d_v: int = 6) -> Inputs:
+    """q, k, v, log_decay, beta and a first state, in float64; some decays forget all."""
+    torch.manual_seed(length)
+    q, k = torch.randn(2, 2, length, n_key_heads, d_k, dtype=torch.float64)
+    # Tokens whose keys resemble each other are what the triangular system has to tell apart.
+    k = nn.functional.normalize(k + 2 * torch.randn(d_k), dim=-1)
+    v = torch.randn(2, length, n_value_heads, d_v, dtype=torch.float64)
+    log_decay = -torch.randn(2, length, n_value_heads, dtype=torch.float64).exp()
+    log_decay[:, ::7] = -300.0
+    beta = torch.rand(2, length, n_value_heads, dtype=torch.float64)
+    return q, k, v, log_decay, beta, torch.randn(2, n_value_heads, d_k, d_v, dtype=torch.float64)
+
+
+def recurrence(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """S_t = S_(t-1) (a_t (I - beta_t k_t k_t^T)) + beta_t v_t k_t^T and o_t = S_t q_t, equation 10 of the
+    paper, whose S is the transpose of ours, for one sequence and value head after another."""
+    per_key_head = v.shape[2] // k.shape[2]
+    outputs, last = torch.zeros_like(v), torch.zeros_like(state)
+    for b in range(v.shape[0]):
+        for h in range(v.shape[2]):
+            s = state[b, h].T
+            for t in range(v.shape[1]):
+                key, query, rate = k[b, t, h // per_key_head], q[b, t, h // per_key_head], beta[b, t, h]
+                erased = torch.eye(len(key), dtype=key.dtype) - rate * torch.outer(key, key)
+                s = s @ (log_decay[b, t, h].exp() * erased) + rate * torch.outer(v[b, t, h], key)
+                outputs[b, t, h] = s @ query
+            last[b, h] = s.T
+    return outputs, last
+
+
+def _rule(inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    q, k, v, log_decay, beta, state = inputs
+    return gated_delta_rule(q, k, v, log_decay, beta, state)
+
+
+LENGTHS = [1, 2, 13, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 2]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(("n_key_heads", "n_value_heads", "d_k", "d_v"), [(2, 4, 8, 6), (3, 3, 4, 5)])
+def test_chunks_equal_the_recurrence(
+    length: int, n_key_heads: int, n_value_heads: int, d_k: int, d_v: int
+) -> None:
+    inputs = draw(length, n_key_heads, n_value_heads, d_k, d_v)
+    expected = recurrence(*inputs)
+    for ours, theirs in zip(_rule(inputs), expected, strict=True):
+        assert (ours - theirs).abs().max() < 1e-11
+    for ours, theirs in zip(_rule([t.float() for t in inputs]), expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).abs().max() < 5e-6
+
+
+@pytest.mark.parametrize("pieces", [[1] * 70, [64, 6], [3, 1, 65, 1], [69, 1]])
+def test_a_sequence_in_pieces_equals_the_whole(pieces: list[int]) -> None:
+    *inputs, state = draw(70)
+    whole, last = _rule([*inputs, state])
+    outputs = []
+    for piece in zip(*(t.split(pieces, dim=1) for t in inputs), strict=True):
+        output, state = _rule([*piece, state])
+        outputs.append(output)
+    assert (torch.cat(outputs, dim=1) - whole).abs().max() < 1e-12
+    assert (state - last).abs().max() < 1e-12
+
+
+def test_without_a_state_it_starts_from_zero() -> None:
+    q, k, v, log_decay, beta, state = draw(20)
+    ours = gated_delta_rule(q, k, v, log_decay, beta)
+    zeros = gated_delta_rule(q, k, v, log_decay, beta, torch.zeros_like(state))
+    assert torch.equal(ours[0], zeros[0]) and torch.equal(ours[1], zeros[1])
+
+
+@pytest.mark.parametrize("length", [1, CHUNK + 5])
+def test_gradients_equal_the_recurrences(length: int) -> None:
+    def gradients(rule: Any) -> tuple[Tensor, ...]:
+        inputs = [t.requires_grad_() for t in draw(length)]
+        output, last = rule(*inputs)
+        return torch.autograd.grad(output.sin().sum() + last.cos().sum(), inputs)
+
+    for ours, theirs in zip(gradients(gated_delta_rule), gradients(recurrence), strict=True):
+        assert (ours - theirs).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("conv_size", [1, 2, 4])
+def test_the_convolution_is_a_sum_over_the_last_tokens(conv_size: int) -> None:
+    x, weight = torch.randn(2, 9 + conv_size - 1, 5), torch.randn(5, conv_size)
+    expected = sum(weight[:, i] * x[:, i : i + 9] for i in range(conv_size))
+    assert (causal_conv(x, weight) - expected).abs().max() < 1e-6
+
+
+# ---- against transformers ---------------------------------------------------------------------------
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "80b-a3b": {},
+    "dense-layer-biases-equal-heads": {
+        "layer_types": ["full_attention", "linear_attention", "linear_attention"],
+        "num_hidden_layers": 3,
+        "mlp_only_layers": [1],
+        "attention_bias": True,
+        "norm_topk_prob": False,
+        "linear_num_key_heads": 32,
+        "linear_conv_kernel_dim": 2,
+    },
+}
+BATCH, TOKENS = 2, 2 * CHUNK + 22
+
+
+@pytest.fixture(scope="module", params=list(VARIANTS.values()), ids=list(VARIANTS))
+def pair(request: pytest.FixtureRequest) -> tuple[Decoder, Tensor, Tensor]:
+    """Our shrunk model, tokens, and the logits that `transformers` gives for them."""
+    spec = shrunk(import_config(CONFIG | request.param).spec)
+    torch.manual_seed(0)
+    reference = transformers_model(spec, "cpu", torch.float32, "eager").eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(noise * 0.08 if parameter.dim() > 1 else parameter + 0.2 * noise)
+    model = archcmp.build_model(spec).eval()
+    archcmp.load_hf_weights(model, reference.state_dict())
+    assert archcmp.count(spec).params.total == sum(p.numel() for p in reference.parameters())
+    tokens = torch.randint(0, spec.vocab_size, (BATCH, TOKENS), generator=generator)
+    with torch.inference_mode():
+        return model, tokens, reference(tokens).logits
+
+
+@pytest.mark.parametrize(
+    "pieces", [[TOKENS], [20] + [1] * (TOKENS - 20), [1, 5, 70, 2, 1, TOKENS - 79], [CHUNK, TOKENS - CHUNK]]
+)
+@torch.inference_mode()
+def test_logits_equal_those_of_transformers(pair: tuple[Decoder, Tensor, Tensor], pieces: list[int]) -> None:
+    model, tokens, logits = pair
+    cache = model.new_cache(BATCH, TOKENS)
+    ours = torch.cat([model(piece, cache) for piece in tokens.split(pieces, dim=1)], dim=1)
+    assert logits.std() > 0.1, "logits near zero would agree whatever the maths"
+    assert (ours - logits).abs().max() <= 1e-4
+    assert (model(tokens) - logits).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("change", list(VARIANTS.values()), ids=list(VARIANTS))
+def test_configurations_go_there_and_back(change: dict[str, Any]) -> None:
+    spec = import_config(CONFIG | change).spec
+    config = to_config(spec)
+    assert config is not None and config["model_type"] == "qwen3_next"
+    assert same_function(import_config(config).spec, spec)
+
+
+def test_the_bundled_spec_is_the_published_configuration() -> None:
+    bundled, imported = load_spec("qwen3-next:80b-a3b"), import_config(CONFIG).spec
+    assert same_function(bundled, imported)
+    assert (list(bundled.blocks), bundled.layers) == (list(imported.blocks), imported.layers)
+    assert bundled.published is not None
+    assert archcmp.count(bundled).params.total == bundled.published.params
+
+
+def test_other_activations_are_refused() -> None:
+    with pytest.raises(ConfigError, match="hidden_act: 'gelu'"):
+        import_config(CONFIG | {"hidden_act": "gelu"})
+
+
+# ---- the cache and the count ------------------------------------------------------------------------
+
+
+def _bytes_per_sequence(mixer: GatedDeltaNet, itemsize: int) -> int:
+    state = mixer.n_value_heads * mixer.key_head_dim * mixer.value_head_dim
+    channels = 2 * mixer.n_key_heads * mixer.key_head_dim + mixer.n_value_heads * mixer.value_head_dim
+    return 4 * state + itemsize * (mixer.conv_size - 1) * channels
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_cache_is_as_large_for_any_length(dtype: str) -> None:
+    spec = tiny(MIXER)
+    model = archcmp.build_model(spec, dtype=getattr(torch, dtype))
+    mixer = spec.blocks["main"].mixer
+    assert isinstance(mixer, GatedDeltaNet)
+    expected = 2 * 3 * _bytes_per_sequence(mixer, getattr(torch, dtype).itemsize)
+    for length in (1, 64, 4096):
+        assert archcmp.count(spec, 3, length, dtype).memory.kv_cache_bytes == expected
+        assert model.new_cache(3, length).nbytes == expected
+    cache = model.new_cache(3, 9)
+    with torch.inference_mode():
+        model(torch.zeros(3, 9, dtype=torch.int64), cache)
+    assert cache.nbytes == expected
+
+
+@torch.inference_mode()
+def test_a_sequence_that_begins_again_finds_an_empty_cache() -> None:
+    model = archcmp.build_model(tiny(MIXER))
+    tokens = torch.randint(0, 61, (2, 10))
+    cache = model.new_cache(2, 10)
+    first = model(tokens, cache)
+    assert all(isinstance(layer, RecurrentCache) and layer.state.abs().max() > 0 for layer in cache.layers)
+    cache.length = 0
+    assert torch.equal(model(tokens, cache), first)
+
+
+def _matmul_weights(spec: ModelSpec, mixer: GatedDeltaNet) -> int:
+    key_width, value_width = (
+        mixer.n_key_heads * mixer.key_head_dim,
+        mixer.n_value_heads * mixer.value_head_dim,
+    )
+    return spec.d_model * (2 * key_width + 2 * value_width + 2 * mixer.n_value_heads + value_width)
+
+
+@pytest.mark.parametrize("convention", ["exact", "full", "window"])
+def test_flops_are_the_recurrent_closed_form(convention: str) -> None:
+    spec = tiny(MIXER)
+    mixer = spec.blocks["main"].mixer
+    assert isinstance(mixer, GatedDeltaNet)
+    channels = 2 * mixer.n_key_heads * mixer.key_head_dim + mixer.n_value_heads * mixer.value_head_dim
+    recurrent = 6 * mixer.n_value_heads * mixer.key_head_dim * mixer.value_head_dim
+    per_token = 2 * _matmul_weights(spec, mixer) + 2 * mixer.conv_size * channels + recurrent
+    around = 2 * (2 * 3 * spec.d_model * 24) + 2 * spec.d_model * spec.vocab_size
+    for batch, length in ((1, 1), (2, 130), (1, 1_000_000)):
+        flops = archcmp.count(spec, batch, length, convention=convention).flops
+        assert flops.by_component["mixer"] == 2 * per_token * batch * length
+        assert flops.decode == batch * (2 * per_token + around)
+
+
+def test_key_heads_must_divide_value_heads() -> None:
+    with pytest.raises(SpecError, match="n_key_heads: 3 does not divide n_value_heads = 4"):
+        tiny(MIXER, "blocks.main.mixer.n_key_heads=3")
+    with pytest.raises(SpecError, match="make projections 128,"):
+        tiny(MIXER, "blocks.main.mixer.value_head_dim=16_000_000")

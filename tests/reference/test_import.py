@@ -1,0 +1,180 @@
+"""Configurations become specs, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from typer.testing import CliRunner
+
+import archcmp
+from archcmp.analysis.params import count_params
+from archcmp.analysis.parts import MetaParts
+from archcmp.cli.app import app
+from archcmp.errors import ConfigError
+from archcmp.reference.verify import randomise, stored
+from archcmp.spec.hf import import_config, known_model_types, to_config
+from archcmp.spec.hf.convert import ALIASES, MODEL_TYPES
+from archcmp.spec.hf.model_type import same_function
+from archcmp.spec.load import load_spec
+from archcmp.spec.write import to_short_yaml
+from tests.known import CONFIGS, FILES, PUBLISHED, PUBLISHED_IDS
+from tests.reference.configs import random_config
+
+every_config = pytest.mark.parametrize("name", CONFIGS)
+
+N_FUZZED = 20
+
+
+def _config(name: str) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(CONFIGS[name].read_text())
+    return config
+
+
+def _theirs(config: dict[str, Any]) -> torch.nn.Module:
+    """The model that transformers builds of a published configuration, on meta."""
+    kind = config["model_type"]
+    text = transformers.AutoConfig.for_model(
+        **config | {"model_type": ALIASES.get(kind, kind)}
+    ).get_text_config()
+    with torch.device("meta"):
+        model: torch.nn.Module = transformers.AutoModelForCausalLM.from_config(text)
+    return model
+
+
+@every_config
+def test_totals_equal_those_of_transformers_to_the_digit(name: str) -> None:
+    spec = import_config(CONFIGS[name]).spec
+    ours = count_params(MetaParts(spec, torch.bfloat16)).total
+    assert ours == sum(tensor.numel() for tensor in stored(_theirs(_config(name))).values())
+
+
+@pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
+def test_hand_written_specs_agree_with_an_imported_configuration(reference: str) -> None:
+    """Block by block, names and runs too."""
+    spec = load_spec(reference)
+    alike = [
+        imported for path in CONFIGS.values() if same_function(spec, imported := import_config(path).spec)
+    ]
+    assert alike, "no published configuration makes these choices"
+    assert any((spec.blocks, spec.layers) == (other.blocks, other.layers) for other in alike)
+
+
+@every_config
+def test_a_spec_can_be_written_as_a_configuration_and_read_again(name: str) -> None:
+    spec = import_config(CONFIGS[name]).spec
+    config = to_config(spec)
+    assert config is not None
+    assert same_function(spec, import_config(config).spec)
+
+
+@every_config
+def test_the_written_yaml_is_the_imported_spec(name: str, tmp_path: Path) -> None:
+    spec = import_config(CONFIGS[name]).spec
+    (tmp_path / "mine.yaml").write_text(to_short_yaml(spec))
+    assert load_spec(str(tmp_path / "mine.yaml")) == spec
+
+
+# ---- fuzzing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", MODEL_TYPES)
+def test_random_configurations_compute_what_transformers_computes(kind: str) -> None:
+    """Totals equal, logits within 1e-4, the whole pass and through the cache."""
+    for seed in range(N_FUZZED):
+        config = random_config(kind, seed)
+        spec = import_config(config).spec
+        torch.manual_seed(seed)
+        made = transformers.AutoConfig.for_model(**config | {"attn_implementation": "eager"})
+        theirs = randomise(transformers.AutoModelForCausalLM.from_config(made), seed)
+        model = archcmp.build_model(spec).eval()
+        archcmp.load_hf_weights(model, theirs.state_dict())
+        tokens = torch.randint(0, spec.vocab_size, (2, 23))
+        with torch.inference_mode():
+            logits, cache = theirs(tokens, use_cache=False).logits, model.new_cache(2, 23)
+            cached = torch.cat(
+                [model(piece, cache) for piece in tokens.split([11, 3, *[1] * 9], dim=1)], dim=1
+            )
+            for ours in (model(tokens), cached):
+                assert (ours - logits).abs().max() <= 1e-4, (seed, config)
+        assert archcmp.count(spec).params.total == sum(t.numel() for t in stored(theirs).values())
+
+
+# ---- refusals ---------------------------------------------------------------------------------------
+
+
+def test_an_unknown_field_is_refused_by_name() -> None:
+    config = _config("llama3-8b") | {"use_quantum_heads": True, "moon_phase": 3}
+    with pytest.raises(ConfigError, match=r"model type llama.*use_quantum_heads: True; moon_phase: 3"):
+        import_config(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("llama3-8b", {"rope_scaling": {"rope_type": "longrope"}}, "longrope.*known: linear, llama3, yarn"),
+        ("llama3-8b", {"rope_scaling": {"rope_type": "linear", "factor": 2, "tilt": 1}}, "rope_scaling.tilt"),
+        ("llama3-8b", {"hidden_act": "mish"}, "hidden_act: 'mish'"),
+        ("llama3-8b", {"num_attention_heads": 7}, "does not make a model"),
+        (
+            "llama3-8b",
+            {"num_attention_heads": "many"},
+            "wrong form.*many",
+        ),
+        ("gemma2-2b", {"layer_types": ["linear_attention"] * 26}, "layer_types: 'linear_attention'"),
+        ("deepseek-v3-671b", {"scoring_func": "softmax"}, "scoring_func"),
+        ("olmo2-7b", {"model_type": "olmo9"}, "Did you mean olmo.*archcmp new"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(name: str, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        import_config(_config(name) | change)
+
+
+def test_a_missing_field_is_named() -> None:
+    config = _config("llama3-8b")
+    del config["hidden_size"]
+    with pytest.raises(ConfigError, match="hidden_size is missing"):
+        import_config(config)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "7"])
+def test_what_is_no_configuration_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.json: not"):
+        import_config(tmp_path)
+
+
+def test_multimodal_models_give_their_text_model_and_say_what_is_left_out() -> None:
+    imported = import_config(CONFIGS["llama4-scout"])
+    assert imported.left_out == ["vision_config"]
+    assert import_config(CONFIGS["deepseek-v3-671b"]).left_out == ["num_nextn_predict_layers: 1"]
+
+
+# ---- the command ------------------------------------------------------------------------------------
+
+
+def test_import_writes_a_spec_that_loads_and_never_overwrites(tmp_path: Path) -> None:
+    target = tmp_path / "mine.yaml"
+    command = ["import", str(CONFIGS["gpt-oss-20b"]), "-o", str(target)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0 and "eos_token_id" in result.stderr
+    assert load_spec(str(target)).name == "mine"
+    with pytest.raises(archcmp.errors.UsageError, match="exists"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_import_prints_yaml_or_json() -> None:
+    command = ["import", str(CONFIGS["smollm3-3b"])]
+    assert "repeat: [rope, rope, rope, nope], count: 36" in CliRunner().invoke(app, command).stdout
+    document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert document["spec"]["d_model"] == 2048 and document["written"] is None
+
+
+def test_every_model_type_is_known_by_name() -> None:
+    assert {*MODEL_TYPES, *ALIASES} <= set(known_model_types())
+    assert FILES
