@@ -103,6 +103,6 @@ def _chunks(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _decays_between(log_decay: Tensor) -> Tensor:
-    """(..., C, 1) -> (..., C, C), d_i / d_j for i >= j, else 1. Each sum begins after its own j: the difference
-    of two sums from the chunk's first token would have lost what a fast decay before j leaves no digits for."""
+    """(..., C, 1) -> (..., C, C), d_i / d_j for i >= j, else 1. Each sum begins after its own j: in the
+    difference of two sums from the first token a fast decay before j would drown slow ones after it."""
     return log_decay.expand(*log_decay.shape[:-1], log_decay.shape[-2]).tril(-1).cumsum(dim=-2).exp()

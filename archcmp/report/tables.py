@@ -93,6 +93,7 @@ def params_table(doc: Comparison) -> Table:
     rows += _component_rows(doc, lambda m: m.params.by_component, Count)
     if any(model.params.active != model.params.total for model in models):
         rows.append(row("active per token", models, lambda m: m.params.active, Count))
+        rows.append(row("  less embedding", models, lambda m: m.params.active - m.params.embedding, Count))
     return Table("Parameters", header(doc), rows)
 
 

@@ -15,6 +15,9 @@ from archcmp.spec.schema import ModelSpec
 WIDEST = 18
 """Columns wider than this are wrapped before they push others off the screen."""
 
+WIDEST_LABEL = 24
+"""Labels are names, which do not wrap well."""
+
 GAP = 3
 
 
@@ -22,7 +25,10 @@ def _column_groups(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side; every group starts with the label and the first model, the base of
     ratios."""
     columns = zip(table.header, *table.rows, strict=True)
-    widths = [min(max(_width(cell) for cell in column), WIDEST) + GAP for column in columns]
+    widths = [
+        min(max(_width(cell) for cell in column), WIDEST if i else WIDEST_LABEL) + GAP
+        for i, column in enumerate(columns)
+    ]
     groups = [[0, 1]]
     for i in range(2, len(widths)):
         fits = sum(widths[j] for j in groups[-1]) + widths[i] <= width + GAP
@@ -45,7 +51,10 @@ def _grid(table: Table, columns: list[int]) -> RichTable:
     grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold cyan")
     for i in columns:
         justify: JustifyMethod = "left" if i < table.n_text else "right"
-        grid.add_column(Text(table.header[i]), justify=justify, overflow="fold")
+        least = (
+            min(max(_width(row[i]) for row in table.rows), WIDEST_LABEL) if i == 0 and table.rows else None
+        )
+        grid.add_column(Text(table.header[i]), justify=justify, overflow="fold", min_width=least)
     for row in table.rows:
         cells = [_broken(row[i]) for i in columns]
         if table.differing and len(set(cells[1:])) == 1:

@@ -51,8 +51,8 @@ class Run(Part):
 
 
 class Published(Part):
-    """The ground truth that a build must meet: what the publisher's own checkpoint holds, or, where no total is
-    known, what transformers builds of the publisher's own configuration."""
+    """The ground truth that a build must meet: what the publisher's own checkpoint holds, or, where no total
+    is known, what transformers builds of the publisher's own configuration."""
 
     params: Annotated[int, Field(gt=0)]
     of: Literal["checkpoint", "configuration"] = "checkpoint"
