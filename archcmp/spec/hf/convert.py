@@ -13,12 +13,16 @@ from pydantic import ValidationError
 from archcmp.errors import ConfigError, did_you_mean
 from archcmp.spec.hf.bindings import Tree
 from archcmp.spec.hf.decoders import DECODERS
+from archcmp.spec.hf.deepseek import DEEPSEEKS
+from archcmp.spec.hf.gemma import GEMMAS
 from archcmp.spec.hf.hybrids import HYBRIDS
+from archcmp.spec.hf.layernorm import WITH_LAYERNORM
 from archcmp.spec.hf.mixtures import MIXTURES
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.schema import ModelSpec
 
-MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in (*DECODERS, *MIXTURES, *HYBRIDS)}
+_TABLES = (DECODERS, GEMMAS, WITH_LAYERNORM, MIXTURES, DEEPSEEKS, HYBRIDS)
+MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for table in _TABLES for kind in table}
 
 ALIASES = {"kimi_k2": "deepseek_v3"}
 """Types whose configurations mean what another's do."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from archcmp.spec.hf.axes import DenseOrMoE, Options, sparse_steps, write_sparse_steps
 from archcmp.spec.hf.bindings import Field, Only, Tree, activation
-from archcmp.spec.hf.decoders import GEMMA_NORM, GLU, attention, sizes
+from archcmp.spec.hf.common import GEMMA_NORM, GLU, attention, sizes
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.mixtures import DENSE, experts, moe
 from archcmp.spec.hf.model_type import ModelType

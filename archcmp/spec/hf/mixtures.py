@@ -17,11 +17,10 @@ from archcmp.spec.hf.axes import (
     write_sparse_steps,
 )
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Switch, Tree, activation
-from archcmp.spec.hf.decoders import (
+from archcmp.spec.hf.common import (
     ATTENTION_BIAS,
     GLU,
     GRANITE,
-    NO_ATTENTION_BIAS,
     RMSNORM,
     attention,
     heads,
@@ -101,59 +100,6 @@ class ExpertGroups:
 
 
 FIRST_DENSE = DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, after_first_dense, write_first_dense)
-
-MLA: tuple[Binding, ...] = (
-    Field("num_attention_heads", ":mixer.n_heads"),
-    Field("q_lora_rank", ":mixer.q_lora_rank", 1536, nullable=True),
-    Field("kv_lora_rank", ":mixer.kv_lora_rank", 512),
-    Field("qk_nope_head_dim", ":mixer.qk_nope_head_dim", 128),
-    Field("qk_rope_head_dim", ":mixer.qk_rope_head_dim", 64),
-    Field("v_head_dim", ":mixer.v_head_dim", 128),
-    NO_ATTENTION_BIAS,
-    Only("mlp_bias", False),
-)
-_LATENT_EPS = 1e-6
-
-_DEEPSEEK_UNUSED = frozenset(
-    {"num_key_value_heads", "head_dim", "num_nextn_predict_layers", "num_local_experts", "num_experts"}
-    | {"qk_head_dim"}
-)
-
-
-def _deepseek(name: str, ffn: Tree, *bindings: Binding) -> ModelType:
-    common = (
-        *sizes(2048, tied=False),
-        *MLA,
-        LatentNorm(),
-        *DENSE,
-        *experts("n_routed_experts", "moe_intermediate_size", "moe", 8),
-        SharedExperts(),
-        Field("routed_scaling_factor", "moe:ffn.router.scale", 1.0, decode=float),
-    )
-    block: Tree = {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": ffn}
-    return ModelType(name, MODEL, block, (*common, *bindings), axes=(FIRST_DENSE,), unused=_DEEPSEEK_UNUSED)
-
-
-class LatentNorm:
-    """The latents' norms have an eps of 1e-6, whatever the model's."""
-
-    def read(self, fields: Fields, draft: Draft) -> None:
-        if fields.number("rms_norm_eps", _LATENT_EPS) != _LATENT_EPS:
-            draft.set(":mixer.latent_norm", RMSNORM | {"eps": _LATENT_EPS})
-
-    def write(self, draft: Draft, config: Tree) -> None:
-        pass
-
-
-class QKHeadDims:
-    """What transformers wants beside the parts of a latent head."""
-
-    def read(self, fields: Fields, draft: Draft) -> None:
-        pass
-
-    def write(self, draft: Draft, config: Tree) -> None:
-        config["num_key_value_heads"] = config["num_attention_heads"]
-        config["head_dim"] = config["qk_rope_head_dim"]
 
 
 class L2NormAfterRope:
@@ -327,24 +273,5 @@ MIXTURES = (
             DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, interleaved_steps, write_interleaved),
         ),
         unused=frozenset({"layer_types", "no_rope_layer_interval", "interleave_moe_layer_step"}),
-    ),
-    _deepseek(
-        "deepseek_v2",
-        moe("softmax"),
-        Only("scoring_func", "softmax"),
-        Only("norm_topk_prob", False),
-        ExpertGroups("max", "topk_method"),
-        RopeFields(interleaved=True),
-        QKHeadDims(),
-    ),
-    _deepseek(
-        "deepseek_v3",
-        moe("sigmoid", correction_bias=True),
-        Only("scoring_func", "sigmoid"),
-        Field("norm_topk_prob", "moe:ffn.router.renormalize", True),
-        ExpertGroups("top2_sum", "topk_method"),
-        RopeFields(interleaved=True),
-        Only("rope_interleave", True),
-        QKHeadDims(),
     ),
 )
