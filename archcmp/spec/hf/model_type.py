@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,16 +16,23 @@ from archcmp.spec.schema import ModelSpec
 MAIN = "main"
 
 
+def fresh(tree: Mapping[str, Any]) -> Tree:
+    """A copy that shares no mapping with the original, nor between two of its own options."""
+    return {key: fresh(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+
+
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> Tree:
     """`change` over `base`, deeply; another kind replaces."""
     kinds = [part.get("kind") for part in (base, change)]
     if None not in kinds and kinds[0] != kinds[1]:
-        return deepcopy(dict(change))
-    result = deepcopy(dict(base))
+        return fresh(change)
+    result = fresh(base)
     for key, value in change.items():
         old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(old, value) if both else deepcopy(value)  # type: ignore[arg-type]
+        if isinstance(value, Mapping):
+            result[key] = merged(old, value) if isinstance(old, Mapping) else fresh(value)
+        else:
+            result[key] = value
     return result
 
 
@@ -70,7 +76,7 @@ class ModelType:
         n_layers = fields.get(self.n_layers)
         parts = [axis.read(fields, n_layers) for axis in self.axes]
         roles = list(zip(*parts, strict=True)) if parts else [()] * n_layers
-        draft = Draft(deepcopy(self.model), {role: self._block(role) for role in dict.fromkeys(roles)})
+        draft = Draft(fresh(self.model), {role: self._block(role) for role in dict.fromkeys(roles)})
         for binding in self.bindings:
             binding.read(fields, draft)
         ignored = [key for key in fields.unread() if key in IGNORED or key in self.unused]
@@ -80,7 +86,7 @@ class ModelType:
         return draft.model | {"blocks": blocks, "layers": compress([names[role] for role in roles])}, ignored
 
     def _block(self, role: tuple[str, ...]) -> Tree:
-        block: Tree = deepcopy(self.block)
+        block = fresh(self.block)
         for axis, part in zip(self.axes, role, strict=True):
             block = merged(block, axis.parts.get(part, {}))
         return block
