@@ -80,13 +80,16 @@ class Planner:
         self.available = available_bytes(settings.device) // len(specs)
 
     def tasks(self, workload: str) -> list[Task]:
-        """A task per model, all at the longest sequence, halved from the asked one, that fits the budget,
-        and all measured in one way: a composed figure is not set beside a whole one. A decoding step
-        hardly depends on the length, so there it stays as asked."""
+        """A task per model, all at the longest sequence, halved from the asked one, that fits the budget of
+        those that fit in memory, and all measured in one way: a composed figure is not set beside a whole
+        one. A decoding step hardly depends on the length, so there it stays as asked."""
         seq_len = self.settings.seq_len
         while True:
             choices = self._choices(workload, seq_len)
-            affordable = all(self._affordable(parts, workload, seq_len) for parts in choices)
+            affordable = all(
+                self._shortage(parts, workload, seq_len) or self._affordable(parts, workload, seq_len)
+                for parts in choices
+            )
             if affordable or workload == "decode" or seq_len < 2 * MIN_SEQ_LEN:
                 return [self._task(i, parts, workload, seq_len) for i, parts in enumerate(choices)]
             seq_len //= 2

@@ -194,7 +194,9 @@ class Measurement:
     def _roofline(self, task: Task) -> Roofline:
         """Counted under the exact convention, at the length that was measured."""
         counts = count(task.spec, self.settings.batch_size, task.seq_len, self.settings.dtype)
-        flops, moved = getattr(counts.flops, task.workload), least_bytes(task.spec, counts, task.workload)
+        flops = getattr(counts.flops, task.workload)
+        n_tokens = self.settings.batch_size * (1 if task.workload == "decode" else task.seq_len)
+        moved = least_bytes(task.spec, counts, task.workload, n_tokens)
         compute_s = flops / self.calibration.matmul_flops_per_s
         memory_s = moved / self.calibration.copy_bytes_per_s
         binds = "compute" if compute_s >= memory_s else "memory"

@@ -315,10 +315,23 @@ def test_the_roofline_is_the_longer_of_the_two_shortest_times() -> None:
     counts = archcmp.count(spec, 1, 2048)
     table = 128_256 * 4096
     cache = 2 * 32 * 8 * 128 * 2048 * 2
-    assert least_bytes(spec, counts, "decode") == 2 * (8_030_261_248 - table) + cache
-    assert least_bytes(spec, counts, "train") == 10 * 2 * (8_030_261_248 - table)
+    assert least_bytes(spec, counts, "decode", 1) == 2 * (8_030_261_248 - table) + cache
+    assert least_bytes(spec, counts, "train", 2048) == 10 * 2 * (8_030_261_248 - table)
     tied = load_spec("llama3:1b")
-    assert least_bytes(tied, archcmp.count(tied, 1, 1), "prefill") == 2 * 1_235_814_400 + 2 * 16 * 8 * 64 * 2
+    counts = archcmp.count(tied, 1, 1)
+    assert least_bytes(tied, counts, "prefill", 1) == 2 * 1_235_814_400 + 2 * 16 * 8 * 64 * 2
+
+
+def test_few_tokens_visit_few_experts_and_many_all() -> None:
+    spec = load_spec("mixtral")
+    counts = archcmp.count(spec, 1, 1, convention="6n")
+    cache = counts.memory.kv_cache_bytes
+    one, many = (least_bytes(spec, counts, "prefill", n) - cache for n in (1, 10_000))
+    assert one == 2 * (counts.params.active - counts.params.embedding)
+    assert many == 2 * (counts.params.total - counts.params.embedding)
+    two = least_bytes(spec, counts, "prefill", 2) - cache
+    unvisited = counts.params.total - counts.params.active
+    assert two == 2 * (counts.params.total - counts.params.embedding - unvisited * 6 // 8)
 
 
 def test_figures_against_the_device_follow_from_the_roofline() -> None:
