@@ -29,6 +29,7 @@ def import_transformers() -> Any:
     except ImportError:
         raise UsageError("transformers is not installed: pip install 'archcmp[dev]'") from None
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     return transformers
 
 
@@ -47,13 +48,14 @@ def find_config(spec: ModelSpec) -> dict[str, Any]:
 def transformers_model(
     spec: ModelSpec, device: str | torch.device, dtype: torch.dtype, attention: str = "sdpa"
 ) -> nn.Module:
-    """The model of `transformers` that computes what `spec` says, with its own random weights and no
-    dropout. Raises UsageError where there is none or `transformers` is not installed."""
+    """The model of `transformers` that computes what `spec` says, with its own random weights, no dropout, and
+    eager attention where it has no other. Raises UsageError where there is none or `transformers` is not
+    installed."""
     options = find_config(spec)
     transformers = import_transformers()
-    config = transformers.AutoConfig.for_model(
-        options.pop("model_type"), **options, **NO_TOKENS, attn_implementation=attention
-    )
+    config = transformers.AutoConfig.for_model(options.pop("model_type"), **options, **NO_TOKENS)
+    supports_sdpa = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa
+    config._attn_implementation = attention if supports_sdpa else "eager"
     for name in NO_DROPOUT:
         if hasattr(config, name):
             setattr(config, name, 0.0)

@@ -81,22 +81,37 @@ def _difference(a: Tensor, b: Tensor) -> float:
     return (a.float() - b.float()).abs().max().item()
 
 
+@dataclass(frozen=True)
+class _Reference:
+    """What `transformers` makes of `tokens`; the model itself may be gone by then."""
+
+    model_type: str
+    params: int
+    tokens: Tensor
+    logits: Tensor
+
+
 @torch.inference_mode()
-def _compare(name: str, ours: Decoder, theirs: nn.Module, tolerance: float) -> Verification:
-    generator = torch.Generator().manual_seed(1)
-    n_tokens = min(N_TOKENS, ours.spec.context_length)
-    tokens = torch.randint(ours.spec.vocab_size, (BATCH_SIZE, n_tokens), generator=generator)
-    reference: Tensor = theirs(tokens, use_cache=False).logits
-    if not reference.isfinite().all():
-        raise MeasureError(f"{name}: the logits of transformers are not finite")
+def _reference(spec: ModelSpec, theirs: nn.Module) -> _Reference:
+    shape = (BATCH_SIZE, min(N_TOKENS, spec.context_length))
+    tokens = torch.randint(spec.vocab_size, shape, generator=torch.Generator().manual_seed(1))
+    logits: Tensor = theirs(tokens, use_cache=False).logits
+    model_type = str(getattr(theirs.config, "model_type", ""))
+    if not logits.isfinite().all():
+        raise MeasureError(f"the logits of {model_type} in transformers are not finite")
+    return _Reference(model_type, _size(theirs), tokens, logits)
+
+
+@torch.inference_mode()
+def _compare(name: str, ours: Decoder, reference: _Reference, tolerance: float) -> Verification:
     return Verification(
         id=name,
-        model_type=str(getattr(theirs.config, "model_type", "")),
-        whole=_difference(ours(tokens), reference),
-        cached=_difference(_cached_logits(ours, tokens), reference),
-        logits_std=reference.std().item(),
+        model_type=reference.model_type,
+        whole=_difference(ours(reference.tokens), reference.logits),
+        cached=_difference(_cached_logits(ours, reference.tokens), reference.logits),
+        logits_std=reference.logits.std().item(),
         params=_size(ours),
-        transformers_params=_size(theirs),
+        transformers_params=reference.params,
         tolerance=tolerance,
     )
 
@@ -104,23 +119,28 @@ def _compare(name: str, ours: Decoder, theirs: nn.Module, tolerance: float) -> V
 def verify_spec(name: str, spec: ModelSpec, tolerance: float = TOLERANCE) -> Verification:
     """`spec` at a shrunk size with one of every distinct block, random weights, sequences longer than the
     windows. Raises UsageError where `transformers` has no such model."""
-    small = shrunk(spec)
     find_config(spec)
+    small = shrunk(spec)
     theirs = randomise(transformers_model(small, "cpu", torch.float32, "eager"))
     ours = build_model(small).eval()
     load_hf_weights(ours, theirs.state_dict())
-    return _compare(name, ours, theirs, tolerance)
+    return _compare(name, ours, _reference(small, theirs), tolerance)
 
 
 def verify_checkpoint(folder: Path, tolerance: float = TOLERANCE) -> Verification:
-    """A local checkpoint, config.json and safetensors, loaded into both in float32. Raises ConfigError and
-    WeightsError for what is not understood, pickles among it."""
+    """A local checkpoint, config.json and safetensors, in float32: first in `transformers`, then, when that
+    is gone from memory, in archcmp. Raises ConfigError and WeightsError for what is not understood, pickles
+    among it."""
     spec = import_config(folder).spec
     weights = SafetensorsFolder(folder)
+    reference = _reference(spec, _pretrained(folder))
     ours = build_model(spec).eval()
     load_hf_weights(ours, weights)
-    transformers = import_transformers()
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+    return _compare(str(folder), ours, reference, tolerance)
+
+
+def _pretrained(folder: Path) -> nn.Module:
+    model: nn.Module = import_transformers().AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", use_safetensors=True, local_files_only=True
     )
-    return _compare(str(folder), ours, theirs.eval(), tolerance)
+    return model.eval()

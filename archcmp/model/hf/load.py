@@ -173,11 +173,21 @@ def _check_tied_head(weights: StateDict, head: str, embedding: str) -> None:
         raise WeightsError(f"{head} differs from {embedding}, but the spec ties them")
 
 
+def _further_heads(weights: StateDict, prefix: str) -> tuple[str, ...]:
+    """Prefixes of the layers that predict tokens after the next one (DeepSeek V3, GLM, Qwen3-Next), which
+    stand beside the decoder and are no part of it; their projection of two streams to one gives them away."""
+    marks = (".eh_proj.", "mtp.fc.")
+    found = {name.partition(mark)[0] for mark in marks for name in weights if mark in name}
+    return tuple(f"{head}." if head.startswith(prefix) else "mtp." for head in found)
+
+
 def _check_names(model: Decoder, weights: StateDict, place: _Place, wanted: set[str]) -> None:
     buffers = re.compile(f"{re.escape(place.prefix)}({BUFFERS[place.blocks]})")
     if missing := sorted(wanted - set(weights)):
         raise WeightsError(f"missing from the checkpoint: {_some(missing)}")
-    if surplus := [name for name in weights if name not in wanted and not buffers.fullmatch(name)]:
+    heads = _further_heads(weights, place.prefix)
+    left_out = (name for name in weights if buffers.fullmatch(name) or name.startswith(heads))
+    if surplus := sorted(set(weights) - wanted - set(left_out)):
         raise WeightsError(f"in the checkpoint but not in {model.spec.title}: {_some(surplus)}")
 
 
