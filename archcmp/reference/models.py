@@ -48,8 +48,8 @@ def find_config(spec: ModelSpec) -> dict[str, Any]:
 def transformers_model(
     spec: ModelSpec, device: str | torch.device, dtype: torch.dtype, attention: str = "sdpa"
 ) -> nn.Module:
-    """The model of `transformers` that computes what `spec` says, with its own random weights, no dropout, and
-    eager attention where it has no other. Raises UsageError where there is none or `transformers` is not
+    """The model of `transformers` that computes what `spec` says, with its own random weights, no dropout,
+    and eager attention where it has no other. Raises UsageError where there is none or `transformers` is not
     installed."""
     options = find_config(spec)
     transformers = import_transformers()
