@@ -49,7 +49,7 @@ _library.define("grouped_linear(Tensor x, Tensor weight, Tensor ends) -> Tensor"
 _library.define("grouped_outer(Tensor x, Tensor y, Tensor ends) -> Tensor")
 
 
-def _slices(ends: Tensor) -> Iterator[tuple[int, slice]]:
+def rows_of_groups(ends: Tensor) -> Iterator[tuple[int, slice]]:
     """The groups that have rows, and which."""
     start = 0
     for group, end in enumerate(ends.tolist()):
@@ -60,7 +60,7 @@ def _slices(ends: Tensor) -> Iterator[tuple[int, slice]]:
 
 def _linear(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     y = x.new_empty(x.shape[0], weight.shape[1])
-    for group, rows in _slices(ends):
+    for group, rows in rows_of_groups(ends):
         torch.mm(x[rows], weight[group].t(), out=y[rows])
     return y
 
@@ -68,7 +68,7 @@ def _linear(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 def _outer(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
     """Per group the sum over its rows of x^T y: (N, a), (N, b) -> (E, a, b)."""
     products = x.new_zeros(ends.shape[0], x.shape[1], y.shape[1])
-    for group, rows in _slices(ends):
+    for group, rows in rows_of_groups(ends):
         torch.mm(x[rows].t(), y[rows], out=products[group])
     return products
 

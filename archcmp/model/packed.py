@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from archcmp.model.grouped import GroupedLinear, Groups, rows_of_groups
+
 _ROWS_HINT = 1024
 """Tokens that the layout is chosen for; on the processors tried it is the same for every number."""
 
@@ -19,6 +21,7 @@ _FEWEST_ROWS = 4
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define("packed_linear(Tensor x, Tensor weight, Tensor? bias, int out_features) -> Tensor")
+_library.define("packed_grouped_linear(Tensor x, Tensor[] weights, Tensor ends, int out_features) -> Tensor")
 
 
 def _packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
@@ -30,15 +33,28 @@ def _packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None, out_features:
     return y[:n_rows].view(*x.shape[:-1], out_features)
 
 
+def _packed_grouped_linear(x: Tensor, weights: list[Tensor], ends: Tensor, out_features: int) -> Tensor:
+    y = x.new_empty(x.shape[0], out_features)
+    for group, rows in rows_of_groups(ends):
+        y[rows] = _packed_linear(x[rows], weights[group], None, out_features)
+    return y
+
+
 for _backend in ("CPU", "MkldnnCPU"):
     _library.impl("packed_linear", _packed_linear, _backend)
+    _library.impl("packed_grouped_linear", _packed_grouped_linear, _backend)
 
 
 def _packed_linear_shape(x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
     return x.new_empty(*x.shape[:-1], out_features)
 
 
+def _packed_grouped_linear_shape(x: Tensor, weights: list[Tensor], ends: Tensor, out_features: int) -> Tensor:
+    return x.new_empty(x.shape[0], out_features)
+
+
 torch.library.register_fake("archcmp::packed_linear", _packed_linear_shape, lib=_library)
+torch.library.register_fake("archcmp::packed_grouped_linear", _packed_grouped_linear_shape, lib=_library)
 
 
 class PackedLinear(nn.Module):
@@ -54,6 +70,25 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = torch.ops.archcmp.packed_linear(x, self.weight, self.bias, self.out_features)
         return y
+
+
+class PackedGroupedLinear(nn.Module):
+    """y = x W_e^T + b_e, (N, in) -> (N, out), from a grouped layer each of whose matrices it packs."""
+
+    bias: Tensor | None
+
+    def __init__(self, linear: GroupedLinear) -> None:
+        super().__init__()
+        self.n_groups, self.out_features = linear.n_groups, linear.out_features
+        for group, weight in enumerate(linear.weight.detach().unbind()):
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT)
+            self.register_buffer(f"weight{group}", packed, persistent=False)
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach(), persistent=False)
+
+    def forward(self, x: Tensor, groups: Groups) -> Tensor:
+        weights = [getattr(self, f"weight{group}") for group in range(self.n_groups)]
+        y: Tensor = torch.ops.archcmp.packed_grouped_linear(x, weights, groups.ends, self.out_features)
+        return y if self.bias is None else y + self.bias.index_select(0, groups.of_row)
 
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
@@ -75,5 +110,8 @@ def pack_linears(module: nn.Module) -> None:
     only. A head tied to the embedding gets a packed copy of its own."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear) and can_pack(child.weight.device, child.weight.dtype):
-                setattr(parent, name, PackedLinear(child))
+            if not isinstance(child, (nn.Linear, GroupedLinear)):
+                continue
+            if can_pack(child.weight.device, child.weight.dtype):
+                packed = PackedLinear(child) if isinstance(child, nn.Linear) else PackedGroupedLinear(child)
+                setattr(parent, name, packed)

@@ -11,12 +11,23 @@ from torch import nn
 from archcmp import build_model
 from archcmp.measure.workloads import BlockSubject, DecoderSubject
 from archcmp.model.build import build_block
+from archcmp.model.grouped import GroupedLinear
 from archcmp.model.packed import PackedLinear, can_pack, pack_linears
 from tests.known import tiny
 
 CPU = torch.device("cpu")
 
 needs_packing = pytest.mark.skipif(not can_pack(CPU, torch.float32), reason="torch was built without oneDNN")
+
+
+MIXTURE = (
+    "blocks.main.ffn={kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
+    "expert: {kind: glu, d_ff: 8, activation: silu, bias: true}}"
+)
+LATENT = (
+    "blocks.main.mixer={kind: mla, n_heads: 4, kv_lora_rank: 12, qk_nope_head_dim: 8, qk_rope_head_dim: 4, "
+    "v_head_dim: 6, rope: {theta: 100}}"
+)
 
 
 @needs_packing
@@ -32,12 +43,13 @@ def test_a_packed_layer_equals_the_layer_it_was_packed_from(n_tokens: int, bias:
 
 @needs_packing
 @torch.inference_mode()
-def test_a_packed_model_gives_the_same_logits_whole_and_token_by_token() -> None:
-    model = build_model(tiny("output.tied=true"))
+@pytest.mark.parametrize("change", ["output.tied=true", MIXTURE, LATENT])
+def test_a_packed_model_gives_the_same_logits_whole_and_token_by_token(change: str) -> None:
+    model = build_model(tiny(change))
     tokens = torch.randint(0, 61, (2, 12))
     expected = model(tokens)
     pack_linears(model)
-    assert not any(isinstance(module, nn.Linear) for module in model.modules())
+    assert not any(isinstance(module, (nn.Linear, GroupedLinear)) for module in model.modules())
     assert (model(tokens) - expected).abs().max() < 1e-4
     cache = model.new_cache(2, 12)
     steps = [model(tokens[:, i : i + 1], cache) for i in range(12)]
@@ -64,7 +76,9 @@ def one_graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_graph")
 @pytest.mark.parametrize("workload", ["prefill", "decode", "train"])
-@pytest.mark.parametrize("change", [(), ("blocks.main.mixer.window=5",), ("blocks.main.mixer.softcap=3",)])
+@pytest.mark.parametrize(
+    "change", [(), ("blocks.main.mixer.window=5",), ("blocks.main.mixer.softcap=3",), (MIXTURE,), (LATENT,)]
+)
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_compiled_workload_is_one_graph(workload: str, change: tuple[str, ...], whole: bool) -> None:
     build: Callable[[], nn.Module] = lambda: (  # noqa: E731
