@@ -114,7 +114,7 @@ def print_catalog(models: Sequence[dict[str, Any]]) -> None:
     for _, sizes in groupby(models, key=lambda model: model["family"]):
         first = True
         for model in sizes:
-            about = ", ".join(part for part in (model["organization"], model["released"]) if part)
+            about = " ".join(part for part in (model["organization"], model["released"]) if part)
             rows.append(
                 [
                     model["id"],
@@ -125,7 +125,7 @@ def print_catalog(models: Sequence[dict[str, Any]]) -> None:
                 ]
             )
             first = False
-    header = ["spec", "parameters", "layers x width", "context", "by"]
+    header = ["spec", "params", "layers x width", "context", "by"]
     note = (
         f"{len(models)} models. `archcmp show SPEC` tells more of one; a bare family name is its default "
         "size. `archcmp choices` lists what --with can ask for."

@@ -15,8 +15,8 @@ from archcmp.spec.schema import ModelSpec
 WIDEST = 18
 """Columns wider than this are wrapped before they push others off the screen."""
 
-WIDEST_LABEL = 24
-"""Labels are names, which do not wrap well."""
+WIDEST_LABEL = 31
+"""Labels are names, which do not wrap well: they may be as wide as this, and half the screen."""
 
 GAP = 3
 
@@ -47,14 +47,14 @@ def _width(cell: str) -> int:
     return max(map(len, _broken(cell).split("\n")))
 
 
-def _grid(table: Table, columns: list[int]) -> RichTable:
+def _grid(table: Table, columns: list[int], width: int) -> RichTable:
     grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold cyan")
     for i in columns:
         justify: JustifyMethod = "left" if i < table.n_text else "right"
-        least = (
-            min(max(_width(row[i]) for row in table.rows), WIDEST_LABEL) if i == 0 and table.rows else None
+        whole = i == 0 and max((_width(row[0]) for row in table.rows), default=0) <= min(
+            WIDEST_LABEL, width // 2
         )
-        grid.add_column(Text(table.header[i]), justify=justify, overflow="fold", min_width=least)
+        grid.add_column(Text(table.header[i]), justify=justify, overflow="fold", no_wrap=whole)
     for row in table.rows:
         cells = [_broken(row[i]) for i in columns]
         if table.differing and len(set(cells[1:])) == 1:
@@ -73,7 +73,7 @@ def print_tables(tables: Iterable[Table], split: bool = True) -> None:
         for part, columns in enumerate(groups):
             console.print(Text(table.title + (" (continued)" if part else ""), style="bold"))
             if table.rows:
-                console.print(_grid(table, columns))
+                console.print(_grid(table, columns, console.width))
                 console.print()
         for note in table.notes:
             console.print(Text(note, style="italic"))
