@@ -9,13 +9,14 @@ from itertools import chain
 from archcmp.analysis.parts import MetaParts
 from archcmp.model.decoder import Decoder
 from archcmp.model.ffn.moe import MoE
+from archcmp.model.mixers.qk_norms import EachHeadNorm
 from archcmp.model.norms import NORMS
 from archcmp.results import Params
 
 
 def _by_component(model: Decoder, prefix: str) -> Counter[str]:
     """Elements of the parameters whose name starts with `prefix`, by component."""
-    norms = tuple(NORMS.values())
+    norms = (*NORMS.values(), EachHeadNorm)
     counts: Counter[str] = Counter()
     for name, parameter in chain(model.named_parameters(), model.named_buffers()):
         if name.startswith(prefix):

@@ -73,11 +73,22 @@ def _outer(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
     return products
 
 
+def _has_kernel(*tensors: Tensor) -> bool:
+    """Whether torch's grouped matmul takes them: bfloat16, rows that start at multiples of 16 bytes."""
+    return hasattr(F, "grouped_mm") and all(
+        tensor.dtype == torch.bfloat16 and not any(n % 8 for n in tensor.shape[-1:]) for tensor in tensors
+    )
+
+
 def _linear_on_gpu(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    if not _has_kernel(x, weight, weight.transpose(1, 2)):
+        return _linear(x, weight, ends)
     return F.grouped_mm(x, weight.transpose(1, 2), offs=ends.to(torch.int32))
 
 
 def _outer_on_gpu(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
+    if not _has_kernel(x, y):
+        return _outer(x, y, ends)
     return F.grouped_mm(x.t(), y, offs=ends.to(torch.int32))
 
 

@@ -45,15 +45,20 @@ def find_config(spec: ModelSpec) -> dict[str, Any]:
     return config
 
 
+def reference_config(spec: ModelSpec) -> Any:
+    """The configuration as an object of transformers. Raises UsageError as `find_config` does."""
+    options = find_config(spec)
+    return import_transformers().AutoConfig.for_model(options.pop("model_type"), **options, **NO_TOKENS)
+
+
 def transformers_model(
     spec: ModelSpec, device: str | torch.device, dtype: torch.dtype, attention: str = "sdpa"
 ) -> nn.Module:
     """The model of `transformers` that computes what `spec` says, with its own random weights, no dropout,
     and eager attention where it has no other. Raises UsageError where there is none or `transformers` is not
     installed."""
-    options = find_config(spec)
+    config = reference_config(spec)
     transformers = import_transformers()
-    config = transformers.AutoConfig.for_model(options.pop("model_type"), **options, **NO_TOKENS)
     supports_sdpa = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa
     config._attn_implementation = attention if supports_sdpa else "eager"
     for name in NO_DROPOUT:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from archcmp.errors import MeasureError
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
-from archcmp.model.hf import load_hf_weights
+from archcmp.model.hf import check_hf_weights, load_hf_weights
 from archcmp.model.hf.checkpoint import SafetensorsFolder
-from archcmp.reference.models import find_config, import_transformers, transformers_model
+from archcmp.reference.models import find_config, import_transformers, reference_config, transformers_model
 from archcmp.spec.hf import import_config
 from archcmp.spec.schema import ModelSpec
 from archcmp.spec.shrink import shrunk
@@ -22,7 +22,7 @@ from archcmp.spec.shrink import shrunk
 TOLERANCE = 1e-4
 """How far logits may lie apart in float32, as the design has it."""
 
-BATCH_SIZE, N_TOKENS, N_CACHED = 2, 45, 20
+BATCH_SIZE, N_TOKENS = 2, 45
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Verification:
     @property
     def agrees(self) -> bool:
         """Whether both differences are within the tolerance and the counts are equal."""
-        return max(self.whole, self.cached) <= self.tolerance and self.params == self.transformers_params
+        close = self.whole <= self.tolerance and self.cached <= self.tolerance
+        return close and self.params == self.transformers_params
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -73,11 +74,14 @@ def _size(model: nn.Module) -> int:
 def _cached_logits(model: Decoder, tokens: Tensor) -> Tensor:
     """A prefill of some tokens, a few at once, then one after the other."""
     cache = model.new_cache(len(tokens), tokens.shape[1])
-    pieces = tokens.split([N_CACHED, 3, *[1] * (tokens.shape[1] - N_CACHED - 3)], dim=1)
+    first, then = tokens.split([tokens.shape[1] // 2, -(-tokens.shape[1] // 2)], dim=1)
+    pieces = [first, then[:, :3], *then[:, 3:].split(1, dim=1)]
     return torch.cat([model(piece, cache) for piece in pieces], dim=1)
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
+    if not a.isfinite().all():
+        raise MeasureError("the logits of archcmp are not finite where those of transformers are")
     return (a.float() - b.float()).abs().max().item()
 
 
@@ -130,17 +134,33 @@ def verify_spec(name: str, spec: ModelSpec, tolerance: float = TOLERANCE) -> Ver
 def verify_checkpoint(folder: Path, tolerance: float = TOLERANCE) -> Verification:
     """A local checkpoint, config.json and safetensors, in float32: first in `transformers`, then, when that
     is gone from memory, in archcmp. Raises ConfigError and WeightsError for what is not understood, pickles
-    among it."""
-    spec = import_config(folder).spec
+    among it, and MeasureError for what transformers does not load."""
+    imported = import_config(folder)
+    if parts := [name for name in imported.left_out if name.endswith("_config")]:
+        raise MeasureError(
+            f"{folder}: multimodal ({', '.join(parts)}); import its language model and verify that spec"
+        )
     weights = SafetensorsFolder(folder)
-    reference = _reference(spec, _pretrained(folder))
-    ours = build_model(spec).eval()
+    check_hf_weights(build_model(imported.spec, "meta"), weights)
+    reference = _reference(imported.spec, _pretrained(folder, imported.spec))
+    ours = build_model(imported.spec).eval()
     load_hf_weights(ours, weights)
     return _compare(str(folder), ours, reference, tolerance)
 
 
-def _pretrained(folder: Path) -> nn.Module:
-    model: nn.Module = import_transformers().AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", use_safetensors=True, local_files_only=True
-    )
+def _pretrained(folder: Path, spec: ModelSpec) -> nn.Module:
+    """What transformers loads from the folder, by its own reading of the configuration; by ours only where
+    it does not know the model type."""
+    transformers = import_transformers()
+    options = {"attn_implementation": "eager", "local_files_only": True, "trust_remote_code": False}
+    try:
+        try:
+            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        except (KeyError, ValueError):
+            config = reference_config(spec)
+        model: nn.Module = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True, **options
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise MeasureError(f"{folder}: transformers does not load it: {str(error).splitlines()[0]}") from None
     return model.eval()

@@ -128,7 +128,7 @@ def print_catalog(models: Sequence[dict[str, Any]]) -> None:
     header = ["spec", "params", "layers x width", "context", "by"]
     note = (
         f"{len(models)} models. `archcmp show SPEC` tells more of one; a bare family name is its default "
-        "size. `archcmp choices` lists what --with can ask for."
+        "size. --with takes any name under choices in `archcmp list --json`; `archcmp choices` explains them."
     )
     print_tables([Table("Known architectures", header, rows, [note], n_text=1)], split=False)
 

@@ -21,7 +21,7 @@ def _features(part: Part) -> Iterator[str]:
         yield str(label).lower()
     for name, info in type(part).model_fields.items():
         value = getattr(part, name)
-        if name == "kind":
+        if name in ("kind", "scoring"):
             yield value
             continue
         if name in ModelSpec.ABOUT or value is None or value is False:

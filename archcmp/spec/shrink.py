@@ -23,16 +23,24 @@ def _rope(rope: Any) -> Any:
     return rope.model_copy(update={"scaling": scaling})
 
 
+def _head_dim(mixer: Attention) -> int:
+    """The least from HEAD_DIM on of which an even number of dimensions turns."""
+    share = mixer.rope.partial if mixer.rope else 1.0
+    even = (dim for dim in range(HEAD_DIM, mixer.head_dim, 4) if round(dim * share, 6) % 2 == 0)
+    return next(even, mixer.head_dim)
+
+
 def _attention(mixer: Attention) -> Attention:
+    head_dim = _head_dim(mixer)
     n_kv_heads = {"MHA": 4, "MQA": 1}.get(mixer.label, 2)
     changes: Changes = {
         "n_heads": 4,
         "n_kv_heads": n_kv_heads,
-        "head_dim": HEAD_DIM,
+        "head_dim": head_dim,
         "rope": _rope(mixer.rope),
     }
     if mixer.query_pre_attn_scalar is not None:
-        changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * HEAD_DIM / mixer.head_dim
+        changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
     if mixer.window is not None:
         changes["window"] = SPAN
     if mixer.chunk is not None:
@@ -72,6 +80,7 @@ def _moe(ffn: MoE) -> MoE:
         changes["shared"] = ffn.shared.model_copy(update={"d_ff": D_EXPERT * wide})
     if ffn.router.groups is not None:
         groups = ffn.router.groups.model_copy(update={"n_groups": 4, "top_groups": 2})
+        changes["n_experts"] = N_EXPERTS
         changes["router"] = ffn.router.model_copy(update={"groups": groups})
     return ffn.model_copy(update=changes)
 

@@ -22,7 +22,7 @@ from archcmp.spec.hf.convert import ALIASES, MODEL_TYPES
 from archcmp.spec.hf.model_type import same_function
 from archcmp.spec.load import load_spec
 from archcmp.spec.write import to_short_yaml
-from tests.known import CONFIGS, FILES, PUBLISHED, PUBLISHED_IDS
+from tests.known import CONFIGS, PUBLISHED, PUBLISHED_IDS, attention
 from tests.reference.configs import random_config
 
 IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
@@ -104,6 +104,41 @@ def test_random_configurations_compute_what_transformers_computes(kind: str) -> 
         assert total == sum(tensor.numel() for tensor in stored(theirs).values())
 
 
+@pytest.mark.parametrize("kind", MODEL_TYPES)
+def test_a_field_left_out_means_what_transformers_takes_for_it(kind: str) -> None:
+    options = {"num_attention_heads": 64} if kind == "glm4_moe" else {}
+    full = transformers.AutoConfig.for_model(kind, **options).to_dict()
+    spec = import_config(full).spec
+    for key in set(full) - {"model_type"}:
+        rest = {name: value for name, value in full.items() if name != key}
+        meant = transformers.AutoConfig.for_model(**rest).to_dict()
+        try:
+            ours = import_config(rest).spec
+        except ConfigError as error:
+            assert "is missing" in str(error), key
+        else:
+            assert same_function(ours, import_config(meant).spec), key
+            assert same_function(ours, spec) or meant != full, key
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_llama4_has_its_temperature_only_where_it_is_tuned(tuned: bool) -> None:
+    config = _config("llama4-scout")["text_config"] | {"attn_temperature_tuning": tuned}
+    spec = import_config(config).spec
+    assert (attention(spec, "global_moe").temperature is not None) == tuned
+    written = to_config(spec)
+    assert written is not None and same_function(spec, import_config(written).spec)
+
+
+def test_null_is_not_a_default_where_transformers_gives_it_a_meaning() -> None:
+    config = _config("qwen2.5-7b")
+    assert attention(import_config(config | {"num_key_value_heads": None}).spec).n_kv_heads == 28
+    windows = {"use_sliding_window": True, "max_window_layers": 2, "sliding_window": None}
+    assert attention(import_config(config | windows).spec).window is None
+    with pytest.raises(ConfigError, match="sliding_window: None"):
+        import_config(_config("gemma2-2b") | {"sliding_window": None})
+
+
 # ---- refusals ---------------------------------------------------------------------------------------
 
 
@@ -116,7 +151,11 @@ def test_an_unknown_field_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("llama3-8b", {"rope_scaling": {"rope_type": "longrope"}}, "longrope.*known: linear, llama3, yarn"),
+        (
+            "llama3-8b",
+            {"rope_scaling": {"rope_type": "longrope"}},
+            "longrope.*known: default, linear, llama3",
+        ),
         ("llama3-8b", {"rope_scaling": {"rope_type": "linear", "factor": 2, "tilt": 1}}, "rope_scaling.tilt"),
         ("llama3-8b", {"hidden_act": "mish"}, "hidden_act: 'mish'"),
         ("llama3-8b", {"num_attention_heads": 7}, "does not make a model"),
@@ -127,6 +166,14 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         ),
         ("gemma2-2b", {"layer_types": ["linear_attention"] * 26}, "layer_types: 'linear_attention'"),
         ("deepseek-v3-671b", {"scoring_func": "softmax"}, "scoring_func"),
+        ("llama3-8b", {"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5"),
+        ("llama3-8b", {"rope_scaling": "yarn"}, "rope_scaling: 'yarn'"),
+        ("llama3-8b", {"rope_scaling": {"type": "default", "mrope_section": [4]}}, "mrope_section"),
+        ("llama3-8b", {"rope_parameters": {"full_attention": {"rope_theta": 5.0}}}, "rope_parameters"),
+        ("llama3-8b", {"num_hidden_layers": "2"}, "num_hidden_layers: '2'"),
+        ("qwen3-8b", {"layer_types": ["full_attention"] * 3}, "num_hidden_layers: 36"),
+        ("smollm3-3b", {"no_rope_layers": [1, 0]}, "num_hidden_layers: 36"),
+        ("phi3-mini", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "yarn"),
         ("olmo2-7b", {"model_type": "olmo9"}, "Did you mean olmo.*archcmp new"),
     ],
 )
@@ -142,7 +189,7 @@ def test_a_missing_field_is_named() -> None:
         import_config(config)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "7"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "7", "[" * 100_000], ids=len)
 def test_what_is_no_configuration_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ConfigError, match=r"config\.json: not"):
@@ -177,4 +224,3 @@ def test_import_prints_yaml_or_json() -> None:
 
 def test_every_model_type_is_known_by_name() -> None:
     assert {*MODEL_TYPES, *ALIASES} <= set(known_model_types())
-    assert FILES

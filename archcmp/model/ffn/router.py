@@ -10,8 +10,9 @@ from archcmp.spec import schema
 
 
 class Router(nn.Module):
-    """scores = scoring(W x [+ b]) in float32; the top_k experts by score (+ correction) and their scores,
-    perhaps divided by their sum, times scale. (N, C) -> weights (N, top_k), experts (N, top_k) int64.
+    """scores = scoring(W x [+ b]), the scoring in float32; the top_k experts by score (+ correction), and
+    their scores, perhaps divided by their sum, times scale. (N, C) -> weights (N, top_k), experts (N, top_k)
+    int64.
 
     The correction is a buffer: the training that balances it is not gradient descent.
     """

@@ -1,5 +1,5 @@
 """Weights of Hugging Face checkpoints -> our modules."""
 
-from archcmp.model.hf.load import load_hf_weights
+from archcmp.model.hf.load import check_hf_weights, load_hf_weights
 
-__all__ = ["load_hf_weights"]
+__all__ = ["check_hf_weights", "load_hf_weights"]

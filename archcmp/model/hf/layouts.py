@@ -6,6 +6,7 @@ the feed-forward, OLMo 2 and Gemma after attention. The typed residual decides, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -242,3 +243,6 @@ BUFFERS = {
     "h": r"h\.\d+\.attn\.(masked_)?bias",
 }
 """What old checkpoints hold beside their weights, as a pattern of names below the prefix."""
+
+OTHER_MODALITIES = re.compile(r"(model\.)?(vision_tower|vision_model|multi_modal_projector|audio_tower)\.")
+"""What multimodal checkpoints hold beside their language model."""

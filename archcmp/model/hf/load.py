@@ -14,7 +14,17 @@ from torch import Tensor
 from archcmp.errors import WeightsError
 from archcmp.model.decoder import Block, Decoder
 from archcmp.model.hf.checkpoint import SafetensorsFolder, StateDict, header
-from archcmp.model.hf.layouts import BLOCKS, BUFFERS, HEADS, INSIDE, NORMS, OUTSIDE, View, Way
+from archcmp.model.hf.layouts import (
+    BLOCKS,
+    BUFFERS,
+    HEADS,
+    INSIDE,
+    NORMS,
+    OTHER_MODALITIES,
+    OUTSIDE,
+    View,
+    Way,
+)
 from archcmp.model.mixers.attention import Attention
 from archcmp.spec import schema
 
@@ -186,9 +196,30 @@ def _check_names(model: Decoder, weights: StateDict, place: _Place, wanted: set[
     if missing := sorted(wanted - set(weights)):
         raise WeightsError(f"missing from the checkpoint: {_some(missing)}")
     heads = _further_heads(weights, place.prefix)
-    left_out = (name for name in weights if buffers.fullmatch(name) or name.startswith(heads))
+    left_out = (
+        name
+        for name in weights
+        if buffers.fullmatch(name) or name.startswith(heads) or OTHER_MODALITIES.match(name)
+    )
     if surplus := sorted(set(weights) - wanted - set(left_out)):
         raise WeightsError(f"in the checkpoint but not in {model.spec.title}: {_some(surplus)}")
+
+
+def check_hf_weights(model: Decoder, weights: StateDict) -> list[_Piece]:
+    """Where everything that `model` holds is in `weights`. The model may be on the meta device. Raises
+    WeightsError that names every missing, surplus or misshapen tensor."""
+    place = _locate(weights)
+    tensors: dict[str, Tensor] = dict(chain(model.named_parameters(), model.named_buffers()))
+    pieces = list(_pieces(model, tensors, weights, place))
+    wanted = {piece.theirs for piece in pieces}
+    if model.spec.output.tied:
+        embedding = next(piece.theirs for piece in pieces if piece.ours == "embedding.tokens.weight")
+        _check_tied_head(weights, place.head, embedding)
+        wanted |= {place.head} & set(weights)
+    _check_names(model, weights, place, wanted)
+    if misfits := [text for piece in pieces if (text := piece.misfit(weights, tensors))]:
+        raise WeightsError(f"wrong tensors: {_some(misfits)}")
+    return pieces
 
 
 def load_hf_weights(model: Decoder, weights: StateDict | str | Path) -> None:
@@ -201,17 +232,8 @@ def load_hf_weights(model: Decoder, weights: StateDict | str | Path) -> None:
         raise WeightsError("the model is on the meta device; build it on one that holds weights")
     if isinstance(weights, (str, Path)):
         weights = SafetensorsFolder(Path(weights))
-    place = _locate(weights)
+    pieces = check_hf_weights(model, weights)
     tensors: dict[str, Tensor] = dict(chain(model.named_parameters(), model.named_buffers()))
-    pieces = list(_pieces(model, tensors, weights, place))
-    wanted = {piece.theirs for piece in pieces}
-    if model.spec.output.tied:
-        embedding = next(piece.theirs for piece in pieces if piece.ours == "embedding.tokens.weight")
-        _check_tied_head(weights, place.head, embedding)
-        wanted |= {place.head} & set(weights)
-    _check_names(model, weights, place, wanted)
-    if misfits := [text for piece in pieces if (text := piece.misfit(weights, tensors))]:
-        raise WeightsError(f"wrong tensors: {_some(misfits)}")
     with torch.no_grad():
         for piece in pieces:
             piece.target(tensors).copy_(piece.source(weights[piece.theirs]))

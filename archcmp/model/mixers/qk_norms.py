@@ -36,7 +36,7 @@ class PerHeadNorm(nn.Module):
 
 
 class EachHeadNorm(nn.Module):
-    """One norm over each head, every head with weights (and biases) of its own."""
+    """One norm over each head, every head with weights of its own; no biases."""
 
     def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
         super().__init__()

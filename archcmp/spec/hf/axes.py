@@ -65,6 +65,10 @@ class LocalGlobal:
     def read(self, fields: Fields, n_layers: int) -> list[str]:
         types = fields.get("layer_types", None)
         by_rule = self.rule(fields, n_layers)
+        if fields.get("sliding_window", 1) is None:
+            if not self.switched:
+                raise fields.refuse("sliding_window", None, "layers of this type have one")
+            return ["global"] * (n_layers if types is None else len(types))
         if types is None:
             return by_rule
         if unknown := set(types) - set(ATTENTION_PARTS):
@@ -91,7 +95,7 @@ class RopeOrNot:
         interval = fields.number("no_rope_layer_interval", 4)
         turned = fields.get("no_rope_layers", None) or [(i + 1) % interval for i in range(n_layers)]
         kinds = list(self.parts)
-        return [kinds[0] if turned[i] else kinds[1] for i in range(n_layers)]
+        return [kinds[0] if turns else kinds[1] for turns in turned]
 
     def part_of(self, block: Options) -> str:
         return list(self.parts)[0 if block["mixer"].get("rope") else 1]

@@ -78,6 +78,8 @@ class Field:
     decode: Callable[[Any], Any] = _same
     encode: Callable[[Any], Any] = _same
     aliases: tuple[str, ...] = ()
+    null: Callable[[Fields], Any] | None = None
+    """What null means, where that is neither a value nor the default."""
 
     def read(self, fields: Fields, draft: Draft) -> None:
         given = [name for name in (self.key, *self.aliases) if fields.get(name, None) is not None]
@@ -85,7 +87,9 @@ class Field:
             return
         key = given[0] if given else self.key
         default = self.default(fields) if callable(self.default) else self.default
-        value = fields.get(key, default) if self.nullable else fields.number(key, default)
+        value = fields.get(key, default) if self.nullable or self.null else fields.number(key, default)
+        if value is None and self.null is not None:
+            value = self.null(fields)
         try:
             draft.set(self.path, None if value is None else self.decode(value))
         except (KeyError, TypeError, ValueError, ZeroDivisionError):

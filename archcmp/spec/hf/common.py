@@ -24,7 +24,7 @@ def head_dim_of(fields: Fields) -> int:
     return int(fields.get("hidden_size") // fields.get("num_attention_heads"))
 
 
-def _n_heads(fields: Fields) -> int:
+def n_heads_of(fields: Fields) -> int:
     return int(fields.get("num_attention_heads"))
 
 
@@ -39,11 +39,11 @@ def sizes(context: int, tied: bool, eps: float = 1e-6, eps_key: str = "rms_norm_
     )
 
 
-def heads(head_dim: Any = head_dim_of, n_kv_heads: Any = _n_heads) -> tuple[Binding, ...]:
+def heads(head_dim: Any = head_dim_of, n_kv_heads: Any = n_heads_of) -> tuple[Binding, ...]:
     """The heads of softmax attention."""
     return (
         Field("num_attention_heads", ":mixer.n_heads"),
-        Field("num_key_value_heads", ":mixer.n_kv_heads", n_kv_heads),
+        Field("num_key_value_heads", ":mixer.n_kv_heads", n_kv_heads, null=n_heads_of),
         Field("head_dim", ":mixer.head_dim", head_dim),
     )
 

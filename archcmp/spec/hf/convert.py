@@ -56,7 +56,7 @@ def _read_file(path: Path) -> tuple[Tree, str]:
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not JSON: {error}") from None
     if not isinstance(config, dict):
         raise ConfigError(f"{file}: not a configuration but a {type(config).__name__}")
@@ -105,7 +105,7 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise ConfigError(f"{source}: does not make a model: {place}: {first['msg']}") from None
-    except (TypeError, AttributeError, KeyError, ValueError, ZeroDivisionError) as error:
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{source}: a field has the wrong form: {error}") from None
     return Imported(spec, sorted(ignored), [*left_out, *_further_heads(text)])
 

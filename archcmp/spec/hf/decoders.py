@@ -82,7 +82,7 @@ DECODERS = (
         *heads(),
         *feed_forward(),
         Field("sliding_window", ":mixer.window", None, nullable=True),
-        RopeFields(),
+        RopeFields(turns_part=True, kinds=("default",)),
         NO_ATTENTION_BIAS,
         unused=frozenset({"original_max_position_embeddings"}),
     ),
@@ -103,7 +103,7 @@ DECODERS = (
         *heads(),
         *feed_forward(),
         *ATTENTION_BIAS,
-        RopeFields(500_000.0),
+        RopeFields(),
         block={"residual": "reordered_norm", "mixer": attention(qk_norm={"kind": "all_heads"}), "ffn": GLU},
     ),
     _llama_like(

@@ -27,15 +27,13 @@ _DEEPSEEK_UNUSED = frozenset(
 )
 
 
-def _deepseek(name: str, ffn: Tree, *bindings: Binding) -> ModelType:
+def _deepseek(name: str, ffn: Tree, context: int, *bindings: Binding) -> ModelType:
     common = (
-        *sizes(2048, tied=False),
+        *sizes(context, tied=False),
         *MLA,
         LatentNorm(),
         *DENSE,
         *experts("n_routed_experts", "moe_intermediate_size", "moe", 8),
-        SharedExperts(),
-        Field("routed_scaling_factor", "moe:ffn.router.scale", 1.0, decode=float),
     )
     block: Tree = {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": ffn}
     return ModelType(name, MODEL, block, (*common, *bindings), axes=(FIRST_DENSE,), unused=_DEEPSEEK_UNUSED)
@@ -67,18 +65,25 @@ DEEPSEEKS = (
     _deepseek(
         "deepseek_v2",
         moe("softmax"),
+        2048,
+        SharedExperts(2),
+        Field("routed_scaling_factor", "moe:ffn.router.scale", 1.0, decode=float),
         Only("scoring_func", "softmax"),
         Only("norm_topk_prob", False),
-        ExpertGroups("max", "topk_method"),
+        ExpertGroups("max", by_method=True),
         RopeFields(interleaved=True),
         QKHeadDims(),
     ),
     _deepseek(
         "deepseek_v3",
         moe("sigmoid", correction_bias=True),
+        4096,
+        SharedExperts(),
+        Field("routed_scaling_factor", "moe:ffn.router.scale", 2.5, decode=float),
+        Only("topk_method", "noaux_tc"),
         Only("scoring_func", "sigmoid"),
         Field("norm_topk_prob", "moe:ffn.router.renormalize", True),
-        ExpertGroups("top2_sum", "topk_method"),
+        ExpertGroups("top2_sum", 8, 4),
         RopeFields(interleaved=True),
         Only("rope_interleave", True),
         QKHeadDims(),

@@ -36,7 +36,7 @@ class Fields:
 
     def __init__(self, config: Mapping[str, Any], source: str) -> None:
         self._config, self.source = dict(config), source
-        self._read: set[str] = set()
+        self._read = {"model_type"}
 
     def get(self, key: str, default: Any = REQUIRED) -> Any:
         """The field's value, or `default` where the configuration leaves it out."""

@@ -6,7 +6,16 @@ from typing import Any
 
 from archcmp.spec.hf.axes import LocalGlobal, every
 from archcmp.spec.hf.bindings import Binding, Field, Only, Tree
-from archcmp.spec.hf.common import GEMMA_NORM, GLU, LLAMA_BLOCK, NO_ATTENTION_BIAS, WINDOW, attention, sizes
+from archcmp.spec.hf.common import (
+    GEMMA_NORM,
+    GLU,
+    LLAMA_BLOCK,
+    NO_ATTENTION_BIAS,
+    WINDOW,
+    attention,
+    n_heads_of,
+    sizes,
+)
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
@@ -22,6 +31,7 @@ def _gemma(
     *bindings: Binding,
     vocab_size: int = 256_000,
     context: int = 8192,
+    n_heads: int = 8,
     n_kv_heads: int = 4,
     **options: Any,
 ) -> ModelType:
@@ -29,8 +39,8 @@ def _gemma(
     common = (
         *sizes(context, tied=True)[1:],
         Field("vocab_size", "vocab_size", vocab_size),
-        Field("num_attention_heads", ":mixer.n_heads", 8),
-        Field("num_key_value_heads", ":mixer.n_kv_heads", n_kv_heads),
+        Field("num_attention_heads", ":mixer.n_heads", n_heads),
+        Field("num_key_value_heads", ":mixer.n_kv_heads", n_kv_heads, null=n_heads_of),
         Field("head_dim", ":mixer.head_dim", 256),
         Field("intermediate_size", ":ffn.d_ff"),
         NO_ATTENTION_BIAS,
@@ -64,6 +74,7 @@ GEMMAS = (
             lambda _: "gelu_pytorch_tanh",
         ),
         RopeFields(),
+        n_heads=16,
         n_kv_heads=16,
         unused=frozenset({"hidden_activation"}),
     ),

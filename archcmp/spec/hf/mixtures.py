@@ -62,8 +62,11 @@ DENSE: tuple[Binding, ...] = (
 class SharedExperts:
     """`n_shared_experts` experts that every token visits are one as wide as all."""
 
+    def __init__(self, default: int = 1) -> None:
+        self.default = default
+
     def read(self, fields: Fields, draft: Draft) -> None:
-        count = fields.number("n_shared_experts", 1)
+        count = fields.number("n_shared_experts", self.default)
         if count and draft.owners("moe:ffn")[0]:
             draft.set("moe:ffn.shared", dict(GLU))
             draft.set("moe:ffn.shared.d_ff", count * fields.get("moe_intermediate_size"))
@@ -79,14 +82,15 @@ class SharedExperts:
 class ExpertGroups:
     """Group-limited routing, where there is more than one group."""
 
-    def __init__(self, score: str, method_key: str | None = None) -> None:
-        self.score, self.method_key = score, method_key
+    def __init__(self, score: str, n_groups: int = 1, top_groups: int = 1, by_method: bool = False) -> None:
+        self.score, self.n_groups, self.top_groups, self.by_method = score, n_groups, top_groups, by_method
 
     def read(self, fields: Fields, draft: Draft) -> None:
-        n_groups, top_groups = fields.number("n_group", 1), fields.number("topk_group", 1)
-        method = fields.get(self.method_key, None) if self.method_key else None
-        if method not in (None, "greedy", "group_limited_greedy", "noaux_tc"):
-            raise fields.refuse("topk_method", method, "known: greedy, group_limited_greedy, noaux_tc")
+        n_groups = fields.number("n_group", self.n_groups)
+        top_groups = fields.number("topk_group", self.top_groups)
+        method = fields.number("topk_method", "greedy") if self.by_method else "group_limited_greedy"
+        if method not in ("greedy", "group_limited_greedy"):
+            raise fields.refuse("topk_method", method, "known: greedy, group_limited_greedy")
         if n_groups > 1 and method != "greedy" and draft.owners("moe:ffn")[0]:
             groups = {"n_groups": n_groups, "top_groups": top_groups, "score": self.score}
             draft.set("moe:ffn.router.groups", groups)
@@ -95,7 +99,7 @@ class ExpertGroups:
         for router in draft.values("moe:ffn.router"):
             groups = router["groups"] or {"n_groups": 1, "top_groups": 1}
             config |= {"n_group": groups["n_groups"], "topk_group": groups["top_groups"]}
-            if self.method_key == "topk_method" and self.score == "max":
+            if self.by_method:
                 config["topk_method"] = "group_limited_greedy" if router["groups"] else "greedy"
 
 
@@ -114,12 +118,32 @@ class L2NormAfterRope:
         config["use_qk_norm"] = any(draft.values("local:mixer.qk_norm"))
 
 
+class Temperature:
+    """With `attn_temperature_tuning`, the queries of layers without positions grow with their position."""
+
+    path = "global:mixer.temperature"
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        tuned = fields.number("attn_temperature_tuning", True)
+        scales = {
+            "floor_scale": int(fields.number("floor_scale", 8192)),
+            "attn_scale": float(fields.number("attn_scale", 0.1)),
+        }
+        if tuned:
+            draft.set(self.path, scales)
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        scales = [value for value in draft.values(self.path) if value is not None]
+        config["attn_temperature_tuning"] = bool(scales)
+        config |= scales[0] if scales else {}
+
+
 class WindowIfUsed:
     """With `use_sliding_window`, every layer has the window."""
 
     def read(self, fields: Fields, draft: Draft) -> None:
-        window = fields.number("sliding_window", 4096)
-        if fields.number("use_sliding_window", False):
+        window = fields.get("sliding_window", 4096)
+        if fields.number("use_sliding_window", False) and window is not None:
             draft.set(":mixer.window", window)
 
     def write(self, draft: Draft, config: Tree) -> None:
@@ -263,9 +287,7 @@ MIXTURES = (
             *ATTENTION_BIAS,
             Field("attention_chunk_size", "local:mixer.chunk", 8192, nullable=True),
             L2NormAfterRope(),
-            Switch("attn_temperature_tuning", "global:mixer.temperature", {}, default=True),
-            Field("floor_scale", "global:mixer.temperature.floor_scale", 8192, decode=int),
-            Field("attn_scale", "global:mixer.temperature.attn_scale", 0.1, decode=float),
+            Temperature(),
             RopeFields(500_000.0, part="local", interleaved=True),
         ),
         axes=(

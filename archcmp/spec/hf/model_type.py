@@ -14,6 +14,7 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema import ModelSpec
 
 MAIN = "main"
+MAX_LAYERS = 10_000
 
 
 def fresh(tree: Mapping[str, Any]) -> Tree:
@@ -74,7 +75,11 @@ class ModelType:
         not understood."""
         fields = Fields(config, source)
         n_layers = fields.get(self.n_layers)
+        if type(n_layers) is not int or not 1 <= n_layers <= MAX_LAYERS:
+            raise fields.refuse(self.n_layers, n_layers, f"a whole number from 1 to {MAX_LAYERS:,} is")
         parts = [axis.read(fields, n_layers) for axis in self.axes]
+        if any(len(part) != n_layers for part in parts):
+            raise fields.refuse(self.n_layers, n_layers, "a list of kinds of layer has another length")
         roles = list(zip(*parts, strict=True)) if parts else [()] * n_layers
         draft = Draft(fresh(self.model), {role: self._block(role) for role in dict.fromkeys(roles)})
         for binding in self.bindings:

@@ -31,8 +31,11 @@ class RopeFields:
     scaled: bool = True
     interleaved: bool = False
     partial: float = 1.0
+    turns_part: bool = False
+    """Whether the type lets a part of the head turn; those with a `partial` of their own do."""
     scaling: Tree | None = None
     """The scaling where the configuration names none."""
+    kinds: tuple[str, ...] = ("default", *_OPTIONS)
 
     @property
     def path(self) -> str:
@@ -42,6 +45,8 @@ class RopeFields:
         options = self._options(fields)
         scaling = self._scaling(fields, options)
         partial = float(options.get("partial_rotary_factor") or options.get("rotary_pct") or self.partial)
+        if partial != self.partial and self.partial == 1 and not self.turns_part:
+            raise fields.refuse("partial_rotary_factor", partial, "models of this type turn whole heads")
         rope: Tree = {"theta": float(options.get("rope_theta") or self.theta)}
         if partial != 1:
             rope["partial"] = partial
@@ -57,25 +62,32 @@ class RopeFields:
         for key in ("rotary_pct", "partial_rotary_factor"):
             old[key] = fields.get(key, None)
         scaling = fields.get("rope_scaling", None)
+        new = fields.get("rope_parameters", None)
+        for key, value in (("rope_scaling", scaling), ("rope_parameters", new)):
+            if value is not None and not isinstance(value, dict):
+                raise fields.refuse(key, value, "it is no mapping")
         if self.scaled and scaling:
             old |= scaling
-        new = fields.get("rope_parameters", None)
+        if new and (self.layer_type is None) == any(isinstance(value, dict) for value in new.values()):
+            raise fields.refuse("rope_parameters", new, "by kind of layer or not is another type's way")
         if new and self.layer_type is not None:
-            new = new.get(self.layer_type, new if "rope_type" in new else None)
+            new = new.get(self.layer_type)
         if new is None and scaling is None and self.scaled and self.scaling:
             old |= self.scaling
         return old | {key: value for key, value in (new or {}).items() if value is not None}
 
     def _scaling(self, fields: Fields, options: Tree) -> Tree | None:
         kind = options.get("rope_type") or options.get("type") or "default"
-        if kind == "default":
-            return None
-        if kind not in _OPTIONS:
-            raise fields.refuse("rope_scaling.rope_type", kind, f"known: {', '.join(_OPTIONS)}")
-        known = _OPTIONS[kind]
+        if kind not in self.kinds:
+            raise fields.refuse("rope_scaling.rope_type", kind, f"known: {', '.join(self.kinds)}")
+        known = _OPTIONS.get(kind, ())
         for key, value in options.items():
             if key not in known and key not in _NOT_SCALING and value is not None:
-                raise fields.refuse(f"rope_scaling.{key}", value, f"{kind} has {', '.join(known)}")
+                raise fields.refuse(
+                    f"rope_scaling.{key}", value, f"{kind} has {', '.join(known) or 'no options'}"
+                )
+        if kind == "default":
+            return None
         scaling: Tree = {"kind": kind}
         for key in known:
             if options.get(key) not in (None, 0):
