@@ -102,6 +102,14 @@ class Part:
                 found += [(name, layer, module.spec.top_k) for layer in experts]
         return found
 
+    def _unvisited_bytes(self, n_tokens: int) -> float:
+        """Of the experts that none of `n_tokens` visits, if each chooses at random."""
+        return sum(
+            m.weight.nbytes * (1 - visited / m.n_groups) ** n_tokens
+            for _, m, visited in self._linears()
+            if isinstance(m, GroupedLinear)
+        )
+
     def _score_widths(self, seq_len: int) -> list[int]:
         """Scores per token that each softcapped layer holds, twice over for float32; kernels hold none."""
         mixers = [m.spec for m in self.on_meta.modules() if isinstance(m, Attention)]
@@ -153,7 +161,8 @@ class Part:
             for name, m, visited in self._linears()
         )
         matmul_s = passes * 2 * work / (EFFICIENCY * speed.matmul_flops_per_s)
-        moved_s = weight_passes * self.weights_bytes / speed.copy_bytes_per_s
+        left_out = 0.0 if workload == "train" else self._unvisited_bytes(n_tokens)
+        moved_s = weight_passes * (self.weights_bytes - left_out) / speed.copy_bytes_per_s
         return self.runs(workload) * (LAUNCH_S + matmul_s + moved_s)
 
     def build(self, device: torch.device, workload: str, compiled: bool = False) -> Subject:
