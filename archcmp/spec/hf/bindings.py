@@ -103,7 +103,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Only:
-    """A field that is understood with one value alone."""
+    """A field that is understood with one value alone, which is also what leaving it out means."""
 
     key: str
     value: Any
@@ -112,7 +112,7 @@ class Only:
         fields.expect(self.key, self.value)
 
     def write(self, draft: Draft, config: Tree) -> None:
-        config[self.key] = self.value
+        pass
 
 
 def _says(tree: Any, value: Any) -> bool:

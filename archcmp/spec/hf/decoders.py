@@ -31,7 +31,14 @@ def _llama_like(name: str, *bindings: Binding, block: Tree | None = None, **opti
 
 DECODERS = (
     _llama_like(
-        "llama", *sizes(2048, tied=False), *heads(), *feed_forward(), *ATTENTION_BIAS, MLP_BIAS, RopeFields()
+        "llama",
+        *sizes(2048, tied=False),
+        *heads(),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        MLP_BIAS,
+        Only("rope_interleaved", False),
+        RopeFields(),
     ),
     _llama_like(
         "mistral",
@@ -39,6 +46,7 @@ DECODERS = (
         *heads(n_kv_heads=8),
         *feed_forward(),
         Field("sliding_window", ":mixer.window", 4096, nullable=True),
+        Only("rope_interleaved", False),
         RopeFields(),
     ),
     _llama_like(

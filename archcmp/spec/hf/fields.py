@@ -24,6 +24,7 @@ IGNORED = frozenset(
         *("aux_loss_alpha", "seq_aux", "router_jitter_noise", "pretraining_tp", "ep_size"),
         *("id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params"),
         *("chunk_size_feed_forward", "keys_to_ignore_at_inference", "quantization_config"),
+        *("is_llama_config", "transformers.js_config", "neftune_noise_alpha", "max_sequence_length"),
         *("_commit_hash", "for_llm_compressor", "name_or_path", "unsloth_fixed", "unsloth_version"),
     )
 )
