@@ -127,7 +127,7 @@ def print_catalog(models: Sequence[dict[str, Any]]) -> None:
             first = False
     header = ["spec", "params", "layers x width", "context", "by"]
     note = (
-        f"{len(models)} models. `archcmp show SPEC` tells more of one; a bare family name is its default "
+        f"{len(models)} model{'s' * (len(models) != 1)}. `archcmp show SPEC` tells more of one; a bare family name is its default "
         "size. --with takes any name under choices in `archcmp list --json`; `archcmp choices` explains them."
     )
     print_tables([Table("Known architectures", header, rows, [note], n_text=1)], split=False)
