@@ -126,9 +126,10 @@ def print_catalog(models: Sequence[dict[str, Any]]) -> None:
             )
             first = False
     header = ["spec", "params", "layers x width", "context", "by"]
+    counted = f"{len(models)} model" + ("s" if len(models) != 1 else "")
     note = (
-        f"{len(models)} model{'s' * (len(models) != 1)}. `archcmp show SPEC` tells more of one; a bare family name is its default "
-        "size. --with takes any name under choices in `archcmp list --json`; `archcmp choices` explains them."
+        f"{counted}. `archcmp show SPEC` tells more of one; a bare family name is its default size. "
+        "--with takes any name under choices in `archcmp list --json`; `archcmp choices` explains them."
     )
     print_tables([Table("Known architectures", header, rows, [note], n_text=1)], split=False)
 
