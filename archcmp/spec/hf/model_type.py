@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from archcmp.errors import ArchcmpError
@@ -67,8 +67,6 @@ class ModelType:
     unused: frozenset[str] = frozenset()
     """Fields of this type that change nothing."""
     n_layers: str = "num_hidden_layers"
-    extra: Tree = field(default_factory=dict)
-    """What is written beside the bindings."""
 
     def read(self, config: Mapping[str, Any], source: str) -> tuple[Tree, list[str]]:
         """The spec as plain data, and the fields that were ignored. Raises ConfigError for a field that is
@@ -118,7 +116,7 @@ class ModelType:
             binding.write(draft, config)
         for i, axis in enumerate(self.axes):
             axis.write([roles[name][i] for name in names], config)
-        return config | self.extra
+        return config
 
     def computes(self, spec: ModelSpec) -> bool:
         """Whether what this type says of `spec` is all there is to say: written and read again, it has the
