@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from archcmp.model.hf import load_hf_weights as load_hf_weights
     from archcmp.pipeline import compare as compare
     from archcmp.spec.hf import import_hf as import_hf
-    from archcmp.spec.load import load_spec as load_spec
+    from archcmp.spec.yaml.load import load_spec as load_spec
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ _HOMES = {
     "count": "archcmp.analysis",
     "import_hf": "archcmp.spec.hf",
     "load_hf_weights": "archcmp.model.hf",
-    "load_spec": "archcmp.spec.load",
+    "load_spec": "archcmp.spec.yaml.load",
 }
 __all__ = ["build_block", "build_model", "compare", "count", "import_hf", "load_hf_weights", "load_spec"]
 

@@ -10,11 +10,6 @@ from typing import Any
 import torch
 
 from archcmp.analysis import count
-from archcmp.measure.calibrate import cache_file, calibrate, remember
-from archcmp.measure.device import device_facts, native_dtype, resolve_device, versions
-from archcmp.measure.plan import MeasureSettings
-from archcmp.measure.throughput import Measurement, OnProgress
-from archcmp.measure.timer import DeviceTimer
 from archcmp.report.differences import differences
 from archcmp.results import Comparison, ModelResult, Settings
 from archcmp.settings import (
@@ -27,7 +22,12 @@ from archcmp.settings import (
     make_settings,
 )
 from archcmp.spec.choices import design_choices
-from archcmp.spec.load import Subject, load_subjects, spec_sha256
+from archcmp.spec.yaml.load import Subject, load_subjects, spec_sha256
+from archcmp.timing.calibrate import cache_file, calibrate, remember
+from archcmp.timing.clock import DeviceTimer
+from archcmp.timing.device import device_facts, native_dtype, resolve_device, versions
+from archcmp.timing.measurement import Measurement, OnProgress
+from archcmp.timing.plan import MeasureSettings
 
 
 def count_subject(subject: Subject, settings: Settings) -> ModelResult:

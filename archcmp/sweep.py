@@ -17,10 +17,10 @@ from archcmp.files import write_whole
 from archcmp.report.saved import beside, comparison_from, read_document
 from archcmp.results import Comparison
 from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, check_measure, check_workload, make_settings
-from archcmp.spec.load import Subject, load_subjects, spec_sha256
+from archcmp.spec.yaml.load import Subject, load_subjects, spec_sha256
 
 if TYPE_CHECKING:
-    from archcmp.measure.throughput import OnProgress
+    from archcmp.timing.measurement import OnProgress
 
 SCHEMA = "archcmp.sweep/1"
 CELL_BUDGET_S = 20.0
@@ -202,7 +202,7 @@ def beside_saved(
 def resolved(sweep: Sweep, subjects: Sequence[Subject]) -> Sweep:
     """With the device, the dtype native to it unless one was asked for, and the specs' fingerprints.
     Raises UsageError for a device that is not here."""
-    from archcmp.measure.device import native_dtype, resolve_device
+    from archcmp.timing.device import native_dtype, resolve_device
 
     device = resolve_device(sweep.request.device)
     request = replace(
@@ -216,7 +216,7 @@ def resolved(sweep: Sweep, subjects: Sequence[Subject]) -> Sweep:
 
 def environment_changes(sweep: Sweep) -> list[str]:
     """In what the measured cells' environment is not today's: 'torch 2.12.0, now 2.13.0'."""
-    from archcmp.measure.device import device_facts, resolve_device, versions
+    from archcmp.timing.device import device_facts, resolve_device, versions
 
     now = versions() | device_facts(resolve_device(sweep.request.device))
     changes = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from archcmp.spec.find import bundled_folder
-from archcmp.spec.load import all_sizes, load_spec
 from archcmp.spec.schema import GLU, MLP, Attention, ModelSpec, MoE
+from archcmp.spec.yaml.find import bundled_folder
+from archcmp.spec.yaml.load import all_sizes, load_spec
 
 FAMILIES = sorted(path.stem for path in bundled_folder().glob("*.yaml"))
 FILES = {family: str(bundled_folder() / f"{family}.yaml") for family in FAMILIES}

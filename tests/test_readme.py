@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import archcmp
 from archcmp.cli.app import app
 from archcmp.errors import SpecError
-from archcmp.spec.load import load_spec
+from archcmp.spec.yaml.load import load_spec
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

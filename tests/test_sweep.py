@@ -21,10 +21,9 @@ import archcmp
 from archcmp.cli import bench  # noqa: F401  importing the command registers it
 from archcmp.cli.app import app
 from archcmp.errors import SpecError, UsageError
-from archcmp.measure.throughput import OnProgress
 from archcmp.report.sweep import draw_curves, sweep_table
 from archcmp.results import Comparison, PairedRatio, Throughput
-from archcmp.spec.load import spec_sha256
+from archcmp.spec.yaml.load import spec_sha256
 from archcmp.sweep import (
     Cell,
     Request,
@@ -36,6 +35,7 @@ from archcmp.sweep import (
     saved_cells,
     subjects_of,
 )
+from archcmp.timing.measurement import OnProgress
 from tests.known import TINY
 
 SPECS = [str(TINY), f"{TINY}+blocks.main.mixer.window=4"]

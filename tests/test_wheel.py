@@ -46,7 +46,7 @@ def test_installed_wheel_passes_check_on_all_sizes(wheel: Path, tmp_path: Path) 
     )
     zipfile.ZipFile(wheel).extractall(site)
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    where = "import archcmp, archcmp.spec.find as f; print(archcmp.__file__, f.bundled_folder())"
+    where = "import archcmp, archcmp.spec.yaml.find as f; print(archcmp.__file__, f.bundled_folder())"
     result = subprocess.run([python, "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert all(path.startswith(str(site)) for path in result.stdout.split())
     command = [str(python), "-m", "archcmp", "check", "--json"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from archcmp.analysis.decompose import MetaParts
 from archcmp.analysis.flops import count_flops
 from archcmp.analysis.memory import count_memory
 from archcmp.analysis.params import count_params
-from archcmp.analysis.parts import MetaParts
 from archcmp.results import Counts
 from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, make_settings
 from archcmp.spec.schema import ModelSpec

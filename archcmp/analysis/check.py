@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from archcmp.analysis.decompose import MetaParts
 from archcmp.analysis.params import count_params
-from archcmp.analysis.parts import MetaParts
-from archcmp.spec.load import Subject
+from archcmp.spec.yaml.load import Subject
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from fvcore.nn import jit_handles
 from fvcore.nn.jit_analysis import JitModelAnalysis
 from torch import nn
 
-from archcmp.analysis.parts import OUTSIDE, MetaParts
+from archcmp.analysis.decompose import OUTSIDE, MetaParts
 from archcmp.errors import CountingError
 from archcmp.model.cache import Cache
-from archcmp.model.causal_conv import OPERATOR as CAUSAL_CONV
 from archcmp.model.decoder import Decoder
-from archcmp.model.delta_rule import OPERATOR as GATED_DELTA_RULE
-from archcmp.model.grouped import OPERATOR as GROUPED_LINEAR
-from archcmp.model.sdpa import OPERATOR as ATTENTION
+from archcmp.model.ops.attention import OPERATOR as ATTENTION
+from archcmp.model.ops.causal_conv import OPERATOR as CAUSAL_CONV
+from archcmp.model.ops.delta_rule import OPERATOR as GATED_DELTA_RULE
+from archcmp.model.ops.grouped import OPERATOR as GROUPED_LINEAR
 from archcmp.results import Flops, Params
 
 Handle = Callable[[list[Any], list[Any]], int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcmp.analysis.parts import MetaParts
+from archcmp.analysis.decompose import MetaParts
 from archcmp.results import ByComponent, Memory, Params
 
 TRAIN_STATES = 4

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 
-from archcmp.analysis.parts import MetaParts
+from archcmp.analysis.decompose import MetaParts
 from archcmp.model.decoder import Decoder
 from archcmp.model.ffn.moe import MoE
 from archcmp.model.mixers.qk_norms import EachHeadNorm

@@ -11,7 +11,7 @@ from archcmp import __version__
 
 if TYPE_CHECKING:
     from archcmp.results import Comparison, Settings
-    from archcmp.spec.load import Subject
+    from archcmp.spec.yaml.load import Subject
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -71,7 +71,7 @@ DType = Annotated[
 
 
 def counted(subjects: list[Subject], settings: Settings) -> Comparison:
-    from archcmp.report.progress import waiting
+    from archcmp.cli.progress import waiting
 
     with waiting("counting"):
         from archcmp.pipeline import count_all

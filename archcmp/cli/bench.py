@@ -137,9 +137,9 @@ def _opened(given: dict[str, Any], output: Path | None, resume: Path | None) -> 
 
 def _measured(sweep: Sweep, path: Path) -> tuple[Sweep, bool]:
     """With the missing cells that were measured, and whether Ctrl-C kept others from being."""
-    from archcmp.measure.process import settle_process
-    from archcmp.report.progress import measuring_progress, waiting
+    from archcmp.cli.progress import measuring_progress, waiting
     from archcmp.sweep import environment_changes, measure_cell, resolved, run, subjects_of
+    from archcmp.timing.process import settle_process
 
     check_writable(path, [path.suffix])
     subjects = subjects_of(sweep.request)

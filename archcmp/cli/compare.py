@@ -26,10 +26,10 @@ from archcmp.cli.app import (
 from archcmp.settings import DEFAULT_BUDGET_S, DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
 
 if TYPE_CHECKING:
-    from archcmp.measure.plan import MeasureSettings
     from archcmp.report.tables import Table
     from archcmp.results import Comparison, Settings
-    from archcmp.spec.load import Subject
+    from archcmp.spec.yaml.load import Subject
+    from archcmp.timing.plan import MeasureSettings
 
 
 @app.command()
@@ -63,13 +63,13 @@ def compare(
     compile_models: Annotated[bool, typer.Option("--compile", help="Time torch.compile's code.")] = False,
 ) -> None:
     """Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory and speed."""
+    from archcmp.cli.progress import waiting
     from archcmp.files import check_writable
-    from archcmp.measure.process import settle_process
     from archcmp.report.export import FORMATS
-    from archcmp.report.progress import waiting
     from archcmp.report.saved import beside, is_saved, read_comparison
     from archcmp.settings import check_measure, make_settings
-    from archcmp.spec.load import load_subjects
+    from archcmp.spec.yaml.load import load_subjects
+    from archcmp.timing.process import settle_process
 
     workloads = () if no_measure else tuple(name.strip() for name in measure.split(","))
     check_measure(workloads, budget, compose)
@@ -159,9 +159,9 @@ def _run(
     among_saved: Callable[[Comparison], Comparison],
 ) -> int:
     """Count, show, measure, show; the exit code."""
+    from archcmp.cli.progress import measuring_progress
     from archcmp.pipeline import measure_all
     from archcmp.report.measured import was_refused
-    from archcmp.report.progress import measuring_progress
 
     doc = counted(subjects, settings)
     shown = among_saved(doc)

@@ -12,7 +12,7 @@ from archcmp.cli.app import Json, app, print_json
 from archcmp.errors import UsageError
 
 if TYPE_CHECKING:
-    from archcmp.reference.verify import Verification
+    from archcmp.oracle.verify import Verification
 
 
 @app.command("import")
@@ -26,9 +26,9 @@ def import_command(
 ) -> None:
     """Turn a Hugging Face configuration into a spec."""
     from archcmp.files import write_whole
-    from archcmp.spec.find import SUFFIXES
     from archcmp.spec.hf import import_config
-    from archcmp.spec.write import to_short_yaml
+    from archcmp.spec.yaml.find import SUFFIXES
+    from archcmp.spec.yaml.write import to_short_yaml
 
     if output is not None and output.suffix not in SUFFIXES:
         raise UsageError(f"{output}: a spec is a {' or '.join(SUFFIXES)} file")
@@ -65,9 +65,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Compare with transformers: the same weights in both, logits side by side. Specs are shrunk first."""
-    from archcmp.measure.process import settle_process
-    from archcmp.report.progress import waiting
-    from archcmp.spec.load import load_subjects
+    from archcmp.cli.progress import waiting
+    from archcmp.spec.yaml.load import load_subjects
+    from archcmp.timing.process import settle_process
 
     folders = {target: Path(target) for target in targets if Path(target).is_dir()}
     subjects = {target: load_subjects([target])[0] for target in targets if target not in folders}
@@ -75,7 +75,7 @@ def verify(
     results = []
     for target in targets:
         with waiting(f"verifying {target}"):
-            from archcmp.reference.verify import TOLERANCE, verify_checkpoint, verify_spec
+            from archcmp.oracle.verify import TOLERANCE, verify_checkpoint, verify_spec
 
             bound = TOLERANCE if tolerance is None else tolerance
             results.append(

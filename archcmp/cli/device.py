@@ -11,15 +11,15 @@ def device_command(
     as_json: Json = False,
 ) -> None:
     """This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU."""
-    from archcmp.measure.process import settle_process
+    from archcmp.cli.progress import waiting
     from archcmp.report.measured import device_table
-    from archcmp.report.progress import waiting
     from archcmp.report.terminal import print_tables
+    from archcmp.timing.process import settle_process
 
     settle_process()
     with waiting("calibrating"):
-        from archcmp.measure.device import resolve_device
         from archcmp.pipeline import calibrate_device
+        from archcmp.timing.device import resolve_device
 
         facts = calibrate_device(resolve_device(device))
     if as_json:

@@ -25,7 +25,7 @@ def list_command(
     as_json: Json = False,
 ) -> None:
     """All known families and sizes with their parameters."""
-    from archcmp.report.catalog import Filter, known_models, parse_count, print_catalog
+    from archcmp.cli.catalog import Filter, known_models, parse_count, print_catalog
 
     most = float("inf") if max_params is None else parse_count(max_params)
     models = known_models(Filter(tuple(choices or ()), parse_count(min_params), most))
@@ -38,7 +38,7 @@ def list_command(
 @app.command("choices")
 def choices_command(as_json: Json = False) -> None:
     """Every design choice: what it means, its equation, and which known models make it."""
-    from archcmp.report.catalog import choices_in_use, print_choices
+    from archcmp.cli.catalog import choices_in_use, print_choices
 
     choices = choices_in_use()
     if as_json:
@@ -62,8 +62,8 @@ def show(
 ) -> None:
     """One architecture, resolved: its choices, and what each component costs."""
     from archcmp.settings import make_settings
-    from archcmp.spec.load import load_subjects
-    from archcmp.spec.write import to_yaml
+    from archcmp.spec.yaml.load import load_subjects
+    from archcmp.spec.yaml.write import to_yaml
 
     subjects = load_subjects([spec], overrides or ())
     resolved = subjects[0].spec
@@ -94,9 +94,9 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Validate specs, build them on the meta device, and compare with the published totals."""
-    from archcmp.report.catalog import load_what_loads, print_checks
-    from archcmp.report.progress import waiting
-    from archcmp.spec.find import known_specs
+    from archcmp.cli.catalog import load_what_loads, print_checks
+    from archcmp.cli.progress import waiting
+    from archcmp.spec.yaml.find import known_specs
 
     subjects, n_broken = load_what_loads(specs or known_specs())
     if not subjects:
@@ -120,9 +120,9 @@ def new(
 ) -> None:
     """Write a commented spec to edit, started from a known one."""
     from archcmp.files import write_whole
-    from archcmp.spec.find import SUFFIXES
-    from archcmp.spec.load import load_spec
-    from archcmp.spec.write import new_spec
+    from archcmp.spec.yaml.find import SUFFIXES
+    from archcmp.spec.yaml.load import load_spec
+    from archcmp.spec.yaml.write import new_spec
 
     if not name.isprintable() or Path(name).name in ("", *SUFFIXES):
         raise UsageError(f"{name!r} is not a name for a spec")

@@ -14,9 +14,9 @@ from archcmp.cli.app import INTERRUPTED, Batch, Device, DType, Json, Set, Spec, 
 from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
 
 if TYPE_CHECKING:
-    from archcmp.measure.race import RaceSettings
+    from archcmp.experiments.contests.transformers import RaceSettings
     from archcmp.report.tables import Table
-    from archcmp.spec.load import Subject
+    from archcmp.spec.yaml.load import Subject
 
 PEER = "transformers"
 COMPOSED = "composed"
@@ -47,10 +47,10 @@ def race(
     dtype: DType = None,
 ) -> None:
     """The same weights and tokens in archcmp and in transformers: same logits, and who is faster."""
-    from archcmp.measure.process import settle_process
-    from archcmp.report.progress import waiting
+    from archcmp.cli.progress import waiting
     from archcmp.settings import check_measure, make_settings
-    from archcmp.spec.load import load_subjects
+    from archcmp.spec.yaml.load import load_subjects
+    from archcmp.timing.process import settle_process
 
     _check_peer(against)
     (subject,) = load_subjects([spec], overrides or ())
@@ -59,8 +59,8 @@ def race(
     make_settings([subject.spec], batch_size, seq_len, dtype or DEFAULT_DTYPE, DEFAULT_CONVENTION)
     settle_process()
     with waiting("loading torch"):
-        from archcmp.measure.device import native_dtype, resolve_device
-        from archcmp.measure.race import RaceSettings
+        from archcmp.experiments.contests.transformers import RaceSettings
+        from archcmp.timing.device import native_dtype, resolve_device
 
         target = resolve_device(device)
     settings = RaceSettings(
@@ -78,9 +78,9 @@ def _check_peer(against: str) -> None:
 
 def _contest(against: str) -> tuple[Callable[..., Iterator[Any]], Callable[..., Table]]:
     """What times both sides, and what shows it."""
-    from archcmp.measure.composition import check_composition
-    from archcmp.measure.race import Race
-    from archcmp.measure.windows import race_windows
+    from archcmp.experiments.contests.composed import check_composition
+    from archcmp.experiments.contests.masked import race_windows
+    from archcmp.experiments.contests.transformers import Race
     from archcmp.report.race_table import composition_table, race_table, windows_table
 
     contests: dict[str, tuple[Callable[..., Iterator[Any]], Callable[..., Table]]] = {
@@ -93,9 +93,9 @@ def _contest(against: str) -> tuple[Callable[..., Iterator[Any]], Callable[..., 
 
 def _race(subject: Subject, settings: RaceSettings, against: str, as_json: bool) -> None:
     """Time, then print a table or the document; after Ctrl-C, of what was finished."""
-    from archcmp.measure.device import device_facts, resolve_device, versions
-    from archcmp.report.progress import measuring_progress
+    from archcmp.cli.progress import measuring_progress
     from archcmp.report.terminal import print_tables
+    from archcmp.timing.device import device_facts, resolve_device, versions
 
     run, table = _contest(against)
     results, interrupted = [], False

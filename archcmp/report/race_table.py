@@ -10,9 +10,9 @@ from archcmp.report.tables import BLANK, Table
 from archcmp.units import Seconds
 
 if TYPE_CHECKING:
-    from archcmp.measure.composition import CompositionResult
-    from archcmp.measure.race import RaceResult, RaceSettings
-    from archcmp.measure.windows import WindowResult
+    from archcmp.experiments.contests.composed import CompositionResult
+    from archcmp.experiments.contests.masked import WindowResult
+    from archcmp.experiments.contests.transformers import RaceResult, RaceSettings
     from archcmp.results import PairedRatio
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from archcmp.report.differences import all_choices
 from archcmp.results import COMPONENTS, Comparison, ModelResult
 from archcmp.settings import CONVENTIONS
-from archcmp.spec.load import Reference
+from archcmp.spec.yaml.load import Reference
 from archcmp.units import Bytes, Count, Flops
 
 BLANK = "-"

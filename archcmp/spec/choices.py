@@ -11,8 +11,8 @@ from itertools import groupby
 from typing import Any
 
 from archcmp.spec.layers import distinct_blocks, layer_blocks
-from archcmp.spec.problems import parts_of
 from archcmp.spec.schema import Attention, Block, ModelSpec, Part, Run
+from archcmp.spec.yaml.messages import parts_of
 
 _WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output")
 NONE = "none"

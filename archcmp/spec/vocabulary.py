@@ -9,8 +9,8 @@ from typing import get_args
 
 from pydantic import BaseModel
 
-from archcmp.spec.problems import parts_of
 from archcmp.spec.schema import Block, ModelSpec, Part
+from archcmp.spec.yaml.messages import parts_of
 
 _URL = re.compile(r"https?://[^\s)]+")
 _NOT_CHOICES = frozenset({*ModelSpec.ABOUT, "blocks", "layers", "kind"})

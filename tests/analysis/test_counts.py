@@ -9,17 +9,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import archcmp
 from archcmp.analysis.check import Check, check_all
+from archcmp.analysis.decompose import MetaParts
 from archcmp.analysis.flops import causal_pairs
 from archcmp.analysis.params import count_params
-from archcmp.analysis.parts import MetaParts
 from archcmp.errors import CountingError, UsageError
 from archcmp.model.build import build_model
 from archcmp.model.mixers.attention import Attention as AttentionModule
 from archcmp.results import Counts
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.load import load_spec, load_subjects
+from archcmp.spec.scale import shrunk
 from archcmp.spec.schema import MLA, Attention, GatedDeltaNet, ModelSpec, MoE, Published
-from archcmp.spec.shrink import shrunk
+from archcmp.spec.yaml.load import load_spec, load_subjects
 from tests.analysis import closed_forms
 from tests.known import FILES, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 

@@ -22,7 +22,7 @@ from archcmp.model.norms import NORMS
 from archcmp.model.residual import RESIDUALS
 from archcmp.model.rope import SCALINGS
 from archcmp.spec import schema
-from archcmp.spec.problems import parts_of
+from archcmp.spec.yaml.messages import parts_of
 from tests.known import tiny
 
 MAIN = "blocks.main."

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 import archcmp
 from archcmp.errors import ConfigError, SpecError
 from archcmp.model.cache import RecurrentCache
-from archcmp.model.causal_conv import causal_conv
 from archcmp.model.decoder import Decoder
-from archcmp.model.delta_rule import CHUNK, gated_delta_rule
-from archcmp.reference.models import transformers_model
+from archcmp.model.ops.causal_conv import causal_conv
+from archcmp.model.ops.delta_rule import CHUNK, gated_delta_rule
+from archcmp.oracle.models import transformers_model
 from archcmp.spec.hf import import_config, to_config
 from archcmp.spec.hf.model_type import same_function
-from archcmp.spec.load import load_spec
+from archcmp.spec.scale import shrunk
 from archcmp.spec.schema import GatedDeltaNet, ModelSpec
-from archcmp.spec.shrink import shrunk
+from archcmp.spec.yaml.load import load_spec
 from tests.known import tiny
 
 CONFIG: dict[str, Any] = json.loads(

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from archcmp.errors import UsageError
-from archcmp.model import sdpa
 from archcmp.model.build import build_model
 from archcmp.model.cache import FullCache, RollingCache
+from archcmp.model.ops import attention as sdpa
+from archcmp.model.ops.attention import attention
 from archcmp.model.residual import RESIDUALS
 from archcmp.model.rope import Rope
-from archcmp.model.sdpa import attention
 from archcmp.spec import schema
 from tests.known import tiny
 

@@ -12,8 +12,8 @@ from torch import Tensor
 import archcmp
 from archcmp.errors import WeightsError
 from archcmp.model.decoder import Decoder
-from archcmp.reference.models import transformers_model
-from archcmp.reference.verify import randomise
+from archcmp.oracle.models import transformers_model
+from archcmp.oracle.verify import randomise
 from tests.known import tiny
 
 

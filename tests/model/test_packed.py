@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from archcmp import build_model
-from archcmp.measure.workloads import BlockSubject, DecoderSubject
 from archcmp.model.build import build_block
-from archcmp.model.grouped import GroupedLinear
-from archcmp.model.packed import PackedLinear, can_pack, pack_linears
+from archcmp.model.ops.grouped import GroupedLinear
+from archcmp.model.ops.packed import PackedLinear, can_pack, pack_linears
+from archcmp.timing.workloads import BlockSubject, DecoderSubject
 from tests.known import tiny
 
 CPU = torch.device("cpu")

@@ -11,12 +11,12 @@ from torch import Tensor
 
 import archcmp
 from archcmp.model.decoder import Decoder
-from archcmp.reference.models import transformers_model
-from archcmp.reference.verify import TOLERANCE, randomise
+from archcmp.oracle.models import transformers_model
+from archcmp.oracle.verify import TOLERANCE, randomise
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.load import load_spec
+from archcmp.spec.scale import SPAN, shrunk
 from archcmp.spec.schema import ModelSpec
-from archcmp.spec.shrink import SPAN, shrunk
+from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED, distinct
 
 BATCH, TOKENS, PREFILL = 2, 45, 20

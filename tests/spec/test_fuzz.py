@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archcmp.errors import ArchcmpError, SpecError
-from archcmp.spec.find import bundled_folder
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.load import load_spec
 from archcmp.spec.schema import ModelSpec
-from archcmp.spec.write import to_yaml
+from archcmp.spec.yaml.find import bundled_folder
+from archcmp.spec.yaml.load import load_spec
+from archcmp.spec.yaml.write import to_yaml
 from tests.known import TINY
 
 TEXTS = [path.read_text() for path in sorted(bundled_folder().glob("*.yaml"))]

@@ -9,10 +9,10 @@ import pytest
 
 import archcmp
 from archcmp.errors import SpecError
-from archcmp.spec.find import known_specs
 from archcmp.spec.layers import distinct_blocks, layer_blocks
-from archcmp.spec.load import Reference, load_spec, load_subjects, spec_sha256
 from archcmp.spec.schema import LayerNorm, ModelSpec
+from archcmp.spec.yaml.find import known_specs
+from archcmp.spec.yaml.load import Reference, load_spec, load_subjects, spec_sha256
 from tests.known import FAMILIES, PUBLISHED, PUBLISHED_IDS, TINY, attention, dense, tiny
 
 CSV = Path(__file__).parents[1] / "published_params.csv"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archcmp.errors import ArchcmpError, SpecError, UsageError
-from archcmp.spec.load import load_spec
+from archcmp.spec.yaml.load import load_spec
 
 GOOD = """\
 name: Mine

@@ -8,10 +8,10 @@ import pytest
 
 from archcmp.spec.choices import defaults, design_choices
 from archcmp.spec.features import features
-from archcmp.spec.load import load_spec
-from archcmp.spec.problems import parts_of
 from archcmp.spec.schema import Block, ModelSpec, Part
 from archcmp.spec.vocabulary import vocabulary
+from archcmp.spec.yaml.load import load_spec
+from archcmp.spec.yaml.messages import parts_of
 from tests.known import tiny
 
 

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from archcmp.spec.choices import design_choices
-from archcmp.spec.find import bundled_folder
-from archcmp.spec.json_schema import file_schema_text
-from archcmp.spec.load import load_spec, spec_sha256
-from archcmp.spec.write import new_spec, to_yaml
+from archcmp.spec.yaml.find import bundled_folder
+from archcmp.spec.yaml.json_schema import file_schema_text
+from archcmp.spec.yaml.load import load_spec, spec_sha256
+from archcmp.spec.yaml.write import new_spec, to_yaml
 from tests.known import FAMILIES, PUBLISHED, PUBLISHED_IDS, tiny
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads((bundled_folder() / "schema.json").read_text()))

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from archcmp.model.ffn.glu import GLU
 from archcmp.model.ffn.mlp import MLP
 from archcmp.model.ffn.router import Router
-from archcmp.model.grouped import GroupedLinear, Groups
 from archcmp.model.linear import Linear
+from archcmp.model.ops.grouped import GroupedLinear, Groups
 from archcmp.spec import schema
 
 EXPERTS: dict[type[schema.Part], type[GLU | MLP]] = {schema.GLU: GLU, schema.MLP: MLP}

@@ -9,8 +9,8 @@ from archcmp.model.cache import ChunkCache, FullCache, RollingCache
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
 from archcmp.model.norms import build_norm
+from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
-from archcmp.model.sdpa import attention
 from archcmp.spec import schema
 
 

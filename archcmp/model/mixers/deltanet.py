@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.cache import RecurrentCache
-from archcmp.model.causal_conv import causal_conv
-from archcmp.model.delta_rule import gated_delta_rule
 from archcmp.model.linear import Linear
 from archcmp.model.norms import build_norm
+from archcmp.model.ops.causal_conv import causal_conv
+from archcmp.model.ops.delta_rule import gated_delta_rule
 from archcmp.model.rope import Rotation
 from archcmp.spec import schema
 

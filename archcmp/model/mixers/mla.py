@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from archcmp.model.cache import LatentCache
 from archcmp.model.linear import INIT_STD, Linear
 from archcmp.model.norms import build_norm
+from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
-from archcmp.model.sdpa import attention
 from archcmp.spec import schema
 
 

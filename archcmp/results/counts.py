@@ -1,0 +1,45 @@
+"""What is counted, as frozen records: exactly what the document holds, key for key.
+
+A section (parameters, FLOPs, memory) maps each of its quantities to one Breakdown. A quantity that a
+document lacks was not counted; it is never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+COMPONENTS = ("embedding", "mixer", "ffn", "norm", "head")
+"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """A total, and the components that sum to it."""
+
+    total: int
+    by_component: dict[str, int]
+
+    @classmethod
+    def of(cls, by_component: Mapping[str, int]) -> Breakdown:
+        """The breakdown whose total is the sum of its components."""
+        return cls(sum(by_component.values()), dict(by_component))
+
+
+Section = dict[str, Breakdown]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Everything that is known of an architecture without a clock, for the whole batch.
+
+    params: `total`, and `active`, what one token visits, in elements.
+    flops: `forward` (logits at every position), `prefill` (logits at the last), `decode` (one token per
+    sequence) and `train`; a multiply-add is two.
+    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, and `train_state_bytes` (weights,
+    gradients and both Adam moments), in the requested dtype.
+    """
+
+    params: Section = field(default_factory=dict)
+    flops: Section = field(default_factory=dict)
+    memory: Section = field(default_factory=dict)

@@ -1,0 +1,106 @@
+"""What is measured, as frozen records. A figure that was not measured is None, never 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+RESOLUTION = 0.02
+"""Two builds of one model may differ by this share only because their weights lie elsewhere in memory."""
+
+
+class Verdict(str, Enum):
+    """What an interval of a ratio allows to be said."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    NO_DIFFERENCE = "no difference"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class PairedRatio:
+    """How many times as fast as the first model: the median over rounds of the ratio of two times read in
+    the same round, with its bootstrap 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Faster or slower where the whole interval lies beyond 2 % of equal, no difference where it lies
+        within, undecided otherwise."""
+        if self.low > 1 + RESOLUTION:
+            return Verdict.FASTER
+        if self.high < 1 - RESOLUTION:
+            return Verdict.SLOWER
+        if self.low >= 1 - RESOLUTION and self.high <= 1 + RESOLUTION:
+            return Verdict.NO_DIFFERENCE
+        return Verdict.UNDECIDED
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device does at best: FLOP/s of a large matmul in one dtype, and bytes/s of a large copy, bytes
+    read plus bytes written."""
+
+    matmul_flops_per_s: float
+    copy_bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The shortest time that the calibrated device allows: counted FLOPs at its best matmul, or the bytes
+    that must move at its best copy, whichever takes longer; `binds` names it, compute or memory."""
+
+    flops: int
+    moved_bytes: int
+    bound_s: float
+    binds: str
+
+
+@dataclass(frozen=True)
+class PartTimes:
+    """Seconds of one part timed alone, `count` of which make up the model (a slice of the vocabulary
+    need not divide it evenly)."""
+
+    name: str
+    count: float
+    raw_s: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One workload of one model. `label` is how tables call it ("prefill, 1,024 tokens").
+
+    `seq_len` is the sequence measured, which a small time budget may shorten (then `shortened`).
+    `tokens_per_second` is for the whole batch. `composed` says that the time was summed from blocks measured
+    alone. If the workload was not run, `refused` says why and every figure is None.
+
+    `speedup` is against the first model, None for that one and for fewer rounds than an interval takes.
+    `outliers` are the positions in `raw_s` of readings far from the median; none is left out of it.
+    `mfu` is counted FLOPs (exact convention) per second as a share of the calibrated matmul, and
+    `bandwidth_use` the least bytes that had to move per second as a share of the calibrated copy: a workload
+    has the one that limits it. `build_s` (filling memory with weights) and `compile_s` are not part of any
+    reading.
+    """
+
+    seq_len: int
+    label: str = ""
+    tokens_per_second: float | None = None
+    median_s: float | None = None
+    iqr_s: float | None = None
+    rounds: int | None = None
+    raw_s: list[float] = field(default_factory=list)
+    composed: bool = False
+    shortened: bool = False
+    speedup: PairedRatio | None = None
+    outliers: list[int] = field(default_factory=list)
+    mfu: float | None = None
+    bandwidth_use: float | None = None
+    roofline: Roofline | None = None
+    build_s: float | None = None
+    compile_s: float | None = None
+    refused: str | None = None
+    parts: list[PartTimes] = field(default_factory=list)

@@ -1,0 +1,1 @@
+"""Spec files: YAML text -> a tree that knows its lines -> a ModelSpec, and back."""

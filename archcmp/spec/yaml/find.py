@@ -1,0 +1,59 @@
+"""Where specs live: name or path -> file; the list of known families."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from archcmp.errors import SpecError, UsageError, did_you_mean
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def bundled_folder() -> Path:
+    """The specs that come with archcmp: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[2]
+    installed = package / "specs"
+    return installed if installed.is_dir() else package.parent / "specs"
+
+
+def search_folders() -> list[Path]:
+    """Folders searched for a bare name, first match wins: $ARCHCMP_SPECS, ./specs, the bundled specs."""
+    named = os.environ.get("ARCHCMP_SPECS")
+    folders = [Path(named)] if named else []
+    if named and not folders[0].is_dir():
+        raise UsageError(f"ARCHCMP_SPECS names {named}, which is not a folder")
+    return [*folders, Path("specs"), bundled_folder()]
+
+
+def known_specs() -> dict[str, Path]:
+    """Every family name that can be used without a path, sorted, with its file."""
+    found: dict[str, Path] = {}
+    for folder in search_folders():
+        for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+            if path.suffix in SUFFIXES and path.is_file() and ":" not in path.name:
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def find_spec(name: str) -> Path:
+    """The file of a family name, or of a path. Raises SpecError that lists the nearest known names."""
+    if name.endswith(SUFFIXES) or "/" in name or os.sep in name:
+        path = Path(name)
+        try:
+            if path.is_file():
+                return path
+            problem = "is a folder, not a spec file" if path.is_dir() else "no such file"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+        raise SpecError(name, None, "", problem, "`archcmp list` shows the known specs")
+    known = known_specs()
+    if name in known:
+        return known[name]
+    raise SpecError(
+        name or "''",
+        None,
+        "",
+        "no such spec",
+        did_you_mean(name, known, "Known") + ", or a path to a .yaml file",
+    )

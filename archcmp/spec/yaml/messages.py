@@ -1,0 +1,183 @@
+"""pydantic's complaints in the words of a spec: file, line, key path, what is allowed, what to write."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from archcmp.errors import SpecError, did_you_mean
+from archcmp.spec.schema import ModelSpec, Part
+from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted
+
+_BOUNDS = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+}
+_WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "text",
+    "bool": "true or false",
+    "model": "a mapping of options",
+    "dict": "a mapping",
+    "model_attributes": "a mapping of options",
+    "tuple": "a list",
+}
+
+
+def _locate(root: Node, loc: tuple[str | int, ...], keep_last: bool) -> tuple[Node, KeyPath]:
+    """Follow pydantic's location through the tree. Union tags, which pydantic adds to its locations and
+    the file does not hold, are skipped; `keep_last` keeps the last key, which is missing or out of place."""
+    node = root
+    path: KeyPath = ()
+    for i, step in enumerate(loc):
+        if (below := child(node, step)) is not node:
+            node, path = below, (*path, step)
+        elif keep_last and i == len(loc) - 1 and isinstance(step, str):
+            path = (*path, step)
+    return node, path
+
+
+def _kind(node: Node) -> str | None:
+    """The kind of a choice, written out or as its shorthand."""
+    value = node.value
+    if isinstance(value, dict):
+        value = value["kind"].value if "kind" in value else None
+    return value if isinstance(value, str) else None
+
+
+def parts_of(annotation: Any) -> list[type[Part]]:
+    """All spec classes named in a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return [annotation]
+    return [part for arg in get_args(annotation) for part in parts_of(arg)]
+
+
+def _by_kind(part: type[BaseModel], option: str) -> dict[object, type[Part]]:
+    """kind -> class, of the choices that fit in an option's slot."""
+    field = part.model_fields.get(option)
+    choices = parts_of(field.rebuild_annotation()) if field else []
+    return {get_args(c.model_fields["kind"].annotation)[0]: c for c in choices if "kind" in c.model_fields}
+
+
+def kinds_of(part: type[BaseModel], option: str) -> list[str]:
+    """What an option can be: the kinds of its slot, or the values of a plain Literal."""
+    if kinds := _by_kind(part, option):
+        return [str(kind) for kind in kinds]
+    return [value for value in get_args(part.model_fields[option].annotation) if isinstance(value, str)]
+
+
+def _part_at(path: KeyPath, root: Node) -> tuple[type[BaseModel], str]:
+    """The schema class that rules the mapping at `path`, and what to call it."""
+    found: type[BaseModel] = ModelSpec
+    node, name, in_container = root, "a model", False
+    for step in path:
+        node = child(node, step)
+        if in_container or not isinstance(step, str):
+            in_container = False
+        elif step in found.model_fields:
+            annotation = found.model_fields[step].rebuild_annotation()
+            in_container = any(get_origin(a) in (dict, tuple) for a in (annotation, *get_args(annotation)))
+            choices = _by_kind(found, step) or dict(enumerate(parts_of(annotation)))
+            found = choices.get(_kind(node), next(iter(choices.values()), found))
+        name = str(_kind(node) or step) if isinstance(node.value, dict) else str(step)
+    return found, name
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return f"'{value[:60]}' is text"
+    if isinstance(value, bool):
+        return f"{str(value).lower()} is true-or-false"
+    if isinstance(value, dict):
+        return "a mapping was given"
+    if isinstance(value, (list, tuple)):
+        return "a list was given"
+    return f"{value} is a number"
+
+
+def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
+    hint = ""
+    if isinstance(value, str) and "number" in wanted:
+        mantissa = re.fullmatch(r"([-+]?\d+)([eE][-+]?\d+)", value)
+        if mantissa:
+            return f"'{value}' is text, not a number; YAML wants {mantissa[1]}.0{mantissa[2]}", ""
+        hint = "Write it without quotes, in digits"
+    if isinstance(value, str) and wanted == "true or false" and value in ("yes", "no", "on", "off"):
+        hint = f"Write {'true' if value in ('yes', 'on') else 'false'}"
+    if wanted == "text":
+        hint = "Put it in quotes"
+    return f"{_show(value)}, not {wanted}", hint
+
+
+def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
+    owner, name = _part_at(path[:-1], root)
+    allowed = [key for key in owner.model_fields if key != "size"]
+    return f"{name} has no such option", did_you_mean(str(path[-1]), allowed)
+
+
+def _union_names(context: dict[str, Any]) -> list[str]:
+    return re.findall(r"'([^']+)'", str(context.get("expected_tags") or context.get("expected", "")))
+
+
+def _numbers_allowed(root: Node, path: KeyPath) -> list[str]:
+    """A slot that takes names may take numbers, too."""
+    owner, _ = _part_at(path[:-1], root)
+    field = owner.model_fields.get(str(path[-1]))
+    return ["a number above 0"] if field is not None and "float" in str(field.annotation) else []
+
+
+def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tuple[str, str]:
+    """What is wrong and the remedy."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "fault":
+        return context["problem"], context["hint"]
+    if kind == "extra_forbidden":
+        return _unknown_key(path, root)
+    if kind == "union_tag_not_found":
+        owner, _ = _part_at(path[:-1], root)
+        return "has no kind", f"Allowed: {', '.join(kinds_of(owner, str(path[-1])))}"
+    if kind == "union_tag_invalid":
+        return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
+    if kind == "literal_error":
+        allowed = [*_union_names(context), *_numbers_allowed(root, path)]
+        return f"'{str(value)[:60]}' is not known here", did_you_mean(str(value), allowed)
+    if kind in _BOUNDS:
+        text = f"{value:,}"
+        return f"{text[:40]}{'...' * (len(text) > 40)} must be {_BOUNDS[kind].format(**context)}", ""
+    if kind == "string_pattern_mismatch":
+        return "must be one line of text without control characters", ""
+    if kind in ("too_short", "string_too_short"):
+        return "must not be empty", ""
+    if kind == "finite_number":
+        return f"{value} is not a finite number", ""
+    wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
+    return _wrong_type(wanted, value) if wanted else (error["msg"], "")
+
+
+def _missing(error: ValidationError, parent: tuple[str | int, ...], root: Node) -> SpecError:
+    """All options that a mapping lacks, at once."""
+    found = [e["loc"] for e in error.errors(include_url=False) if e["type"] == "missing"]
+    first, *others = [str(loc[-1]) for loc in found if loc[:-1] == parent]
+    node, path = _locate(root, parent, keep_last=False)
+    problem = f"is missing, and so are {', '.join(others)}" if others else "is missing"
+    place = f"below {dotted(path)}" if path else "to the file"
+    return node.error(dotted((*path, first)), problem, f"Add {'them' if others else 'it'} {place}")
+
+
+def to_spec_error(error: ValidationError, root: Node) -> SpecError:
+    """The first complaint (an unknown key before what may follow from it) as one SpecError."""
+    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    loc = first["loc"]
+    if first["type"] == "fault":
+        loc = (*loc, *first["ctx"]["path"])
+    if first["type"] == "missing":
+        return _missing(error, loc[:-1], root)
+    node, path = _locate(root, loc, keep_last=first["type"] in ("extra_forbidden", "fault"))
+    problem, hint = _describe(first, path, node, root)
+    return node.error(dotted(path), problem, hint)

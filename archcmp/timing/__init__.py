@@ -1,0 +1,1 @@
+"""Timing on a device: workloads, the clock, interleaved rounds, statistics, plans within a budget."""

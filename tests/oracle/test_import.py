@@ -1,0 +1,226 @@
+"""Configurations become specs, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from typer.testing import CliRunner
+
+import archcmp
+from archcmp.analysis.decompose import MetaParts
+from archcmp.analysis.params import count_params
+from archcmp.cli.app import app
+from archcmp.errors import ConfigError
+from archcmp.oracle.verify import randomise, stored
+from archcmp.spec.hf import import_config, known_model_types, to_config
+from archcmp.spec.hf.convert import ALIASES, MODEL_TYPES
+from archcmp.spec.hf.model_type import same_function
+from archcmp.spec.yaml.load import load_spec
+from archcmp.spec.yaml.write import to_short_yaml
+from tests.known import CONFIGS, PUBLISHED, PUBLISHED_IDS, attention
+from tests.oracle.configs import random_config
+
+IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
+every_config = pytest.mark.parametrize("name", CONFIGS)
+
+N_FUZZED = 20
+
+
+def _config(name: str) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(CONFIGS[name].read_text())
+    return config
+
+
+def _theirs(config: dict[str, Any]) -> torch.nn.Module:
+    """The model that transformers builds of a published configuration, on meta."""
+    kind = config["model_type"]
+    text = transformers.AutoConfig.for_model(
+        **config | {"model_type": ALIASES.get(kind, kind)}
+    ).get_text_config()
+    with torch.device("meta"):
+        model: torch.nn.Module = transformers.AutoModelForCausalLM.from_config(text)
+    return model
+
+
+@every_config
+def test_totals_equal_those_of_transformers_to_the_digit(name: str) -> None:
+    spec = import_config(CONFIGS[name]).spec
+    ours = count_params(MetaParts(spec, torch.bfloat16)).total
+    assert ours == sum(tensor.numel() for tensor in stored(_theirs(_config(name))).values())
+
+
+@pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
+def test_hand_written_specs_agree_with_an_imported_configuration(reference: str) -> None:
+    """Block by block, names and runs too."""
+    spec = load_spec(reference)
+    alike = [imported for imported in IMPORTED.values() if same_function(spec, imported)]
+    assert alike, "no published configuration makes these choices"
+    assert any((spec.blocks, spec.layers) == (other.blocks, other.layers) for other in alike)
+
+
+@every_config
+def test_a_spec_can_be_written_as_a_configuration_and_read_again(name: str) -> None:
+    spec = import_config(CONFIGS[name]).spec
+    config = to_config(spec)
+    assert config is not None
+    assert same_function(spec, import_config(config).spec)
+
+
+@every_config
+def test_the_written_yaml_is_the_imported_spec(name: str, tmp_path: Path) -> None:
+    spec = import_config(CONFIGS[name]).spec
+    (tmp_path / "mine.yaml").write_text(to_short_yaml(spec))
+    assert load_spec(str(tmp_path / "mine.yaml")) == spec
+
+
+# ---- fuzzing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", MODEL_TYPES)
+def test_random_configurations_compute_what_transformers_computes(kind: str) -> None:
+    """Totals equal, logits within 1e-4, the whole pass and through the cache."""
+    for seed in range(N_FUZZED):
+        config = random_config(kind, seed)
+        spec = import_config(config).spec
+        torch.manual_seed(seed)
+        made = transformers.AutoConfig.for_model(**config | {"attn_implementation": "eager"})
+        theirs = randomise(transformers.AutoModelForCausalLM.from_config(made), seed)
+        model = archcmp.build_model(spec).eval()
+        archcmp.load_hf_weights(model, theirs.state_dict())
+        tokens = torch.randint(0, spec.vocab_size, (2, 23))
+        with torch.inference_mode():
+            logits, cache = theirs(tokens, use_cache=False).logits, model.new_cache(2, 23)
+            cached = torch.cat(
+                [model(piece, cache) for piece in tokens.split([11, 3, *[1] * 9], dim=1)], dim=1
+            )
+            for ours in (model(tokens), cached):
+                assert (ours - logits).abs().max() <= 1e-4, (seed, config)
+        total = count_params(MetaParts(spec, torch.float32)).total
+        assert total == sum(tensor.numel() for tensor in stored(theirs).values())
+
+
+@pytest.mark.parametrize("kind", MODEL_TYPES)
+def test_a_field_left_out_means_what_transformers_takes_for_it(kind: str) -> None:
+    options = {"num_attention_heads": 64} if kind == "glm4_moe" else {}
+    full = transformers.AutoConfig.for_model(kind, **options).to_dict()
+    spec = import_config(full).spec
+    for key in set(full) - {"model_type"}:
+        rest = {name: value for name, value in full.items() if name != key}
+        meant = transformers.AutoConfig.for_model(**rest).to_dict()
+        try:
+            ours = import_config(rest).spec
+        except ConfigError as error:
+            assert "is missing" in str(error), key
+        else:
+            assert same_function(ours, import_config(meant).spec), key
+            assert same_function(ours, spec) or meant != full, key
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_llama4_has_its_temperature_only_where_it_is_tuned(tuned: bool) -> None:
+    config = _config("llama4-scout")["text_config"] | {"attn_temperature_tuning": tuned}
+    spec = import_config(config).spec
+    assert (attention(spec, "global_moe").temperature is not None) == tuned
+    written = to_config(spec)
+    assert written is not None and same_function(spec, import_config(written).spec)
+
+
+def test_null_is_not_a_default_where_transformers_gives_it_a_meaning() -> None:
+    config = _config("qwen2.5-7b")
+    assert attention(import_config(config | {"num_key_value_heads": None}).spec).n_kv_heads == 28
+    windows = {"use_sliding_window": True, "max_window_layers": 2, "sliding_window": None}
+    assert attention(import_config(config | windows).spec).window is None
+    with pytest.raises(ConfigError, match="sliding_window: None"):
+        import_config(_config("gemma2-2b") | {"sliding_window": None})
+
+
+# ---- refusals ---------------------------------------------------------------------------------------
+
+
+def test_an_unknown_field_is_refused_by_name() -> None:
+    config = _config("llama3-8b") | {"use_quantum_heads": True, "moon_phase": 3}
+    with pytest.raises(ConfigError, match=r"model type llama.*use_quantum_heads: True; moon_phase: 3"):
+        import_config(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        (
+            "llama3-8b",
+            {"rope_scaling": {"rope_type": "longrope"}},
+            "longrope.*known: default, linear, llama3",
+        ),
+        ("llama3-8b", {"rope_scaling": {"rope_type": "linear", "factor": 2, "tilt": 1}}, "rope_scaling.tilt"),
+        ("llama3-8b", {"hidden_act": "mish"}, "hidden_act: 'mish'"),
+        ("llama3-8b", {"num_attention_heads": 7}, "does not make a model"),
+        (
+            "llama3-8b",
+            {"num_attention_heads": "many"},
+            "wrong form.*many",
+        ),
+        ("gemma2-2b", {"layer_types": ["linear_attention"] * 26}, "layer_types: 'linear_attention'"),
+        ("deepseek-v3-671b", {"scoring_func": "softmax"}, "scoring_func"),
+        ("llama3-8b", {"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5"),
+        ("llama3-8b", {"rope_scaling": "yarn"}, "rope_scaling: 'yarn'"),
+        ("llama3-8b", {"rope_scaling": {"type": "default", "mrope_section": [4]}}, "mrope_section"),
+        ("llama3-8b", {"rope_parameters": {"full_attention": {"rope_theta": 5.0}}}, "rope_parameters"),
+        ("llama3-8b", {"num_hidden_layers": "2"}, "num_hidden_layers: '2'"),
+        ("qwen3-8b", {"layer_types": ["full_attention"] * 3}, "num_hidden_layers: 36"),
+        ("smollm3-3b", {"no_rope_layers": [1, 0]}, "num_hidden_layers: 36"),
+        ("phi3-mini", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "yarn"),
+        ("olmo2-7b", {"model_type": "olmo9"}, "Did you mean olmo.*archcmp new"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(name: str, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        import_config(_config(name) | change)
+
+
+def test_a_missing_field_is_named() -> None:
+    config = _config("llama3-8b")
+    del config["hidden_size"]
+    with pytest.raises(ConfigError, match="hidden_size is missing"):
+        import_config(config)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "7", "[" * 100_000], ids=len)
+def test_what_is_no_configuration_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.json: not"):
+        import_config(tmp_path)
+
+
+def test_multimodal_models_give_their_text_model_and_say_what_is_left_out() -> None:
+    imported = import_config(CONFIGS["llama4-scout"])
+    assert imported.left_out == ["vision_config"]
+    assert import_config(CONFIGS["deepseek-v3-671b"]).left_out == ["num_nextn_predict_layers: 1"]
+
+
+# ---- the command ------------------------------------------------------------------------------------
+
+
+def test_import_writes_a_spec_that_loads_and_never_overwrites(tmp_path: Path) -> None:
+    target = tmp_path / "mine.yaml"
+    command = ["import", str(CONFIGS["gpt-oss-20b"]), "-o", str(target)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0 and "eos_token_id" in result.stderr
+    assert load_spec(str(target)).name == "mine"
+    with pytest.raises(archcmp.errors.UsageError, match="exists"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_import_prints_yaml_or_json() -> None:
+    command = ["import", str(CONFIGS["smollm3-3b"])]
+    assert "repeat: [rope, rope, rope, nope], count: 36" in CliRunner().invoke(app, command).stdout
+    document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert document["spec"]["d_model"] == 2048 and document["written"] is None
+
+
+def test_every_model_type_is_known_by_name() -> None:
+    assert {*MODEL_TYPES, *ALIASES} <= set(known_model_types())

@@ -1,0 +1,69 @@
+"""What `list` and `choices` show."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from archcmp.cli.app import app
+from archcmp.cli.catalog import parse_count
+from archcmp.errors import UsageError
+from archcmp.report.differences import differences
+from archcmp.spec.choices import design_choices
+from archcmp.spec.vocabulary import vocabulary
+from archcmp.spec.yaml.load import load_spec
+from tests.known import PUBLISHED_IDS
+
+
+def _listed(*arguments: str) -> list[dict[str, object]]:
+    result = CliRunner().invoke(app, ["list", "--json", *arguments], catch_exceptions=False)
+    models: list[dict[str, object]] = json.loads(result.stdout)
+    return models
+
+
+def test_list_filters_by_choices_and_parameters() -> None:
+    assert [model["id"] for model in _listed()] == sorted(PUBLISHED_IDS, key=lambda i: i.split(":")[0])
+    assert {model["family"] for model in _listed("--with", "mla")} == {
+        "deepseek-v2",
+        "deepseek-v3",
+        "kimi-k2",
+    }
+    both = _listed("--with", "moe", "--with", "window")
+    assert {model["family"] for model in both} == {"gpt-oss"}
+    sizes = [model["params"] for model in _listed("--min-params", "1B", "--max-params", "7.3B")]
+    assert sizes and all(isinstance(size, int) and 1e9 <= size <= 7.3e9 for size in sizes)
+
+
+def test_unknown_choices_and_sizes_are_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"no known model has 'mlaa'. Did you mean mla"):
+        CliRunner().invoke(app, ["list", "--with", "mlaa"], catch_exceptions=False)
+    with pytest.raises(UsageError, match="'huge' is not a number of parameters"):
+        CliRunner().invoke(app, ["list", "--max-params", "huge"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("10B", 10e9), ("500m", 500e6), ("1.5T", 1.5e12), ("7", 7), ("3 K", 3e3)]
+)
+def test_counts_are_written_as_people_write_them(text: str, count: float) -> None:
+    assert parse_count(text) == count
+
+
+def test_choices_say_who_makes_them() -> None:
+    result = CliRunner().invoke(app, ["choices", "--json"], catch_exceptions=False)
+    choices = {choice["name"]: choice for choice in json.loads(result.stdout)}
+    assert choices["reordered_norm"]["used_by"] == ["olmo2", "olmo3"]
+    assert choices["sinks"]["used_by"] == ["gpt-oss"]
+    assert choices["post_norm"]["used_by"] == []
+    printed = CliRunner().invoke(app, ["choices"], catch_exceptions=False).stdout
+    assert all(choice.name in printed for choice in vocabulary())
+
+
+def test_models_do_not_differ_in_what_one_leaves_at_its_default_and_the_other_has_no_place_for() -> None:
+    choices = [design_choices(load_spec(name)) for name in ("olmo2", "deepseek-v3")]
+    shown = {difference.choice: difference.values for difference in differences(choices)}
+    assert shown["mixer"] == ["attention (MHA)", "mla"]
+    assert shown["kv_lora_rank"] == ["none", "512"]
+    assert shown["router.correction_bias"] == ["no", "yes"]
+    assert not {"qkv_bias", "sinks", "window", "shared.bias"} & set(shown)
