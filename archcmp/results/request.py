@@ -1,4 +1,4 @@
-"""What was asked: one record for every kind of experiment, and the names and bounds of its options. No torch."""
+"""What was asked: one record for every kind of experiment; names and bounds of its options. No torch."""
 
 from __future__ import annotations
 

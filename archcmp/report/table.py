@@ -1,0 +1,93 @@
+"""A table of typed cells: every format shows it, and numbers are rounded only there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from archcmp.results.timings import PairedRatio, Verdict
+
+BLANK = "-"
+
+
+def share_text(ratio: float) -> str:
+    """'1.10x', how many times the first model's value."""
+    if ratio >= 100:
+        return f"{ratio:,.0f}x"
+    return f"{ratio:.2f}x" if ratio >= 0.1 else f"{ratio:.3g}x"
+
+
+def in_words(ratio: PairedRatio) -> str:
+    """'1.31x faster (1.28 to 1.34)', '1.10x slower (...)', 'no difference (0.99 to 1.01)' or 'undecided
+    (0.95 to 1.50)'."""
+    low, high = ratio.low, ratio.high
+    if ratio.verdict is Verdict.FASTER:
+        return f"{ratio.median:.2f}x faster ({low:.2f} to {high:.2f})"
+    if ratio.verdict is Verdict.SLOWER:
+        return f"{1 / ratio.median:.2f}x slower ({1 / high:.2f} to {1 / low:.2f})"
+    return f"{ratio.verdict.value} ({low:.2f} to {high:.2f})"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One cell. `value` is a number or text, None where there is nothing to show; `unit` (of archcmp.units)
+    prints it. `base` is the first model's value, None in its own column. `speedup` is judged in the cell.
+    `marks` refer to the table's notes."""
+
+    value: Any = None
+    unit: Callable[[Any], object] = str
+    base: float | None = None
+    speedup: PairedRatio | None = None
+    marks: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Times the first model's value."""
+        return self.value / self.base if self.value and self.base else None
+
+    @property
+    def difference(self) -> float | None:
+        """What this value has more than the first model's."""
+        return None if self.value is None or self.base is None else self.value - self.base
+
+    def text(self, differences: bool = True) -> str:
+        """'6.49 B (-805 M, 0.89x)', or '6.49 B (0.89x)' without `differences`."""
+        if self.value is None:
+            return BLANK
+        parts = []
+        if differences and self.difference and self.ratio is not None:
+            sign = "+" if self.difference > 0 else "-"
+            parts.append(f"{sign}{self.unit(abs(self.difference))}")
+        if self.ratio is not None:
+            parts.append(share_text(self.ratio))
+        if self.speedup is not None:
+            parts = [in_words(self.speedup)]
+        joined = (
+            f" ({', '.join(parts)})" if parts and self.speedup is None else f", {parts[0]}" if parts else ""
+        )
+        return f"{self.unit(self.value)}{joined}" + (f" {self.marks}" if self.marks else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A label and a cell per column. `level` 1 is a part of the row of level 0 above it. A `detail` is shown
+    on a terminal only with --details; files hold it always."""
+
+    label: str
+    figures: Sequence[Figure]
+    level: int = 0
+    detail: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header (what labels are, then a name per column), rows, and notes on how to read them. The
+    first `n_text` columns hold text, the others figures. `measured`: its figures need a clock."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Row]
+    notes: Sequence[str] = field(default_factory=list)
+    n_text: int = 1
+    measured: bool = False
