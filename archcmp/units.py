@@ -51,3 +51,11 @@ class TokensPerSecond(float):
     def __str__(self) -> str:
         value = float(self)
         return f"{value:,.0f} tok/s" if value >= 99.95 else f"{value:#.3g} tok/s"
+
+
+class Share(float):
+    """A part of a whole: 0.884 -> '88 %', 0.0012 -> '0.12 %'."""
+
+    def __str__(self) -> str:
+        percent = 100 * float(self)
+        return f"{percent:.0f} %" if percent >= 9.95 or not percent else f"{percent:.2g} %"

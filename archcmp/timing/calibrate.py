@@ -16,7 +16,7 @@ import typer
 from torch.nn import functional as F
 
 from archcmp.errors import UsageError
-from archcmp.files import write_whole
+from archcmp.results.files import write_whole
 from archcmp.timing.clock import Timer
 from archcmp.timing.device import device_name
 

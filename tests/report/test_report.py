@@ -17,7 +17,7 @@ import pytest
 
 import archcmp
 from archcmp.errors import UsageError
-from archcmp.files import check_writable, write_whole
+from archcmp.results.files import check_writable, write_whole
 from archcmp.report.differences import all_choices, differences
 from archcmp.report.export import FORMATS, to_csv, to_file
 from archcmp.report.measured import all_tables, throughput_table

@@ -1,0 +1,54 @@
+"""Do specs build what their publishers published?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archcmp.cli import options as o
+from archcmp.cli.catalog import load_all_sizes
+from archcmp.cli.progress import waiting
+from archcmp.spec.yaml.find import known_specs
+
+if TYPE_CHECKING:
+    from archcmp.analysis.check import Check
+
+
+def command(
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SPEC...]", help="A family checks all its sizes; none: everything."),
+    ] = None,
+    as_json: o.Json = False,
+) -> None:
+    found, n_broken = load_all_sizes(specs or known_specs())
+    if not found:
+        raise typer.Exit(2)
+    with waiting("counting"):
+        from archcmp.analysis.check import check_all
+
+        checks = check_all(found)
+    if as_json:
+        typer.echo(json.dumps([asdict(result) for result in checks], indent=2))
+    else:
+        _print(checks)
+    raise typer.Exit(2 if n_broken else int(any(result.differs for result in checks)))
+
+
+def _print(checks: Sequence[Check]) -> None:
+    """A line per model: its layers, the total that was built, and how it stands to the published one."""
+    width = max(len(result.id) for result in checks)
+    for result in checks:
+        if result.published is None:
+            verdict = "ok, no published total to compare with"
+        elif result.differs:
+            verdict = f"DIFFERS from the published {result.published:,} by {result.params - result.published:+,}"
+        elif result.counted_from == "configuration":
+            verdict = "ok, as transformers builds the published configuration"
+        else:
+            verdict = "ok, as published"
+        typer.echo(f"{result.id:<{width}}  {result.params:>16,} parameters  {verdict}; layers: {result.n_layers}")
