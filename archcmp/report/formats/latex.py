@@ -52,7 +52,7 @@ _MATHS = [
     (re.compile(r"(?<=\d) x (?=\d)"), lambda m: r" $\times$ "),
     (re.compile(r"(?<![\w.,])(\d[\d,]*(?:\.\d+)?)x(?!\w)"), lambda m: rf"${m[1]}\times$".replace(",", "{,}")),
     (re.compile(r"(?<![^\s(])-(?=\d)"), lambda m: "$-$"),
-    (re.compile(r"--"), lambda m: "-{}-"),
+    (re.compile(r"-(?=-)"), lambda m: "-{}"),
 ]
 
 

@@ -147,8 +147,9 @@ def _fitting(table: Table, shown: Callable[[str], str], room: int) -> list[_Colu
     return columns
 
 
-def _is_shown(table: Table, row: Row, chosen: Sequence[int]) -> bool:
-    return not table.differing or len({row.figures[i - 1].value for i in chosen if i}) > 1
+def _differs(row: Row, chosen: Sequence[int]) -> bool:
+    values = [row.figures[i - 1].value for i in chosen if i > 0]
+    return any(value != values[0] for value in values)
 
 
 def _grid(console: Console, table: Table, columns: Sequence[_Column], chosen: Sequence[int]) -> RichTable:
@@ -161,8 +162,9 @@ def _grid(console: Console, table: Table, columns: Sequence[_Column], chosen: Se
         justify: JustifyMethod = "left" if i < table.n_text else "right"
         name = "\n".join(columns[i].name_lines(width))
         grid.add_column(Text(name), justify=justify, overflow="fold", width=width)
+    is_part = len(chosen) < len(columns)
     for n, row in enumerate(table.rows):
-        if _is_shown(table, row, chosen):
+        if not (table.differing and is_part) or _differs(row, chosen):
             cells = (Text("\n".join(columns[i].cell_lines(n, width))) for i, width in widths.items())
             grid.add_row(*cells, style="dim" if row.level else "")
     return grid
