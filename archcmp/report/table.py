@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,8 +45,9 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Times the first model's value."""
-        return self.value / self.base if self.value and self.base else None
+        """Times the first model's value, None where that means nothing: beside 0, infinity or other signs."""
+        ratio = self.value / self.base if self.value and self.base else 0.0
+        return ratio if 0 < ratio < math.inf else None
 
     @property
     def difference(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from rich.cells import cell_len
 
 from archcmp.report.formats import FORMATS, html, latex, markdown
 from archcmp.report.formats._text import NAME, lines, printable
-from archcmp.report.formats.terminal import print_tables
+from archcmp.report.formats.terminal import print_heading, print_tables
 from archcmp.report.table import Figure, Row, Table
 from archcmp.results.timings import PairedRatio
 from archcmp.units import Bytes, Count, Flops, Seconds, TokensPerSecond
@@ -99,6 +100,9 @@ def test_quantities_have_three_digits(quantity: object, text: str) -> None:
         (Figure(32), "32", ""),
         (Figure(5, Count, 5), "5 (1.00x)", ""),
         (Figure(0, Count, 5), "0", ""),
+        (Figure(math.inf, str, 5.0), "inf", ""),
+        (Figure(math.nan, str, 5.0), "nan", ""),
+        (Figure(-1, str, 5.0), "-1", ""),
         (Figure(6.49e9, Count, 7.3e9), "6.49 B (0.89x)", "6.49 B (-810 M, 0.89x)"),
         (Figure(1, str, speedup=FASTER), "1, 1.31x faster", "1, 1.31x faster (1.28 to 1.34)"),
         (Figure(1, str, 2.0, SLOWER, "*"), "1, 2.00x slower *", "1, 2.00x slower (1.25 to 2.50) *"),
@@ -223,6 +227,11 @@ def test_piped_text_is_plain_and_a_terminal_has_styles(monkeypatch: pytest.Monke
 def test_what_cannot_be_encoded_is_replaced(encoding: str) -> None:
     text = printed(one("\u65e5\u672c \U0001f600 caf\xe9"), encoding=encoding)
     assert "caf" in text and "next" in text
+
+
+def test_headings_are_as_safe_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    print_heading("OLMo\x1b[2J", ["note\x07"])
+    assert capsys.readouterr().out == "OLMo\ufffd[2J\nnote\ufffd\n\n"
 
 
 # ---- files ------------------------------------------------------------------------------------------
@@ -375,7 +384,8 @@ def test_any_text_leaves_a_latex_table_its_rows_and_columns(text: str) -> None:
         ("1e-06", "$10^{-6}$"),
         ("2.5e-05", r"$2.5\times10^{-5}$"),
         ("8.03 B (-805 M, 1.10x)", r"8.03 B ($-$805 M, $1.10\times$)"),
-        ("1,234x", r"$1{,}234\times$"),
+        ("1,234x, 2,345 x", r"$1{,}234\times$, 2,345 x"),
+        ("eps 1e-06. 1e+20 3e00 1e5b", r"eps $10^{-6}$. $10^{20}$ $3\times10^{0}$ 1e5b"),
         ("batch 1 x 2,048", r"batch 1 $\times$ 2,048"),
         ("Mixtral 8x7B", "Mixtral 8x7B"),
         ("n_kv_heads & 50 %", r"n\_kv\_heads \& 50 \%"),

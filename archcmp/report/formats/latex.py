@@ -43,16 +43,14 @@ _SPECIAL = str.maketrans(
     | {"[": "{[}", "]": "{]}", "*": "{*}", "`": "{`}", REPLACEMENT: "?"}
 )
 r"""Brackets and stars are arguments after \\, so they are kept in braces."""
-_MATHS = [
-    (re.compile(r"(?<![\w.,])1e([+-]?\d+)(?![\w.])"), lambda m: f"$10^{{{int(m[1])}}}$"),
-    (
-        re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)e([+-]?\d+)(?![\w.])"),
-        lambda m: rf"${m[1]}\times10^{{{int(m[2])}}}$",
-    ),
-    (re.compile(r"(?<=\d) x (?=\d)"), lambda m: r" $\times$ "),
-    (re.compile(r"(?<![\w.,])(\d[\d,]*(?:\.\d+)?)x(?!\w)"), lambda m: rf"${m[1]}\times$".replace(",", "{,}")),
-    (re.compile(r"(?<![^\s(])-(?=\d)"), lambda m: "$-$"),
-    (re.compile(r"-(?=-)"), lambda m: "-{}"),
+_MATHS: list[tuple[str, str]] = [
+    (r"(?<![\w.,])1e\+?(-?)0*(\d+)(?!\w|\.\d)", r"$10^{\1\2}$"),
+    (r"(?<![\w.,])(\d+(?:\.\d+)?)e\+?(-?)0*(\d+)(?!\w|\.\d)", r"$\1\\times10^{\2\3}$"),
+    (r"(?<=\d) x (?=\d)", r" $\\times$ "),
+    (r"(?<![\w.,])((?:\d+,)*\d+(?:\.\d+)?)x(?!\w)", r"$\1\\times$"),
+    (r"(?<![^\s(])-(?=\d)", "$-$"),
+    (r"(?<=\d),(?=\d[\d,.]*\\times\$)", "{,}"),
+    (r"-(?=-)", "-{}"),
 ]
 
 
@@ -60,7 +58,7 @@ def escaped(text: str) -> str:
     r"""As text, with 1e-06 as $10^{-6}$, 1.10x as $1.10\times$ and -805 with a minus sign."""
     text = printable(text).strip().translate(_SPECIAL)
     for pattern, maths in _MATHS:
-        text = pattern.sub(maths, text)
+        text = re.sub(pattern, maths, text)
     return text
 
 
@@ -113,7 +111,7 @@ def render(title: str, tables: Sequence[Table], standalone: bool = False, notes:
     labels: list[str] = []
     for table in tables:
         if table.rows:
-            label = f"tab:{_slug(title)}-{_slug(re.split('[,:]', table.title)[0])}"
+            label = "tab:" + _slug(f"{title} {re.split('[,:]', table.title)[0]}")
             labels.append(label)
             again = labels.count(label)
             parts.append(_table(table, f"{label}-{again}" if again > 1 else label))

@@ -193,3 +193,12 @@ def print_tables(tables: Iterable[Table], details: bool = False, split: bool = T
         rows = [row for row in table.rows if details or not row.detail]
         if rows or table.notes:
             _print_table(console, replace(table, rows=rows), split)
+
+
+def print_heading(heading: str, about: Iterable[str] = ()) -> None:
+    """A heading and lines below it."""
+    console = _console()
+    console.print(Text(_shown(heading, console.encoding), style="bold"))
+    for line in about:
+        console.print(Text(_shown(line, console.encoding)))
+    console.print()
