@@ -1,7 +1,7 @@
 """AXIS residual: how norms and the residual stream join the sub-layers of a block.
 
-A residual takes the stream x (B, T, C) and the block's sub-layers, each a function (B, T, C) ->
-(B, T, C), and returns the new stream. It does not know what the sub-layers are.
+The `forward` of a residual takes the stream x (B, T, C) and the block's sub-layers, each a function
+(B, T, C) -> (B, T, C), and returns the new stream (B, T, C). It does not know what the sub-layers are.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Rotary positions and their context extensions: linear, llama3, yarn.
 
+A scaling takes frequencies (turned dimensions / 2,) in radians per token, and returns as many.
+
 Pairs of dimensions turn by position * frequency_i: dimension i of the first half of the turned part with
 dimension i of its second half, or, interleaved, dimension 2i with 2i + 1.
 """

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+import yaml
 from pydantic.fields import FieldInfo
 
 from archcmp.model.build import build_block, build_model
@@ -23,22 +24,20 @@ from archcmp.model.residual import RESIDUALS
 from archcmp.model.rope import SCALINGS
 from archcmp.spec import schema
 from archcmp.spec.yaml.messages import parts_of
-from tests.known import tiny
+from tests.known import DELTA_NET_OPTIONS, LATENT, LATENT_OPTIONS, MAIN_AND_FAR, MIXTURE_OPTIONS, tiny
 
 MAIN = "blocks.main."
-# What a choice needs beside its kind.
-OPTIONS = {
-    "attention": "n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}",
-    "mlp": "d_ff: 24, activation: relu",
-    "glu": "d_ff: 24, activation: silu",
-    "mla": "n_heads: 4, kv_lora_rank: 12, qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 6, "
-    "rope: {theta: 100}",
-    "gated_delta_net": "n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, value_head_dim: 6",
-    "moe": "n_experts: 6, top_k: 2, router: {scoring: softmax}, "
-    "expert: {kind: glu, d_ff: 8, activation: silu}",
-    "linear": "factor: 4",
-    "llama3": "factor: 4, original_context_length: 16",
-    "yarn": "factor: 4, original_context_length: 16",
+# Choices that need more than their kind.
+WRITTEN = {
+    "attention": "kind: attention, n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}",
+    "mlp": "kind: mlp, d_ff: 24, activation: relu",
+    "glu": "kind: glu, d_ff: 24, activation: silu",
+    "mla": LATENT_OPTIONS,
+    "gated_delta_net": DELTA_NET_OPTIONS,
+    "moe": MIXTURE_OPTIONS,
+    "linear": "kind: linear, factor: 4",
+    "llama3": "kind: llama3, factor: 4, original_context_length: 16",
+    "yarn": "kind: yarn, factor: 4, original_context_length: 16",
 }
 
 
@@ -48,7 +47,7 @@ def _kind(choice: type[schema.Part]) -> str:
 
 def _written(choice: type[schema.Part]) -> str:
     kind = _kind(choice)
-    return f"{{kind: {kind}, {OPTIONS[kind]}}}" if kind in OPTIONS else f"{{kind: {kind}}}"
+    return f"{{{WRITTEN.get(kind, f'kind: {kind}')}}}"
 
 
 REGISTRIES: dict[str, Any] = {
@@ -59,9 +58,7 @@ REGISTRIES: dict[str, Any] = {
     MAIN + "mixer.qk_norm": QK_NORMS,
     MAIN + "mixer.rope.scaling": SCALINGS,
 }
-_MOE = {"kind": "moe", "n_experts": 6, "top_k": 2, "router": {"scoring": "softmax"}} | {
-    "expert": {"kind": "glu", "d_ff": 8, "activation": "silu"}
-}
+_MOE: dict[str, object] = yaml.safe_load(f"{{{MIXTURE_OPTIONS}}}")
 MOES: dict[str, dict[str, object]] = {
     "sigmoid": {"router": {"scoring": "sigmoid", "renormalize": True, "scale": 2.5, "correction_bias": True}},
     "router-bias": {"router": {"scoring": "softmax", "renormalize": True, "bias": True}},
@@ -118,15 +115,15 @@ EXTRA = {
         MAIN + "mixer.rope.scaling={kind: yarn, factor: 4, original_context_length: 16, truncate: false, "
         "mscale: 1, mscale_all_dim: 0.5}"
     ],
-    "mla-low-rank-query": [f"{MAIN}mixer={{kind: mla, q_lora_rank: 10, {OPTIONS['mla']}}}"],
+    "mla-low-rank-query": [LATENT, MAIN + "mixer.q_lora_rank=10"],
     "mla-yarn": [
-        f"{MAIN}mixer={{kind: mla, {OPTIONS['mla']}}}",
+        LATENT,
         MAIN + "mixer.rope={theta: 100, interleaved: true, scaling: {kind: yarn, factor: 4, "
         "original_context_length: 16, mscale: 1, mscale_all_dim: 1}}",
     ],
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
-    "two-blocks": ["blocks.far={extends: main, mixer: {window: 3}}", "layers[0].repeat=[main, far]"],
+    "two-blocks": list(MAIN_AND_FAR),
     **{f"activation-{name}": [MAIN + f"ffn.activation={name}"] for name in ACTIVATIONS},
 }
 CASES = {

@@ -19,7 +19,7 @@ from archcmp.model.ops.attention import attention
 from archcmp.model.residual import RESIDUALS
 from archcmp.model.rope import Rope
 from archcmp.spec import schema
-from tests.known import tiny
+from tests.known import MAIN_AND_FAR, tiny
 
 
 def naive_attention(
@@ -156,14 +156,12 @@ def test_casting_a_model_does_not_spoil_its_positions() -> None:
 
 
 def test_windowed_layers_keep_only_their_window() -> None:
-    model = build_model(
-        tiny("blocks.far={extends: main, mixer: {window: 5}}", "layers[0].repeat=[main, far]"), "meta"
-    )
+    model = build_model(tiny(*MAIN_AND_FAR), "meta")
     full, rolling = model.new_cache(batch_size=1, capacity=64).layers
     assert isinstance(full, FullCache) and not isinstance(full, RollingCache)
     assert isinstance(rolling, RollingCache)
     assert full.nbytes == 2 * 2 * 64 * 8 * 4
-    assert rolling.nbytes == 2 * 2 * 5 * 8 * 4
+    assert rolling.nbytes == 2 * 2 * 3 * 8 * 4
 
 
 def test_sequences_beyond_learned_positions_or_the_cache_are_refused() -> None:

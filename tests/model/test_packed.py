@@ -13,21 +13,11 @@ from archcmp.model.build import build_block
 from archcmp.model.ops.grouped import GroupedLinear
 from archcmp.model.ops.packed import PackedLinear, can_pack, pack_linears
 from archcmp.timing.workloads import BlockSubject, DecoderSubject
-from tests.known import tiny
+from tests.known import LATENT, MIXTURE, tiny
 
 CPU = torch.device("cpu")
 
 needs_packing = pytest.mark.skipif(not can_pack(CPU, torch.float32), reason="torch was built without oneDNN")
-
-
-MIXTURE = (
-    "blocks.main.ffn={kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
-    "expert: {kind: glu, d_ff: 8, activation: silu, bias: true}}"
-)
-LATENT = (
-    "blocks.main.mixer={kind: mla, n_heads: 4, kv_lora_rank: 12, qk_nope_head_dim: 8, qk_rope_head_dim: 4, "
-    "v_head_dim: 6, rope: {theta: 100}}"
-)
 
 
 @needs_packing

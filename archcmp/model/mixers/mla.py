@@ -15,7 +15,7 @@ from archcmp.spec import schema
 
 
 class LowRank(nn.Module):
-    """up(norm(down(x))), a projection through `rank` dimensions."""
+    """up(norm(down(x))), a projection through `rank` dimensions. (..., d_in) -> (..., d_out)."""
 
     def __init__(self, d_in: int, rank: int, d_out: int, norm: schema.Norm) -> None:
         super().__init__()
