@@ -36,7 +36,8 @@ def choices_table(doc: Document, show_all: bool = False) -> Table:
     keys = merged_keys(choices) if all_shown else differing(choices)
     rows = [Row(key, [Figure(text) for text in shown(choices, key)]) for key in keys]
     title = "Design choices" if all_shown else "Design choices that differ"
-    return Table(title, header(doc), rows, [] if rows else ["No design choices differ."])
+    notes = [] if rows else ["No design choices differ."]
+    return Table(title, header(doc), rows, notes, differing=not all_shown)
 
 
 def params_table(doc: Document) -> Table:
