@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,7 +16,7 @@ from archcmp.model.build import build_block
 from archcmp.model.decoder import Decoder
 from archcmp.model.ops.grouped import GroupedLinear, Groups
 from archcmp.model.ops.packed import PackedGroupedLinear, PackedLinear, can_pack, pack_linears
-from archcmp.timing.workloads import BlockSubject, DecoderSubject
+from archcmp.timing.workloads import BlockSubject, DecoderSubject, caller
 from tests.known import DELTA_NET, LATENT, MIXTURE, tiny
 
 CPU = torch.device("cpu")
@@ -129,7 +131,7 @@ def one_graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_compiled_workload_is_one_graph(workload: str, change: tuple[str, ...], whole: bool) -> None:
     build: Callable[[], nn.Module] = lambda: (  # noqa: E731
-        build_model(tiny(*change)) if whole else build_block(tiny(*change), "main")
+        build_model(tiny(*change), layers=("main",)) if whole else build_block(tiny(*change), "main")
     )
     copies = [build(), build()]
     if workload != "train":
@@ -139,3 +141,22 @@ def test_a_compiled_workload_is_one_graph(workload: str, change: tuple[str, ...]
     step = getattr(subject, workload)(2, 12)
     for _ in range(4):
         step()
+
+
+@pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="torch.compile needs a C++ compiler, none here"
+)
+@torch.inference_mode()
+def test_compiled_code_gives_the_same_logits() -> None:
+    """Of the compiler that --compile takes, not of a stand-in for it."""
+    torch.manual_seed(0)
+    torch.compiler.reset()
+    model = build_model(tiny("blocks.main.mixer.window=5"), layers=("main",))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    tokens = torch.randint(0, 61, (2, 12))
+    expected = model(tokens)
+    pack_linears(model)
+    compiled = caller(compiled=True, device=CPU)(model, tokens)
+    assert expected.std() > 0.1
+    assert (compiled - expected).abs().max() < 1e-5
