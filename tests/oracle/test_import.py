@@ -12,8 +12,7 @@ import transformers
 from typer.testing import CliRunner
 
 import archcmp
-from archcmp.analysis.decompose import MetaParts
-from archcmp.analysis.params import count_params
+from archcmp.analysis.check import total_params
 from archcmp.cli.app import app
 from archcmp.errors import ConfigError
 from archcmp.oracle.verify import randomise, stored
@@ -50,7 +49,7 @@ def _theirs(config: dict[str, Any]) -> torch.nn.Module:
 @every_config
 def test_totals_equal_those_of_transformers_to_the_digit(name: str) -> None:
     spec = import_config(CONFIGS[name]).spec
-    ours = count_params(MetaParts(spec, torch.bfloat16)).total
+    ours = total_params(spec)
     assert ours == sum(tensor.numel() for tensor in stored(_theirs(_config(name))).values())
 
 
@@ -100,7 +99,7 @@ def test_random_configurations_compute_what_transformers_computes(kind: str) -> 
             )
             for ours in (model(tokens), cached):
                 assert (ours - logits).abs().max() <= 1e-4, (seed, config)
-        total = count_params(MetaParts(spec, torch.float32)).total
+        total = total_params(spec)
         assert total == sum(tensor.numel() for tensor in stored(theirs).values())
 
 
