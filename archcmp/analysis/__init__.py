@@ -1,16 +1,14 @@
-"""Parameters, FLOPs and memory of a spec, from the model built on the meta device, without a clock."""
+"""Parameters, FLOPs and memory of a spec, from the model built on the meta device, without a clock.
+
+Importing this package loads no torch; `count` loads it when it is called.
+"""
 
 from __future__ import annotations
 
-import torch
-
-from archcmp.analysis.decompose import MetaParts
-from archcmp.analysis.flops import count_flops
-from archcmp.analysis.memory import count_memory
-from archcmp.analysis.params import count_params
-from archcmp.results import Counts
-from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, make_settings
-from archcmp.spec.schema import ModelSpec
+from archcmp.results.counts import Counts
+from archcmp.results.request import CONVENTIONS, DEFAULT_CONVENTION, DEFAULT_DTYPE, DTYPES, check_name
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.shapes import check_shapes, default_seq_len
 
 
 def count(
@@ -23,11 +21,15 @@ def count(
     """Count `spec` exactly, for `batch_size` sequences of `seq_len` tokens (2048, or fewer where learned
     positions end sooner). FLOPs and memory are for the whole batch. Raises UsageError for sizes or names
     that make no sense, CountingError for an operator that archcmp cannot count."""
-    seq_len = make_settings([spec], batch_size, seq_len, dtype, convention).seq_len
-    parts = MetaParts(spec, getattr(torch, dtype))
-    params = count_params(parts)
-    return Counts(
-        params=params,
-        flops=count_flops(parts, params, batch_size, seq_len, convention),
-        memory=count_memory(parts, params, batch_size, seq_len),
-    )
+    if seq_len is None:
+        seq_len = default_seq_len([spec])
+    check_shapes([spec], batch_size, seq_len)
+    check_name("dtype", dtype, DTYPES)
+    check_name("FLOPs convention", convention, list(CONVENTIONS))
+
+    import torch
+
+    from archcmp.analysis.decompose import decompose
+    from archcmp.analysis.parts import count_parts
+
+    return count_parts(decompose(spec, getattr(torch, dtype)), batch_size, seq_len, convention)

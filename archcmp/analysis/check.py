@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from archcmp.analysis.decompose import MetaParts
+from archcmp.analysis.decompose import decompose
 from archcmp.analysis.params import count_params
-from archcmp.spec.yaml.load import Subject
+from archcmp.spec.schema.model import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,18 @@ class Check:
         return self.published is not None and self.params != self.published
 
 
-def check_all(subjects: Sequence[Subject]) -> list[Check]:
-    """Build each on the meta device and count it."""
-    return [
-        Check(
-            id=subject.id,
-            params=count_params(MetaParts(subject.spec, torch.bfloat16)).total,
-            published=subject.spec.published.params if subject.spec.published else None,
-            of=subject.spec.published.of if subject.spec.published else None,
-        )
-        for subject in subjects
-    ]
+def total_params(spec: ModelSpec) -> int:
+    """Parameters of the model, built on the meta device."""
+    parts = decompose(spec, torch.bfloat16)
+    return sum(int(part.count * count_params(part)["total"].total) for part in parts)
+
+
+def check(id: str, spec: ModelSpec) -> Check:
+    """Build the spec on the meta device and count it."""
+    published = spec.published
+    return Check(
+        id=id,
+        params=total_params(spec),
+        published=published.params if published else None,
+        of=published.of if published else None,
+    )

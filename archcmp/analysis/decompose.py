@@ -1,39 +1,73 @@
-"""A model's distinct parts, built once each on the meta device."""
+"""A model cut into its distinct parts: what stands outside the blocks, and each distinct block.
+
+Counting, planning and timing all use these parts, so each distinct block is built once, however many layers
+use it.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
-from archcmp.model.build import build_model
-from archcmp.model.decoder import Decoder
-from archcmp.results import COMPONENTS, ByComponent
+from archcmp.model.build import build_block, build_model
+from archcmp.model.decoder import Block, Decoder
 from archcmp.spec.layers import distinct_blocks
-from archcmp.spec.schema import ModelSpec
-
-OUTSIDE = ("embedding", "norm", "head")
-"""The decoder's own modules outside its blocks; their names are their components."""
+from archcmp.spec.schema.model import ModelSpec
 
 
-class MetaParts:
-    """The decoder without layers, and with one layer of each distinct block."""
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a model that is built alone; `count` of it are in the model.
 
-    def __init__(self, spec: ModelSpec, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self.layer_counts = distinct_blocks(spec)
-        self.without_layers = build_model(spec, "meta", dtype, layers=())
-        self.with_layer: dict[str, Decoder] = {
-            name: build_model(spec, "meta", dtype, layers=(name,)) for name in self.layer_counts
-        }
+    `block` names a block of `spec`; None is the decoder without layers: embedding, final norm and head. Two
+    parts are equal if they compute the same in the same dtype, whichever models they are from.
+    """
 
-    def sum_layers(
-        self, outside: Mapping[str, int], per_layer: Mapping[str, Mapping[str, int]]
-    ) -> ByComponent:
-        """`outside` plus, for every distinct block, its components times its number of layers."""
-        total: Counter[str] = Counter(outside)
-        for name, n_layers in self.layer_counts.items():
-            for component, value in per_layer[name].items():
-                total[component] += n_layers * value
-        return {component: total[component] for component in COMPONENTS}
+    spec: ModelSpec
+    dtype: torch.dtype
+    block: str | None = None
+    count: float = 1
+
+    @property
+    def name(self) -> str:
+        return "embedding and head" if self.block is None else self.block
+
+    @property
+    def _design(self) -> Hashable:
+        spec = self.spec
+        if self.block is not None:
+            return self.dtype, spec.blocks[self.block], spec.d_model, spec.norm
+        sizes = spec.vocab_size, spec.d_model, spec.context_length
+        return self.dtype, *sizes, spec.norm, spec.embedding, spec.output
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Part) and self._design == other._design
+
+    def __hash__(self) -> int:
+        return hash(self._design)
+
+    def build(self, device: torch.device | str) -> Block | Decoder:
+        """The part with random weights, in memory of its own."""
+        if self.block is not None:
+            return build_block(self.spec, self.block, device, self.dtype)
+        return build_model(self.spec, device, self.dtype, layers=())
+
+    @cached_property
+    def on_meta(self) -> Block | Decoder:
+        """The part without memory, to count it by."""
+        return self.build("meta")
+
+
+def decompose(spec: ModelSpec, dtype: torch.dtype, vocab_slices: int = 1) -> list[Part]:
+    """The part outside the blocks, then each distinct block with its number of layers.
+
+    The outside may be cut into `vocab_slices` of the vocabulary's rows, of which it holds one: its count then
+    makes up the whole vocabulary.
+    """
+    rows = -(-spec.vocab_size // vocab_slices)
+    count = 1 if vocab_slices == 1 else spec.vocab_size / rows
+    outside = Part(spec.model_copy(update={"vocab_size": rows}), dtype, count=count)
+    return [outside, *(Part(spec, dtype, name, n) for name, n in distinct_blocks(spec).items())]

@@ -1,4 +1,4 @@
-"""FLOPs: fvcore reads a trace of each distinct block on the meta device.
+"""FLOPs: fvcore reads a trace of each part on the meta device.
 
 One FLOP is one multiply or one add. Counted: every matmul, attention's q k^T and its product with v, the
 products of a recurrence with its state, convolutions. Not counted: embedding lookup, norms, rope, softmax,
@@ -11,25 +11,25 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
-from fvcore.nn import jit_handles
 from fvcore.nn.jit_analysis import JitModelAnalysis
 from torch import nn
 
-from archcmp.analysis.decompose import OUTSIDE, MetaParts
+from archcmp.analysis.decompose import Part
+from archcmp.analysis.pairs import COUNT_PAIRS
+from archcmp.analysis.params import count_params
 from archcmp.errors import CountingError
-from archcmp.model.cache import Cache
-from archcmp.model.decoder import Decoder
-from archcmp.model.ops.attention import OPERATOR as ATTENTION
-from archcmp.model.ops.causal_conv import OPERATOR as CAUSAL_CONV
-from archcmp.model.ops.delta_rule import OPERATOR as GATED_DELTA_RULE
-from archcmp.model.ops.grouped import OPERATOR as GROUPED_LINEAR
-from archcmp.results import Flops, Params
+from archcmp.model.decoder import Block
+from archcmp.model.ops import CountPairs, Shape, operators
+from archcmp.results.counts import COMPONENTS, Breakdown, Section
 
-Handle = Callable[[list[Any], list[Any]], int]
+Handle = Callable[[list[Any], list[Any]], Counter[str]]
+"""What fvcore calls for an operator in a trace, with its inputs and outputs."""
 
 UNCOUNTED = frozenset(
     "aten::" + name
@@ -45,182 +45,138 @@ UNCOUNTED = frozenset(
 operators that only move or shape data."""
 
 
-def causal_pairs(n_new: int, seq_len: int, window: int | None, chunk: int | None = None) -> int:
-    """Pairs that causality and the window or chunk let through: the sum of min(window, position + 1), or of
-    position % chunk + 1.
+@dataclass(frozen=True)
+class Pass:
+    """One way through a model: `cached`, the last token alone against a cache of those before it, or all
+    tokens; logits at every position, or at the last only."""
 
-    With n_new = seq_len = T and W = min(window, T) this is W (W + 1) / 2 + (T - W) W.
-    """
-    width = min(window or seq_len, seq_len)
-
-    def up_to(length: int) -> int:
-        if chunk is not None:
-            chunks, rest = divmod(length, chunk)
-            return chunks * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
-        growing = min(length, width)
-        return growing * (growing + 1) // 2 + (length - growing) * width
-
-    return up_to(seq_len) - up_to(seq_len - n_new)
+    cached: bool = False
+    last_only: bool = False
 
 
-def _full_pairs(n_new: int, seq_len: int, window: int | None, chunk: int | None) -> int:
-    return n_new * seq_len
+FORWARD = Pass()
+PREFILL = Pass(last_only=True)
+DECODE = Pass(cached=True, last_only=True)
 
 
-def _window_pairs(n_new: int, seq_len: int, window: int | None, chunk: int | None) -> int:
-    return n_new * min(window or chunk or seq_len, seq_len)
+@dataclass(frozen=True)
+class Trace:
+    """What one pass over a part does: its FLOPs by component, and the elements that its matmuls and operators
+    read, write and hold as scratch, by which memory for activations is estimated."""
+
+    flops: dict[str, int]
+    elements: int
 
 
-PAIRS: dict[str, Callable[[int, int, int | None, int | None], int]] = {
-    "exact": causal_pairs,
-    "full": _full_pairs,
-    "window": _window_pairs,
-}
-"""(query, key) pairs that count, for the last `n_new` of `seq_len` tokens in one sequence and head."""
+# ---- formulas -----------------------------------------------------------------------------------------
 
 
-def _linear_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """fvcore counts a multiply-add as one."""
-    return 2 * int(jit_handles.linear_flop_jit(inputs, outputs))
+def _linear(pairs: CountPairs, x: Shape, weight: Shape, bias: Shape | None) -> int:
+    return 2 * math.prod(x) * weight[0]
 
 
-def _matmul_flops(inputs: list[Any], outputs: list[Any]) -> int:
+def _matmul(pairs: CountPairs, a: Shape, b: Shape) -> int:
     """(..., n, k) @ (..., k, m), one of them perhaps broadcast: 2 k for every element of the product."""
-    inner = int(jit_handles.get_shape(inputs[0])[-1])
-    return 2 * inner * math.prod(map(int, jit_handles.get_shape(outputs[0])))
+    batch: Shape = torch.broadcast_shapes(a[:-2], b[:-2])
+    return 2 * math.prod(batch) * a[-2] * a[-1] * b[-1]
 
 
-def _grouped_linear_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """Every row is multiplied by one group's matrix, whichever it is."""
-    rows, d_in = map(int, jit_handles.get_shape(inputs[0]))
-    return 2 * rows * d_in * int(jit_handles.get_shape(outputs[0])[1])
+def _value(value: Any) -> Any:
+    """A tensor's shape; any other input as Python has it."""
+    return tuple(value.type().sizes()) if value.isCompleteTensor() else value.toIValue()
 
 
-def _causal_conv_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """Every channel of every token is a sum of conv_size products, those with zeros at the start included."""
-    conv_size = int(jit_handles.get_shape(inputs[1])[1])
-    return 2 * conv_size * math.prod(map(int, jit_handles.get_shape(outputs[0])))
-
-
-def _gated_delta_rule_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """The recurrent form, which every way to compute it does at the least: per token and value head three
-    products of d_k x d_v, the recall S^T k, the update of rank one, the output S^T q. Chunks, which do more,
-    count the same; so do all conventions, for no token meets more than the state."""
-    batch, n_tokens, n_heads, d_v = map(int, jit_handles.get_shape(inputs[2]))
-    d_k = int(jit_handles.get_shape(inputs[1])[3])
-    return 3 * 2 * batch * n_tokens * n_heads * d_k * d_v
-
-
-def _attention_handle(convention: str, seq_len: int) -> Handle:
-    """FLOPs of one `archcmp::attention` node: pairs x batch x n_heads x 2 (d_qk + d_v)."""
-
-    def handle(inputs: list[Any], outputs: list[Any]) -> int:
-        batch, n_heads, n_new, d_qk = map(int, jit_handles.get_shape(inputs[0]))
-        d_v = int(jit_handles.get_shape(inputs[2])[3])
-        window: int | None = inputs[4].toIValue()
-        chunk: int | None = inputs[6].toIValue()
-        return PAIRS[convention](n_new, seq_len, window, chunk) * batch * n_heads * 2 * (d_qk + d_v)
+def _handle(flops: Callable[..., int], scratch: Callable[..., int] | None, pairs: CountPairs) -> Handle:
+    def handle(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+        values = [_value(value) for value in inputs]
+        elements = math.prod(values[0]) + math.prod(_value(outputs[0]))
+        held = 0 if scratch is None else scratch(*values)
+        return Counter(flops=flops(pairs, *values), elements=elements + held)
 
     return handle
 
 
+def _handles(pairs: CountPairs) -> dict[str, Handle]:
+    """A handle per operator that counts: torch's matmuls, and those of `archcmp.model.ops`."""
+    own = {
+        module.OPERATOR: _handle(module.flops, getattr(module, "scratch", None), pairs)
+        for module in operators()
+    }
+    return {
+        "aten::linear": _handle(_linear, None, pairs),
+        "aten::matmul": _handle(_matmul, None, pairs),
+    } | own
+
+
+# ---- traces -------------------------------------------------------------------------------------------
+
+
 class _Call(nn.Module):
-    """A forward pass as a tracer wants it: tokens in, logits out, the rest fixed."""
+    """A module as a tracer wants it: one input; the other arguments are fixed."""
 
-    def __init__(self, model: Decoder, cache: Cache | None, last_only: bool) -> None:
+    def __init__(self, model: nn.Module, *arguments: object) -> None:
         super().__init__()
-        self.model = model
-        self.cache = cache
-        self.last_only = last_only
+        self.model, self.arguments = model, arguments
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(tokens, self.cache, self.last_only)
-        return logits
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.model(x, *self.arguments)
+        return output
 
 
-class _Tracer:
-    """Traces passes over `seq_len` tokens and counts them under one convention."""
-
-    def __init__(self, batch_size: int, seq_len: int, convention: str) -> None:
-        self.batch_size, self.seq_len = batch_size, seq_len
-        self.handles: dict[str, Handle] = {
-            "aten::linear": _linear_flops,
-            "aten::matmul": _matmul_flops,
-            GROUPED_LINEAR: _grouped_linear_flops,
-            GATED_DELTA_RULE: _gated_delta_rule_flops,
-            CAUSAL_CONV: _causal_conv_flops,
-            ATTENTION: _attention_handle(convention, seq_len),
-        }
-
-    def whole(self, model: Decoder, last_only: bool = False) -> Counter[str]:
-        """One pass over all `seq_len` tokens, FLOPs by module name."""
-        return self._count(_Call(model, None, last_only), self.seq_len)
-
-    def last_token(self, model: Decoder) -> Counter[str]:
-        """One decoding step: the last of the `seq_len` tokens, the others in the cache."""
-        cache = model.new_cache(self.batch_size, self.seq_len)
-        cache.length = self.seq_len - 1
-        return self._count(_Call(model, cache, last_only=True), 1)
-
-    def _count(self, call: _Call, n_tokens: int) -> Counter[str]:
-        tokens = torch.zeros(self.batch_size, n_tokens, dtype=torch.int64, device="meta")
-        analysis = JitModelAnalysis(call, (tokens,)).set_op_handle(**self.handles)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            by_module = analysis.by_module()
-        if unknown := set(analysis.unsupported_ops()) - UNCOUNTED:
-            raise CountingError(f"FLOPs of {', '.join(sorted(unknown))} are not known to archcmp")
-        return Counter({name.removeprefix("model."): n for name, n in by_module.items()})
+def _call(part: Part, batch_size: int, seq_len: int, way: Pass) -> tuple[_Call, torch.Tensor]:
+    """The part as this pass calls it, and its input: hidden states for a block, tokens for the outside."""
+    module, n_new = part.on_meta, 1 if way.cached else seq_len
+    if isinstance(module, Block):
+        layer = module.new_cache(batch_size, seq_len) if way.cached else None
+        x = torch.empty(batch_size, n_new, module.d_model, dtype=part.dtype, device="meta")
+        return _Call(module, None, layer, seq_len - n_new), x
+    cache = module.new_cache(batch_size, seq_len) if way.cached else None
+    if cache is not None:
+        cache.length = seq_len - 1
+    tokens = torch.zeros(batch_size, n_new, dtype=torch.int64, device="meta")
+    return _Call(module, cache, way.last_only), tokens
 
 
-def _in_block(by_module: Mapping[str, int]) -> dict[str, int]:
-    return {part: by_module[f"blocks.0.{part}"] for part in ("mixer", "ffn")}
+@lru_cache(maxsize=1024)
+def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:
+    """Trace one pass over a part. Raises CountingError for an operator without a formula."""
+    call, x = _call(part, batch_size, seq_len, way)
+    pairs = partial(COUNT_PAIRS[convention], seq_len)
+    analysis = JitModelAnalysis(call, (x,)).set_op_handle(**_handles(pairs))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = analysis.by_module_and_operator()
+    if unknown := set(analysis.unsupported_ops()) - UNCOUNTED:
+        raise CountingError(f"FLOPs of {', '.join(sorted(unknown))} are not known to archcmp")
+    children = {name: found[f"model.{name}"]["flops"] for name, _ in part.on_meta.named_children()}
+    return Trace({name: n for name, n in children.items() if name in COMPONENTS}, found[""]["elements"])
 
 
-def _outside(by_module: Mapping[str, int]) -> dict[str, int]:
-    return {part: by_module[part] for part in OUTSIDE}
+# ---- counts -------------------------------------------------------------------------------------------
 
 
-def _traced(parts: MetaParts, tracer: _Tracer) -> Flops:
-    forward = parts.sum_layers(
-        _outside(tracer.whole(parts.without_layers)),
-        {name: _in_block(tracer.whole(model)) for name, model in parts.with_layer.items()},
-    )
-    head_at_last = _outside(tracer.whole(parts.without_layers, last_only=True))["head"]
-    decode = parts.sum_layers(
-        _outside(tracer.last_token(parts.without_layers)),
-        {name: _in_block(tracer.last_token(model)) for name, model in parts.with_layer.items()},
-    )
-    total = sum(forward.values())
-    return Flops(
-        forward=total,
-        prefill=total - forward["head"] + head_at_last,
-        decode=sum(decode.values()),
-        train=3 * total,
-        by_component=forward,
-    )
-
-
-def _six_n(params: Params, batch_size: int, seq_len: int) -> Flops:
+def _six_n(part: Part, batch_size: int, seq_len: int) -> Section:
     """2 per non-embedding parameter that a token visits, and token, forward; 6 in training."""
-    active = params.by_component | {"embedding": 0}
-    active["ffn"] -= params.total - params.active
-    forward = {component: 2 * n * batch_size * seq_len for component, n in active.items()}
-    total = sum(forward.values())
-    return Flops(
-        forward=total,
-        prefill=total,
-        decode=total // seq_len,
-        train=3 * total,
-        by_component=forward,
-    )
+    active = count_params(part)["active"].by_component | {"embedding": 0}
+    step = {component: 2 * n * batch_size for component, n in active.items()}
+    forward = {component: n * seq_len for component, n in step.items()}
+    return _section(forward, forward, step)
 
 
-def count_flops(parts: MetaParts, params: Params, batch_size: int, seq_len: int, convention: str) -> Flops:
+def _section(forward: dict[str, int], prefill: dict[str, int], decode: dict[str, int]) -> Section:
+    """Backward computes two matmuls for each of forward's."""
+    ways = {"forward": forward, "prefill": prefill, "decode": decode}
+    ways["train"] = {component: 3 * n for component, n in forward.items()}
+    return {name: Breakdown.of(by_component) for name, by_component in ways.items()}
+
+
+def count_flops(part: Part, batch_size: int, seq_len: int, convention: str) -> Section:
     """FLOPs of the whole batch: forward (logits everywhere), prefill (logits of the last position),
     decode (one token per sequence, which sees min(seq_len, window) positions, itself included) and
-    train = 3 x forward (backward computes two matmuls for each of forward's)."""
+    train = 3 x forward."""
     if convention == "6n":
-        return _six_n(params, batch_size, seq_len)
-    return _traced(parts, _Tracer(batch_size, seq_len, convention))
+        return _six_n(part, batch_size, seq_len)
+    prefill = FORWARD if part.block is not None else PREFILL
+    ways = (FORWARD, prefill, DECODE)
+    return _section(*(trace(part, batch_size, seq_len, way, convention).flops for way in ways))

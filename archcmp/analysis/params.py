@@ -1,52 +1,43 @@
-"""Parameters, counted from the built modules. Tied weights count once; so do the routers' corrections, which
-checkpoints hold though no gradient trains them."""
+"""Parameters of a part, counted from the built module. Tied weights count once, as embedding. The routers'
+corrections count too: checkpoints hold them, though no gradient trains them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
 
-from archcmp.analysis.decompose import MetaParts
-from archcmp.model.decoder import Decoder
+from archcmp.analysis.decompose import Part
 from archcmp.model.ffn.moe import MoE
-from archcmp.model.mixers.qk_norms import EachHeadNorm
-from archcmp.model.norms import NORMS
-from archcmp.results import Params
+from archcmp.model.norms import Normalization
+from archcmp.results.counts import Breakdown, Section
 
 
-def _by_component(model: Decoder, prefix: str) -> Counter[str]:
-    """Elements of the parameters whose name starts with `prefix`, by component."""
-    norms = (*NORMS.values(), EachHeadNorm)
+def _by_component(part: Part) -> Counter[str]:
+    """Elements of the part's parameters. A parameter's component is the child that holds it, or norm where
+    its own module is one."""
+    module = part.on_meta
     counts: Counter[str] = Counter()
-    for name, parameter in chain(model.named_parameters(), model.named_buffers()):
-        if name.startswith(prefix):
-            owner = model.get_submodule(name.rpartition(".")[0])
-            slot = name.removeprefix(prefix).split(".")[0]
-            counts["norm" if isinstance(owner, norms) else slot] += parameter.numel()
+    for name, parameter in chain(module.named_parameters(), module.named_buffers()):
+        owner = module.get_submodule(name.rpartition(".")[0])
+        component = "norm" if isinstance(owner, Normalization) else name.split(".")[0]
+        counts[component] += parameter.numel()
     return counts
 
 
-def _unvisited(model: Decoder) -> int:
-    """Elements of the experts that a token does not visit."""
-    mixtures = [module for module in model.modules() if isinstance(module, MoE)]
+def unvisited(part: Part, n_tokens: int) -> int:
+    """Elements of the experts that none of `n_tokens` visits, if each token chooses at random: a token leaves
+    an expert out with probability 1 - top_k / n_experts."""
     return sum(
-        parameter.numel() // moe.spec.n_experts * (moe.spec.n_experts - moe.spec.top_k)
-        for moe in mixtures
+        round(parameter.numel() * (1 - moe.spec.top_k / moe.spec.n_experts) ** n_tokens)
+        for moe in part.on_meta.modules()
+        if isinstance(moe, MoE)
         for parameter in moe.experts.parameters()
     )
 
 
-def count_params(parts: MetaParts) -> Params:
-    """Total, active and embedding parameters, by component."""
-    by_component = parts.sum_layers(
-        _by_component(parts.without_layers, ""),
-        {name: _by_component(model, "blocks.0.") for name, model in parts.with_layer.items()},
-    )
-    total = sum(by_component.values())
-    unvisited = sum(n * _unvisited(parts.with_layer[name]) for name, n in parts.layer_counts.items())
-    return Params(
-        total=total,
-        active=total - unvisited,
-        embedding=by_component["embedding"],
-        by_component=by_component,
-    )
+def count_params(part: Part) -> Section:
+    """`total`, and `active`: what one token visits."""
+    total = _by_component(part)
+    active = Counter(total)
+    active["ffn"] -= unvisited(part, 1)
+    return {"total": Breakdown.of(total), "active": Breakdown.of(active)}

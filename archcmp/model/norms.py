@@ -9,7 +9,11 @@ from torch.nn import functional as F
 from archcmp.spec import schema
 
 
-class RMSNorm(nn.Module):
+class Normalization(nn.Module):
+    """Base of every module whose own parameters count as norm."""
+
+
+class RMSNorm(Normalization):
     """x / sqrt(mean(x^2) + eps) * weight, or * (1 + weight) with unit_offset (Gemma), whose weights are
     therefore stored around 0; or without weight (Llama 4). https://arxiv.org/abs/1910.07467"""
 
@@ -25,7 +29,7 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, x.shape[-1:], weight, self.eps)
 
 
-class LayerNorm(nn.LayerNorm):
+class LayerNorm(nn.LayerNorm, Normalization):
     """(x - mean(x)) / sqrt(var(x) + eps) * weight + bias. https://arxiv.org/abs/1607.06450"""
 
     def __init__(self, spec: schema.LayerNorm, dim: int) -> None:

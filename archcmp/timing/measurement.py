@@ -9,9 +9,12 @@ from functools import partial
 
 import torch
 
-from archcmp.analysis import count
+from archcmp.analysis.decompose import decompose
+from archcmp.analysis.parts import count_parts
+from archcmp.analysis.roofline import roofline
 from archcmp.analysis.traffic import least_bytes
-from archcmp.results import PairedRatio, PartTimes, Roofline, Throughput
+from archcmp.results import PairedRatio, PartTimes, Throughput
+from archcmp.results.timings import Rates, Roofline
 from archcmp.settings import WORKLOADS
 from archcmp.spec.schema import ModelSpec
 from archcmp.timing.allocator import give_back_memory, keep_freed_memory
@@ -193,11 +196,12 @@ class Measurement:
 
     def _roofline(self, task: Task) -> Roofline:
         """Counted under the exact convention, at the length that was measured."""
-        counts = count(task.spec, self.settings.batch_size, task.seq_len, self.settings.dtype)
-        flops = getattr(counts.flops, task.workload)
+        parts = decompose(task.spec, getattr(torch, self.settings.dtype))
+        counts = count_parts(parts, self.settings.batch_size, task.seq_len, "exact")
+        trains = task.workload == "train"
         n_tokens = self.settings.batch_size * (1 if task.workload == "decode" else task.seq_len)
-        moved = least_bytes(task.spec, counts, task.workload, n_tokens)
-        compute_s = flops / self.calibration.matmul_flops_per_s
-        memory_s = moved / self.calibration.copy_bytes_per_s
-        binds = "compute" if compute_s >= memory_s else "memory"
-        return Roofline(flops, moved, max(compute_s, memory_s), binds)
+        moved = least_bytes(
+            parts, self.settings.batch_size, task.seq_len, n_tokens, 10 if trains else 1, not trains
+        )
+        rates = Rates(self.calibration.matmul_flops_per_s, self.calibration.copy_bytes_per_s)
+        return roofline(counts.flops[task.workload].total, moved, rates)

@@ -3,23 +3,28 @@ bytes really allocated."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import archcmp
-from archcmp.analysis.check import Check, check_all
-from archcmp.analysis.decompose import MetaParts
-from archcmp.analysis.flops import causal_pairs
-from archcmp.analysis.params import count_params
+from archcmp.analysis.check import Check, check, total_params
+from archcmp.analysis.decompose import decompose
+from archcmp.analysis.pairs import causal_pairs
+from archcmp.analysis.roofline import roofline
+from archcmp.analysis.traffic import least_bytes
 from archcmp.errors import CountingError, UsageError
 from archcmp.model.build import build_model
 from archcmp.model.mixers.attention import Attention as AttentionModule
-from archcmp.results import Counts
+from archcmp.results.counts import COMPONENTS
+from archcmp.results.timings import Rates, Roofline
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema import MLA, Attention, GatedDeltaNet, ModelSpec, MoE, Published
-from archcmp.spec.yaml.load import load_spec, load_subjects
+from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.known import FILES, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
@@ -42,16 +47,14 @@ every_design = pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
 @every_size
 def test_parameters_meet_the_published_total(reference: str) -> None:
     spec = SPECS[reference]
-    params = count_params(MetaParts(spec, torch.bfloat16))
-    assert spec.published is None or params.total == spec.published.params
-    assert sum(params.by_component.values()) == params.total
-    assert params.embedding == closed_forms.tables(spec)
+    assert spec.published is None or total_params(spec) == spec.published.params
 
 
 @pytest.mark.parametrize("spec", SOFTMAX.values(), ids=SOFTMAX)
 def test_parameters_are_the_closed_form(spec: ModelSpec) -> None:
-    params = count_params(MetaParts(spec, torch.bfloat16))
-    assert params.total == closed_forms.parameters(spec)
+    params = archcmp.count(spec, 1, 8, convention="6n").params
+    assert params["total"].total == closed_forms.parameters(spec)
+    assert params["total"].by_component["embedding"] == closed_forms.tables(spec)
     unvisited = sum(
         closed_forms.matmul_weights(spec, block, all_experts=True) - closed_forms.matmul_weights(spec, block)
         for block in closed_forms.blocks(spec)
@@ -61,7 +64,7 @@ def test_parameters_are_the_closed_form(spec: ModelSpec) -> None:
         for ffn in (block.ffn for block in closed_forms.blocks(spec))
         if isinstance(ffn, MoE) and ffn.expert.bias
     )
-    assert params.active == params.total - unvisited - biases
+    assert params["active"].total == params["total"].total - unvisited - biases
 
 
 @every_design
@@ -71,51 +74,55 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
     flops = archcmp.count(spec, batch, length, convention=convention).flops
     forward = closed_forms.forward_flops(spec, convention, batch, length)
     head = 2 * batch * spec.d_model * spec.vocab_size
-    assert flops.forward == forward
-    assert flops.prefill == forward - head * (length - 1)
-    assert flops.decode == closed_forms.decode_flops(spec, convention, batch, length)
-    assert flops.train == 3 * forward
+    assert flops["forward"].total == forward
+    assert flops["prefill"].total == forward - head * (length - 1)
+    assert flops["decode"].total == closed_forms.decode_flops(spec, convention, batch, length)
+    assert flops["train"].total == 3 * forward
 
 
 @every_design
 def test_six_n_is_six_times_the_active_parameters_outside_the_embedding(spec: ModelSpec) -> None:
     counts = archcmp.count(spec, 2, 100, convention="6n")
-    n = counts.params.active - counts.params.embedding
-    assert counts.flops.train == 6 * n * 200
-    assert counts.flops.forward == counts.flops.prefill == 2 * n * 200
-    assert counts.flops.decode == 2 * n * 2
+    n = counts.params["active"].total - counts.params["total"].by_component["embedding"]
+    assert counts.flops["train"].total == 6 * n * 200
+    assert counts.flops["forward"].total == counts.flops["prefill"].total == 2 * n * 200
+    assert counts.flops["decode"].total == 2 * n * 2
 
 
 @every_design
 def test_kv_cache_is_what_is_kept_of_every_token(spec: ModelSpec) -> None:
-    assert archcmp.count(spec, 2, 100).memory.kv_cache_bytes == 2 * 2 * closed_forms.kept_elements(spec, 100)
+    assert archcmp.count(spec, 2, 100).memory["kv_cache_bytes"].total == 2 * 2 * closed_forms.kept_elements(
+        spec, 100
+    )
 
 
 @every_design
 @pytest.mark.parametrize("convention", ["exact", "6n"])
 def test_breakdowns_sum_to_their_totals(spec: ModelSpec, convention: str) -> None:
     counts = archcmp.count(spec, 1, 100, convention=convention)
-    assert sum(counts.params.by_component.values()) == counts.params.total
-    assert sum(counts.flops.by_component.values()) == counts.flops.forward
-    for name, components in counts.memory.by_component.items():
-        assert sum(components.values()) == getattr(counts.memory, name)
+    for section in (counts.params, counts.flops, counts.memory):
+        for breakdown in section.values():
+            assert tuple(breakdown.by_component) == COMPONENTS
+            assert sum(breakdown.by_component.values()) == breakdown.total
 
 
 @every_size
 def test_each_distinct_block_is_built_once(reference: str) -> None:
     """What counting costs grows with the kinds of layer, not with layers or experts."""
     spec = SPECS[reference]
-    parts = MetaParts(spec, torch.bfloat16)
-    assert len(parts.with_layer) == len(set(layer_blocks(spec))) <= 4
-    assert sum(parts.layer_counts.values()) == len(layer_blocks(spec))
+    outside, *blocks = decompose(spec, torch.bfloat16)
+    assert outside.count == 1
+    assert [part.block for part in blocks] == list(dict.fromkeys(layer_blocks(spec)))
+    assert len(blocks) <= 4
+    assert sum(part.count for part in blocks) == len(layer_blocks(spec))
 
 
 @every_design
 def test_distinct_blocks_count_like_the_whole_model(spec: ModelSpec) -> None:
     whole = build_model(spec, device="meta")
     stored = [*whole.parameters(), *whole.buffers()]
-    assert archcmp.count(spec).params.total == sum(tensor.numel() for tensor in stored)
-    assert archcmp.count(spec, 1, 60).memory.kv_cache_bytes * 2 == whole.new_cache(1, 60).nbytes
+    assert archcmp.count(spec).params["total"].total == sum(tensor.numel() for tensor in stored)
+    assert archcmp.count(spec, 1, 60).memory["kv_cache_bytes"].total * 2 == whole.new_cache(1, 60).nbytes
 
 
 # ---- known values -----------------------------------------------------------------------------------
@@ -125,15 +132,17 @@ def test_values_known_by_hand() -> None:
     """Llama 3 8B: 2 x 7,504,658,432 matmul weights a token, plus attention over causal pairs."""
     flops = archcmp.count(load_spec("llama3:8b"), 1, 2048).flops
     attention = 32 * 32 * 2 * (128 + 128) * 2048 * 2049 // 2
-    assert flops.forward == 2 * 7_504_658_432 * 2048 + attention == 31_839_129_436_160
-    assert flops.prefill == 29_688_401_494_016
-    assert flops.decode == 16_083_058_688
-    assert flops.train == 95_517_388_308_480
+    assert flops["forward"].total == 2 * 7_504_658_432 * 2048 + attention == 31_839_129_436_160
+    assert flops["prefill"].total == 29_688_401_494_016
+    assert flops["decode"].total == 16_083_058_688
+    assert flops["train"].total == 95_517_388_308_480
 
 
 @pytest.mark.parametrize(("reference", "bytes_per_token"), [("olmo2:7b", 524_288), ("llama3:8b", 131_072)])
 def test_cache_bytes_per_token_known_by_hand(reference: str, bytes_per_token: int) -> None:
-    assert archcmp.count(load_spec(reference), 1, 2048).memory.kv_cache_bytes == 2048 * bytes_per_token
+    assert (
+        archcmp.count(load_spec(reference), 1, 2048).memory["kv_cache_bytes"].total == 2048 * bytes_per_token
+    )
 
 
 def test_causal_pairs_are_counted_one_by_one() -> None:
@@ -141,9 +150,9 @@ def test_causal_pairs_are_counted_one_by_one() -> None:
         for window in (None, 1, 3, 11, 50):
             for n_new in range(1, length + 1):
                 seen = [min(t + 1, window or length) for t in range(length - n_new, length)]
-                assert causal_pairs(n_new, length, window) == sum(seen)
+                assert causal_pairs(length, n_new, window) == sum(seen)
                 chunked = [t % (window or 4) + 1 for t in range(length - n_new, length)]
-                assert causal_pairs(n_new, length, None, window or 4) == sum(chunked)
+                assert causal_pairs(length, n_new, None, window or 4) == sum(chunked)
 
 
 # ---- other counters ---------------------------------------------------------------------------------
@@ -169,7 +178,7 @@ def test_full_convention_equals_torchs_flop_counter(spec: ModelSpec) -> None:
     model = build_model(spec, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(2, 100, dtype=torch.int64, device="meta"))
-    assert archcmp.count(spec, 2, 100, convention="full").flops.forward == counter.get_total_flops()
+    assert archcmp.count(spec, 2, 100, convention="full").flops["forward"].total == counter.get_total_flops()
 
 
 def test_train_flops_equal_torchs_count_of_forward_and_backward_matmuls() -> None:
@@ -178,7 +187,7 @@ def test_train_flops_equal_torchs_count_of_forward_and_backward_matmuls() -> Non
     model = build_model(spec)
     with FlopCounterMode(display=False) as counter:
         model(torch.zeros(8, 1, dtype=torch.int64)).sum().backward()
-    assert archcmp.count(spec, 8, 1).flops.train == counter.get_total_flops()
+    assert archcmp.count(spec, 8, 1).flops["train"].total == counter.get_total_flops()
 
 
 def test_cache_bytes_are_what_decoding_allocates() -> None:
@@ -190,7 +199,7 @@ def test_cache_bytes_are_what_decoding_allocates() -> None:
         for tensor in vars(layer).values()
         if isinstance(tensor, torch.Tensor)
     )
-    assert archcmp.count(spec, 2, 700).memory.kv_cache_bytes == allocated == cache.nbytes
+    assert archcmp.count(spec, 2, 700).memory["kv_cache_bytes"].total == allocated == cache.nbytes
 
 
 def test_training_state_is_what_adamw_keeps() -> None:
@@ -203,7 +212,7 @@ def test_training_state_is_what_adamw_keeps() -> None:
         t for state in optimizer.state.values() for name, t in state.items() if name.startswith("exp_avg")
     ]
     kept = [t for p in model.parameters() for t in (p, p.grad) if t is not None] + moments
-    assert archcmp.count(spec).memory.train_state_bytes == sum(t.nbytes for t in kept)
+    assert archcmp.count(spec).memory["train_state_bytes"].total == sum(t.nbytes for t in kept)
 
 
 # ---- refusals ---------------------------------------------------------------------------------------
@@ -217,7 +226,7 @@ def test_an_operator_that_cannot_be_counted_is_an_error(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(AttentionModule, "forward", with_cumsum)
     with pytest.raises(CountingError, match="aten::cumsum"):
-        archcmp.count(tiny())
+        archcmp.count(tiny("blocks.main.ffn.d_ff=23"))
 
 
 @pytest.mark.parametrize(
@@ -245,13 +254,65 @@ def test_sequences_stop_at_learned_positions() -> None:
 
 
 def test_the_largest_allowed_request_counts() -> None:
-    counts: Counts = archcmp.count(load_spec("llama3:405b"), 256, 2**22)
-    assert counts.flops.forward > 10**22
+    counts = archcmp.count(load_spec("llama3:405b"), 256, 2**22)
+    assert counts.flops["forward"].total > 10**22
 
 
 def test_check_tells_a_wrong_total() -> None:
-    subject = load_subjects(["olmo2:1b"])[0]
-    wrong = subject.spec.model_copy(update={"published": Published(params=7)})
-    good, bad = check_all([subject, type(subject)("wrong", wrong)])
-    assert not good.differs
+    spec = load_spec("olmo2:1b")
+    wrong = spec.model_copy(update={"published": Published(params=7)})
+    assert not check("olmo2:1b", spec).differs
+    bad = check("wrong", wrong)
     assert bad == Check("wrong", 1_484_916_736, 7, "checkpoint") and bad.differs
+
+
+# ---- traffic and the roofline -------------------------------------------------------------------------
+
+
+def _prefill_bytes(spec: ModelSpec, n_tokens: int) -> int:
+    """Bytes of the weights that `n_tokens` read once."""
+    return least_bytes(decompose(spec, torch.bfloat16), 1, 1, n_tokens, weight_passes=1, caches=False)
+
+
+def test_the_bytes_that_must_move_are_known_by_hand() -> None:
+    """Llama 3 8B decodes one token by reading every weight but the input embedding, and the whole cache."""
+    parts = decompose(load_spec("llama3:8b"), torch.bfloat16)
+    weights = 2 * (8_030_261_248 - 128_256 * 4096)
+    cache = 2 * 32 * 8 * 128 * 2048 * 2
+    assert least_bytes(parts, 1, 2048, 1, weight_passes=1, caches=True) == weights + cache
+    assert least_bytes(parts, 1, 2048, 2048, weight_passes=10, caches=False) == 10 * weights
+    assert _prefill_bytes(load_spec("llama3:1b"), 1) == 2 * 1_235_814_400, "the tied table is the head"
+
+
+def test_few_tokens_visit_few_experts_and_many_all() -> None:
+    spec = load_spec("mixtral")
+    params = archcmp.count(spec, 1, 1, convention="6n").params
+    total, active = params["total"].total, params["active"].total
+    table = params["total"].by_component["embedding"]
+    assert _prefill_bytes(spec, 1) == 2 * (active - table)
+    assert _prefill_bytes(spec, 2) == 2 * (total - table - (total - active) * 6 // 8)
+    assert _prefill_bytes(spec, 10_000) == 2 * (total - table)
+
+
+def test_mixtures_that_differ_are_summed_each_by_its_own_share() -> None:
+    ffn = "{kind: moe, top_k: 1, router: {scoring: softmax}, expert: {kind: glu, d_ff: 8, activation: silu}"
+    spec = tiny(
+        f"blocks.main.ffn={ffn}, n_experts: 2}}",
+        f"blocks.wide={{extends: main, ffn: {ffn}, n_experts: 4}}}}",
+        "layers=[{repeat: [main, wide], count: 2}]",
+    )
+    matrices = 3 * 16 * 8
+    left_out = matrices * (2 * (1 / 2) ** 3 + 4 * (3 / 4) ** 3)
+    assert _prefill_bytes(spec, 10_000) - _prefill_bytes(spec, 3) == 2 * left_out
+
+
+def test_the_roofline_is_the_longer_of_the_two_shortest_times() -> None:
+    rates = Rates(matmul_flops_per_s=100.0, copy_bytes_per_s=10.0)
+    assert roofline(200, 10, rates) == Roofline(200, 10, 2.0, "compute")
+    assert roofline(200, 50, rates) == Roofline(200, 50, 5.0, "memory")
+
+
+def test_the_roofline_loads_no_torch() -> None:
+    code = "import archcmp.analysis.roofline, sys; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

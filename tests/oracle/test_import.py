@@ -12,9 +12,8 @@ import transformers
 from typer.testing import CliRunner
 
 import archcmp
-from archcmp.analysis.decompose import MetaParts
-from archcmp.analysis.params import count_params
-from archcmp.cli.app import app
+from archcmp.analysis.check import total_params
+from archcmp.cli import app
 from archcmp.errors import ConfigError
 from archcmp.oracle.verify import stored, verify_model
 from archcmp.spec.hf import import_config, to_config
@@ -50,7 +49,7 @@ def _theirs(config: dict[str, Any]) -> torch.nn.Module:
 @every_config
 def test_totals_equal_those_of_transformers_to_the_digit(name: str) -> None:
     spec = import_config(CONFIGS[name]).spec
-    ours = count_params(MetaParts(spec, torch.bfloat16)).total
+    ours = total_params(spec)
     assert ours == sum(tensor.numel() for tensor in stored(_theirs(_config(name))).values())
 
 
@@ -91,7 +90,7 @@ def test_random_configurations_compute_what_transformers_computes(kind: str, see
     theirs = transformers.AutoModelForCausalLM.from_config(made)
     result = verify_model(kind, spec, theirs, n_tokens=23, seed=seed)
     assert result.agrees, (result, config)
-    assert result.params == count_params(MetaParts(spec, torch.float32)).total
+    assert result.params == total_params(spec)
 
 
 @pytest.mark.parametrize("kind", MODEL_TYPES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from archcmp.model.norms import build_norm
+from archcmp.model.norms import Normalization, build_norm
 from archcmp.spec import schema
 
 
@@ -35,7 +35,7 @@ class PerHeadNorm(nn.Module):
         return normed
 
 
-class EachHeadNorm(nn.Module):
+class EachHeadNorm(Normalization):
     """One norm over each head, every head with weights of its own; no biases."""
 
     def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:

@@ -1,1 +1,25 @@
-"""Operators of our own: what each computes, its gradient and its FLOPs formula stand in one file."""
+"""Operators of our own: what each computes, its gradient and its FLOPs formula stand in one file.
+
+A module that defines `OPERATOR`, the name that a trace shows, defines `flops(pairs, *inputs)` beside it. The
+inputs are the operator's own: the Shape of every tensor, every other argument as it is. A module may define
+`scratch(*inputs)`, the elements that the operator holds beside its inputs and output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+Shape = tuple[int, ...]
+
+CountPairs = Callable[[int, int | None, int | None], int]
+"""n_new, window, chunk -> the (query, key) pairs that count, in one sequence and head, for the last n_new
+tokens."""
+
+
+def operators() -> list[Any]:
+    """The modules of this package that define an operator."""
+    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+    return [module for module in modules if hasattr(module, "OPERATOR")]

@@ -6,9 +6,14 @@ says which (query, key) pairs count, whatever kernels carry it out.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from archcmp.model.ops import CountPairs, Shape
 
 OPERATOR = "archcmp::attention"
 
@@ -67,6 +72,21 @@ def _attention(
 
 
 _library.impl("attention", _attention, "CompositeImplicitAutograd")
+
+
+def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
+    """pairs x batch x n_heads x 2 (d_qk + d_v): q k^T and the product with v."""
+    batch, n_heads, n_new, d_qk = q
+    window, _, chunk, _ = which
+    return pairs(n_new, window, chunk) * batch * n_heads * 2 * (d_qk + v[3])
+
+
+def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
+    """Scores that softcaps and sinks hold, for which no kernel exists, twice over for float32."""
+    window, softcap, _, sinks = which
+    if softcap is None and sinks is None:
+        return 0
+    return 2 * math.prod(q[:3]) * min(k[2], 2 * (window or k[2]))
 
 
 def _by_chunk(

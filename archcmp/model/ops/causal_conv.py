@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from archcmp.model.ops import CountPairs, Shape
+
 OPERATOR = "archcmp::causal_conv"
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
@@ -31,6 +33,13 @@ def _causal_conv(x: Tensor, weight: Tensor) -> Tensor:
     for i in range(n_before):
         y.addcmul_(x[:, i : i + n_tokens], weight[:, i])
     return y
+
+
+def flops(pairs: CountPairs, x: Shape, weight: Shape) -> int:
+    """Every channel of every token is a sum of K products, those with zeros at the start included."""
+    batch, n_padded, width = x
+    conv_size = weight[1]
+    return 2 * conv_size * batch * (n_padded - conv_size + 1) * width
 
 
 _library.impl("causal_conv", _causal_conv, "CompositeImplicitAutograd")

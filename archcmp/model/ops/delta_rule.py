@@ -8,10 +8,13 @@ Heads stand in groups inside: B sequences, T tokens in N chunks of C, G key head
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from archcmp.model.ops import CountPairs, Shape
 
 OPERATOR = "archcmp::gated_delta_rule"
 
@@ -32,8 +35,7 @@ def gated_delta_rule(
 
     q, k (B, T, H / R, D), v (B, T, H, Dv), log_decay and beta (B, T, H), the state S (B, H, D, Dv), None
     for zeros -> o (B, T, H, Dv), and the last S in float32 or better, as is all work. Value head h reads
-    query and key head h // R. The recurrence takes three products of D x Dv for every token and value
-    head, and that is its count: S^T k, the update of rank one, S^T q. https://arxiv.org/abs/2412.06464
+    query and key head h // R. https://arxiv.org/abs/2412.06464
     """
     output, last = torch.ops.archcmp.gated_delta_rule(q, k, v, log_decay, beta, state)
     return output, last
@@ -60,6 +62,13 @@ def _gated_delta_rule(
             output, state = step([t[:, first:end] for t in inputs], state)
             outputs.append(output.flatten(2, 3).to(dtype))
     return torch.cat(outputs, dim=1), state.flatten(1, 2)
+
+
+def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) -> int:
+    """The recurrent form, which every way to compute it does at the least: per token and value head three
+    products of D x Dv, the recall S^T k, the update of rank one, the output S^T q. Chunks, which do more,
+    count the same; so do all conventions, for no token meets more than the state."""
+    return 3 * 2 * math.prod(v) * k[3]
 
 
 _library.impl("gated_delta_rule", _gated_delta_rule, "CompositeImplicitAutograd")

@@ -7,6 +7,7 @@ the rows, not with the number of groups.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.linear import INIT_STD
+from archcmp.model.ops import CountPairs, Shape
 
 OPERATOR = "archcmp::grouped_linear"
 
@@ -40,6 +42,11 @@ class GroupedLinear(nn.Module):
     def forward(self, x: Tensor, groups: Groups) -> Tensor:
         y: Tensor = torch.ops.archcmp.grouped_linear(x, self.weight, groups.ends)
         return y if self.bias is None else y + self.bias.index_select(0, groups.of_row)
+
+
+def flops(pairs: CountPairs, x: Shape, weight: Shape, ends: Shape) -> int:
+    """Every row is multiplied by one group's matrix, whichever it is."""
+    return 2 * math.prod(x) * weight[1]
 
 
 # ---- the operator and its gradient ------------------------------------------------------------------
