@@ -93,7 +93,12 @@ def bench(
 
 
 def race(
-    model: str | ModelSpec, against: str = "transformers", *, batch_size: int = 1, seq_len: int = 1024, **options: Any
+    model: str | ModelSpec,
+    against: str = "transformers",
+    *,
+    batch_size: int = 1,
+    seq_len: int = 1024,
+    **options: Any,
 ) -> Results:
     """One model against another way to compute the same: "transformers", "composed" or "masked"."""
     axes = {"batch_size": [batch_size], "seq_len": [seq_len]}

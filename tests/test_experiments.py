@@ -203,7 +203,8 @@ def test_saved_results_stand_beside_what_is_measured(tmp_path: Path) -> None:
     assert invoke("bench", *SPECS, *GRID, "-o", "old.json").exit_code == 0
     result = invoke("bench", "old.json", SPECS[0], "-b", "1,4", "--device", "cpu", "-o", "new.json", "--json")
     doc = json.loads(result.stdout)
-    assert [model["name"] for model in doc["models"]] == ["Tiny (old.json)", "Tiny window=4 (old.json)", "Tiny"]
+    names = [model["name"] for model in doc["models"]]
+    assert names == ["Tiny (old.json)", "Tiny window=4 (old.json)", "Tiny"]
     assert [cell["point"]["batch_size"] for cell in doc["cells"]] == [1, 1]
     assert len(points(Path("new.json"))) == 4
 

@@ -14,7 +14,7 @@ from archcmp import __version__
 from archcmp.errors import ArchcmpError
 
 COMMANDS = {
-    "compare": "Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory and speed.",
+    "compare": "Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory, speed.",
     "show": "One architecture, resolved: its choices, and what each component costs.",
     "list": "All known families and sizes with their parameters.",
     "choices": "Every design choice: what it means, its equation, and which known models make it.",
@@ -23,7 +23,7 @@ COMMANDS = {
     "check": "Validate specs, build them on the meta device, and compare with the published totals.",
     "new": "Write a commented spec to edit, started from a known one.",
     "import": "Turn a Hugging Face configuration into a spec.",
-    "verify": "Compare with transformers: the same weights in both, logits side by side. Specs are shrunk first.",
+    "verify": "Compare with transformers: the same weights in both, logits side by side, specs shrunk.",
     "device": "This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU.",
 }
 """Every command with its help line. Its module defines the function `command`; a name that Python keeps for
@@ -73,7 +73,7 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback()
-def options(
+def archcmp(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),

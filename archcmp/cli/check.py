@@ -12,6 +12,7 @@ import typer
 from archcmp.cli import options as o
 from archcmp.cli.catalog import load_all_sizes
 from archcmp.cli.progress import waiting
+from archcmp.spec.describe import design_choices, text
 from archcmp.spec.yaml.find import known_specs
 
 if TYPE_CHECKING:
@@ -29,26 +30,28 @@ def command(
     if not found:
         raise typer.Exit(2)
     with waiting("counting"):
-        from archcmp.analysis.check import check_all
+        from archcmp.analysis.check import check
 
-        checks = check_all(found)
+        checks = [check(named.id, named.spec) for named in found]
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in checks], indent=2))
     else:
-        _print(checks)
+        _print(checks, [text(design_choices(named.spec)["n_layers"]) for named in found])
     raise typer.Exit(2 if n_broken else int(any(result.differs for result in checks)))
 
 
-def _print(checks: Sequence[Check]) -> None:
+def _print(checks: Sequence[Check], layers_of: Sequence[str]) -> None:
     """A line per model: its layers, the total that was built, and how it stands to the published one."""
     width = max(len(result.id) for result in checks)
-    for result in checks:
+    for result, layers in zip(checks, layers_of, strict=True):
         if result.published is None:
             verdict = "ok, no published total to compare with"
         elif result.differs:
-            verdict = f"DIFFERS from the published {result.published:,} by {result.params - result.published:+,}"
-        elif result.counted_from == "configuration":
+            difference = result.params - result.published
+            verdict = f"DIFFERS from the published {result.published:,} by {difference:+,}"
+        elif result.of == "configuration":
             verdict = "ok, as transformers builds the published configuration"
         else:
             verdict = "ok, as published"
-        typer.echo(f"{result.id:<{width}}  {result.params:>16,} parameters  {verdict}; layers: {result.n_layers}")
+        counted = f"{result.id:<{width}}  {result.params:>16,} parameters"
+        typer.echo(f"{counted}  {verdict}; layers: {layers}")

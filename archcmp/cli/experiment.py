@@ -122,7 +122,8 @@ def run_experiment(
 def _like(saved: Document, given: dict[str, Any]) -> dict[str, Any]:
     """What is not given is taken from the saved document, beside which the new figures will stand."""
     axes = {axis: v for axis, v in saved.request.axes.items() if axis in ("batch_size", "seq_len")}
-    return {**given, "axes": axes | (given.get("axes") or {}), "dtype": given.get("dtype") or saved.request.dtype}
+    dtype = given.get("dtype") or saved.request.dtype
+    return {**given, "axes": axes | (given.get("axes") or {}), "dtype": dtype}
 
 
 def _check_saved(session: Session, saved: Sequence[tuple[str, Document]]) -> None:
@@ -169,13 +170,19 @@ def _end(session: Session, show: Show, interrupted: bool) -> int:
         rescued = store.rescue(session.document)
         say(store.problem + (f"; the figures are in {rescued}" if rescued else ""))
     if interrupted:
-        ended = len(session.document.request.points()) - len(session.document.missing())
-        again = f" Continue: {shlex.join(['archcmp', _COMMANDS[session.document.kind], '--resume', str(store.path)])}" if store else ""
-        say(f"interrupted; {ended} of {len(session.document.request.points())} cells are finished, "
-            f"what was not measured is shown as -.{again}")
+        say(_interruption(session))
         return INTERRUPTED
     failed = session.document.refused or show.failed or (store is not None and store.problem is not None)
     return int(failed)
+
+
+def _interruption(session: Session) -> str:
+    n_cells, n_missing = len(session.document.request.points()), len(session.document.missing())
+    said = f"interrupted; {n_cells - n_missing} of {n_cells} cells are finished, the rest is shown as -"
+    if session.store is None:
+        return said
+    command = ["archcmp", _COMMANDS[session.document.kind], "--resume", str(session.store.path)]
+    return f"{said}. Continue: {shlex.join(command)}"
 
 
 _COMMANDS = {"comparison": "compare", "grid": "bench", "race": "race"}

@@ -102,8 +102,8 @@ def _print(models: Sequence[dict[str, Any]]) -> None:
             ]
             rows.append(Row(model["id"], [Figure(text) for text in texts]))
     note = (
-        f"{len(models)} model{'s' if len(models) != 1 else ''}. `archcmp show SPEC` tells more of one; a bare "
-        "family name is its default size. --with takes any name that `archcmp choices` explains."
+        f"{len(models)} model{'s' if len(models) != 1 else ''}. `archcmp show SPEC` tells more of one; a "
+        "bare family name is its default size. --with takes any name that `archcmp choices` explains."
     )
     header = ["spec", "params", "layers x width", "context", "by"]
     print_tables([Table("Known architectures", header, rows, [note])], split=False)

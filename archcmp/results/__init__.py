@@ -1,1 +1,1 @@
-"""Results as records: what was asked, what was counted and timed, and the document that holds it. No torch."""
+"""What was asked, counted and timed, as records, and the document that holds them. No torch."""

@@ -113,7 +113,7 @@ def test_other_options_than_the_kept_ones_are_refused(
     monkeypatch.setattr(Toy, "interrupt_at", 2)
     with pytest.raises(KeyboardInterrupt):
         run(output=path)
-    with pytest.raises(UsageError, match="budget_s was 60.0, now 5"):
+    with pytest.raises(UsageError, match=r"budget_s was 60\.0, now 5"):
         archcmp.run("toy", resume=path, budget_s=5)
     with pytest.raises(UsageError, match="holds a toy, not a comparison"):
         archcmp.run("comparison", resume=path)

@@ -49,7 +49,8 @@ def test_version_1_keeps_its_figures() -> None:
     for before, model, result in zip(old["models"], doc.models, doc.cells[0].models, strict=True):
         assert result.params["total"].total == before["params"]["total"]
         assert result.flops["decode"].total == before["flops"]["decode"]
-        assert result.memory["kv_cache_bytes"].by_component == before["memory"]["by_component"]["kv_cache_bytes"]
+        cache = result.memory["kv_cache_bytes"]
+        assert cache.by_component == before["memory"]["by_component"]["kv_cache_bytes"]
         assert result.throughput["train"].raw_s == before["throughput"]["train"]["raw_s"]
         assert model.choices["d_model"] == int(before["choices"]["d_model"].replace(",", ""))
 
