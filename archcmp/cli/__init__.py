@@ -14,7 +14,7 @@ from archcmp import __version__
 from archcmp.errors import ArchcmpError
 
 COMMANDS = {
-    "compare": "Architectures side by side: what differs, and what it costs in parameters, FLOPs, memory, speed.",
+    "compare": "Architectures side by side: what differs, what it costs in parameters, FLOPs, memory and speed.",
     "show": "One architecture, resolved: its choices, and what each component costs.",
     "list": "All known families and sizes with their parameters.",
     "choices": "Every design choice: what it means, its equation, and which known models make it.",

@@ -62,7 +62,7 @@ def merged(documents: Sequence[tuple[str, Document]]) -> Document:
     if len(documents) == 1:
         return documents[0][1]
     labels = [label for label, _ in documents]
-    own_label, own = next(((label, doc) for label, doc in documents if not label), documents[0])
+    own_label, own = documents[labels.index("") if "" in labels else 0]
     for label, doc in documents:
         check_alike(own.request, own_label or "this run", doc.request, label or "this run")
     by_point = [[cell.point for cell in doc.cells] for _, doc in documents]
@@ -78,7 +78,9 @@ def merged(documents: Sequence[tuple[str, Document]]) -> Document:
         request=replace(own.request, axes=axes, measure=measure),
         models=models,
         cells=cells,
-        sources={label: _environment_at(doc, cells[0].point) for label, doc in documents if doc is not own},
+        sources={
+            label: _environment_at(doc, cells[0].point) for label, doc in documents if label != own_label
+        },
     )
 
 
