@@ -75,7 +75,7 @@ def compare(
 ) -> Results:
     """Models side by side. `measure` names the workloads to time, None counts only; `seq_len` None is 2048,
     or fewer where learned positions end sooner. Other options: `run`'s and Request's."""
-    axes = {"batch_size": [batch_size], "seq_len": None if seq_len is None else [seq_len]}
+    axes = {"batch_size": [batch_size]} | ({} if seq_len is None else {"seq_len": [seq_len]})
     return run("comparison", models, measure=list(measure or ()), axes=axes, **options)
 
 
