@@ -192,6 +192,7 @@ def test_an_earlier_measured_file_stays_until_there_are_new_figures(monkeypatch:
     before = Path("july.json").read_bytes()
     seen = []
     monkeypatch.setattr(FakeMeasurement, "before", lambda n: seen.append(Path("july.json").read_bytes()))
+    monkeypatch.setattr(FakeMeasurement, "changes", {"median_s": 7.0})
     assert invoke(*arguments).exit_code == 0
     assert {*seen} == {before} and Path("july.json").read_bytes() != before
 
