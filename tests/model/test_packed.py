@@ -12,7 +12,8 @@ from archcmp import build_model
 from archcmp.model.build import build_block
 from archcmp.model.ops.grouped import GroupedLinear
 from archcmp.model.ops.packed import PackedLinear, can_pack, pack_linears
-from archcmp.timing.workloads import BlockSubject, DecoderSubject
+from archcmp.timing.runnable import RunnableBlock, RunnableDecoder
+from archcmp.timing.workloads import WORKLOADS
 from tests.known import tiny
 
 CPU = torch.device("cpu")
@@ -88,7 +89,7 @@ def test_a_compiled_workload_is_one_graph(workload: str, change: tuple[str, ...]
     if workload != "train":
         for copy in copies:
             pack_linears(copy)
-    subject = (DecoderSubject if whole else BlockSubject)(copies, compiled=True)  # type: ignore[arg-type]
-    step = getattr(subject, workload)(2, 12)
+    runnable = (RunnableDecoder if whole else RunnableBlock)(copies, compiled=True)  # type: ignore[arg-type]
+    step = WORKLOADS[workload].prepare(runnable, 2, 12)
     for _ in range(4):
         step()
