@@ -7,7 +7,7 @@ use it.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -48,6 +48,10 @@ class Part:
 
     def __hash__(self) -> int:
         return hash(self._design)
+
+    def once(self) -> Part:
+        """The part alone, counted once."""
+        return replace(self, count=1)
 
     def build(self, device: torch.device | str) -> Block | Decoder:
         """The part with random weights, in memory of its own."""

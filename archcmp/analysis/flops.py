@@ -12,7 +12,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import nn
 from archcmp.analysis.decompose import Part
 from archcmp.analysis.pairs import COUNT_PAIRS
 from archcmp.analysis.params import count_params
+from archcmp.analysis.passes import DECODE, FORWARD, PREFILL, Pass
 from archcmp.errors import CountingError
 from archcmp.model.decoder import Block
 from archcmp.model.ops import CountPairs, Shape, operators
@@ -43,20 +44,6 @@ UNCOUNTED = frozenset(
 )
 """Elementwise, normalising and looking-up operators that our models use, beside fvcore's own list of
 operators that only move or shape data."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One way through a model: `cached`, the last token alone against a cache of those before it, or all
-    tokens; logits at every position, or at the last only."""
-
-    cached: bool = False
-    last_only: bool = False
-
-
-FORWARD = Pass()
-PREFILL = Pass(last_only=True)
-DECODE = Pass(cached=True, last_only=True)
 
 
 @dataclass(frozen=True)
@@ -137,9 +124,16 @@ def _call(part: Part, batch_size: int, seq_len: int, way: Pass) -> tuple[_Call, 
     return _Call(module, cache, way.last_only), tokens
 
 
-@lru_cache(maxsize=1024)
 def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:
-    """Trace one pass over a part. Raises CountingError for an operator without a formula."""
+    """Trace one pass over a part, or remember the trace of an equal part. A block has no logits. Raises
+    CountingError for an operator without a formula."""
+    if part.block is not None:
+        way = replace(way, last_only=False)
+    return _trace(part, batch_size, seq_len, way, convention)
+
+
+@lru_cache(maxsize=1024)
+def _trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str) -> Trace:
     call, x = _call(part, batch_size, seq_len, way)
     pairs = partial(COUNT_PAIRS[convention], seq_len)
     analysis = JitModelAnalysis(call, (x,)).set_op_handle(**_handles(pairs))
@@ -177,6 +171,5 @@ def count_flops(part: Part, batch_size: int, seq_len: int, convention: str) -> S
     train = 3 x forward."""
     if convention == "6n":
         return _six_n(part, batch_size, seq_len)
-    prefill = FORWARD if part.block is not None else PREFILL
-    ways = (FORWARD, prefill, DECODE)
+    ways = (FORWARD, PREFILL, DECODE)
     return _section(*(trace(part, batch_size, seq_len, way, convention).flops for way in ways))

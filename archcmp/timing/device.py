@@ -1,11 +1,9 @@
-"""Which device is measured, what it is called, what it has room for, and which dtype is native to it."""
+"""Which device is measured, what it is called, and which dtype is native to it."""
 
 from __future__ import annotations
 
 import os
 import platform
-import sys
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +11,7 @@ import torch
 
 from archcmp import __version__
 from archcmp.errors import UsageError
+from archcmp.results.request import Request
 
 
 def known_devices() -> list[str]:
@@ -31,6 +30,13 @@ def resolve_device(name: str | None) -> torch.device:
     return torch.device(full)
 
 
+def settled(request: Request) -> tuple[torch.device, torch.dtype]:
+    """The device and dtype of a request in which both are resolved."""
+    assert request.device is not None and request.dtype is not None
+    dtype: torch.dtype = getattr(torch, request.dtype)
+    return torch.device(request.device), dtype
+
+
 def _cpu_capabilities() -> dict[str, Any]:
     """torch's own list of the processor's features; older releases have none to give."""
     return getattr(torch.cpu, "get_capabilities", dict)()
@@ -43,21 +49,6 @@ def native_dtype(device: torch.device) -> str:
     else:
         native = any(value for name, value in _cpu_capabilities().items() if "bf16" in name)
     return "bfloat16" if native else "float32"
-
-
-def available_bytes(device: torch.device) -> int:
-    """Bytes that can be allocated on `device` now without swapping."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return min(int(psutil.virtual_memory().available), _container_bytes())
-
-
-def _container_bytes() -> int:
-    """What the container that this process runs in still allows (cgroup v2), if it sets a limit."""
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if not limit.exists() or (text := limit.read_text().strip()) == "max":
-        return sys.maxsize
-    return max(0, int(text) - int(used.read_text()))
 
 
 def total_bytes(device: torch.device) -> int:

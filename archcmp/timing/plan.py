@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import mul
 
-import torch
-
-from archcmp.settings import DEFAULT_BUDGET_S, WORKLOADS
-from archcmp.spec.schema import ModelSpec
-from archcmp.timing.calibrate import Calibration
-from archcmp.timing.device import available_bytes
-from archcmp.timing.parts import Part, composed_parts, whole_parts
+from archcmp.results.request import Request
+from archcmp.results.timings import Rates
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.timing.device import settled
+from archcmp.timing.memory import available_bytes, shortage
+from archcmp.timing.pieces import Piece, composed, whole
 from archcmp.timing.rounds import ENOUGH_ROUNDS
-from archcmp.units import Bytes
-
-SHARES = {"prefill": 0.3, "decode": 0.1, "train": 0.6}
-"""How the budget is split; a training step is the dearest."""
+from archcmp.timing.workloads import WORKLOADS
+from archcmp.timing.workloads.base import Workload
 
 PLANNED_ROUNDS = ENOUGH_ROUNDS + 2
 """Rounds that must fit in the budget, warm-up included."""
@@ -28,30 +25,14 @@ RUNNING_SHARE = 0.75
 """Of the budget; the rest is for calibrating and for filling memory with weights."""
 
 
-@dataclass(frozen=True)
-class MeasureSettings:
-    """How to measure. `compose`: "auto" times distinct parts alone where a whole model does not fit in
-    memory or budget, "never" times whole models or refuses, "always" never builds a whole model."""
-
-    device: torch.device
-    dtype: str
-    batch_size: int
-    seq_len: int
-    budget_s: float = DEFAULT_BUDGET_S
-    workloads: tuple[str, ...] = WORKLOADS
-    compose: str = "auto"
-    compile: bool = False
-
-
 @dataclass
 class Task:
-    """One workload of one model: its parts, at which length, and the seconds read of each part so far."""
+    """One workload of one model: its pieces, at which length, and the seconds read of each piece so far."""
 
-    model: int
-    spec: ModelSpec
-    workload: str
+    model_index: int
+    workload: Workload
     seq_len: int
-    parts: list[Part] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     refused: str | None = None
     readings: list[list[float]] = field(default_factory=list)
     build_s: float = 0.0
@@ -59,69 +40,73 @@ class Task:
 
     def rounds(self) -> list[float]:
         """Seconds of the whole model per round: the sum of count x reading, for as many rounds as every
-        part was read. Empty while a part is unread."""
-        if len(self.readings) < len(self.parts):
+        piece was read. Empty while a piece is unread."""
+        if len(self.readings) < len(self.pieces):
             return []
-        counts = [part.count for part in self.parts]
+        counts = [piece.count for piece in self.pieces]
         return [sum(map(mul, counts, times)) for times in zip(*self.readings, strict=False)]
 
 
 class Planner:
     """Chooses what to measure for `specs`. Each model may use its share of the memory and the budget."""
 
-    def __init__(self, specs: Sequence[ModelSpec], settings: MeasureSettings, speed: Calibration) -> None:
-        self.specs, self.settings, self.speed = specs, settings, speed
-        dtype: torch.dtype = getattr(torch, settings.dtype)
-        self.whole = [whole_parts(spec, dtype) for spec in specs]
+    def __init__(
+        self,
+        specs: Sequence[ModelSpec],
+        request: Request,
+        batch_size: int,
+        seq_len: int,
+        rates: Rates,
+        available: int | None = None,
+    ) -> None:
+        self.request, self.batch_size, self.seq_len, self.rates = request, batch_size, seq_len, rates
+        device, dtype = settled(request)
+        self.n_models = len(specs)
+        self.whole = [whole(spec, dtype) for spec in specs]
         self.composed = {
-            for_training: [composed_parts(spec, dtype, for_training) for spec in specs]
-            for for_training in (False, True)
+            trains: [composed(spec, dtype, trains) for spec in specs] for trains in (False, True)
         }
-        self.available = available_bytes(settings.device) // len(specs)
+        self.available = (available_bytes(device) if available is None else available) // len(specs)
 
-    def tasks(self, workload: str) -> list[Task]:
-        """A task per model, all at the longest sequence, halved from the asked one, that fits the budget of
-        those that fit in memory, and all measured in one way: a composed figure is not set beside a whole
-        one. A decoding step hardly depends on the length, so there it stays as asked."""
-        seq_len = self.settings.seq_len
+    def tasks(self, workload: Workload) -> list[Task]:
+        """One task per model. All models use the same sequence length: the requested one, halved until each
+        model that fits in memory also fits its share of the budget. All are measured whole, or all composed:
+        a composed figure is not set beside a whole one. A decoding step hardly depends on the length, so
+        decoding is measured at the requested one."""
+        seq_len = self.seq_len
         while True:
             choices = self._choices(workload, seq_len)
             affordable = all(
-                self._shortage(parts, workload, seq_len) or self._affordable(parts, workload, seq_len)
-                for parts in choices
+                self._shortage(pieces, workload, seq_len) or self._affordable(pieces, workload, seq_len)
+                for pieces in choices
             )
-            if affordable or workload == "decode" or seq_len < 2 * MIN_SEQ_LEN:
-                return [self._task(i, parts, workload, seq_len) for i, parts in enumerate(choices)]
+            if affordable or workload.way.cached or seq_len < 2 * MIN_SEQ_LEN:
+                return [self._task(i, pieces, workload, seq_len) for i, pieces in enumerate(choices)]
             seq_len //= 2
 
-    def estimate_s(self, parts: Sequence[Part], workload: str, seq_len: int) -> float:
-        """Seconds that one run of each part should take."""
-        batch_size = self.settings.batch_size
-        return sum(part.estimated_s(workload, batch_size, seq_len, self.speed) for part in parts)
+    def estimate_s(self, pieces: Sequence[Piece], workload: Workload, seq_len: int) -> float:
+        """Seconds that one reading of each piece should take."""
+        return sum(piece.estimated_s(workload, self.batch_size, seq_len, self.rates) for piece in pieces)
 
-    def _choices(self, workload: str, seq_len: int) -> list[list[Part]]:
+    def _choices(self, workload: Workload, seq_len: int) -> list[list[Piece]]:
         """Every model whole, or every model by its parts."""
-        fits = all(
-            not self._shortage(parts, workload, seq_len) and self._affordable(parts, workload, seq_len)
-            for parts in self.whole
+        compose = self.request.compose
+        fits = compose == "auto" and all(
+            not self._shortage(pieces, workload, seq_len) and self._affordable(pieces, workload, seq_len)
+            for pieces in self.whole
         )
-        if self.settings.compose == "never" or (self.settings.compose == "auto" and fits):
-            return self.whole
-        return self.composed[workload == "train"]
+        return self.whole if compose == "never" or fits else self.composed[workload.trains]
 
-    def _task(self, model: int, parts: list[Part], workload: str, seq_len: int) -> Task:
-        shortage = self._shortage(parts, workload, seq_len)
-        return Task(model, self.specs[model], workload, seq_len, [] if shortage else parts, shortage)
+    def _task(self, model_index: int, pieces: list[Piece], workload: Workload, seq_len: int) -> Task:
+        refused = self._shortage(pieces, workload, seq_len)
+        return Task(model_index, workload, seq_len, [] if refused else pieces, refused)
 
-    def _affordable(self, parts: Sequence[Part], workload: str, seq_len: int) -> bool:
-        shares = SHARES[workload] / sum(SHARES[w] for w in self.settings.workloads)
-        allowance_s = RUNNING_SHARE * self.settings.budget_s * shares / (PLANNED_ROUNDS * len(self.specs))
-        return self.estimate_s(parts, workload, seq_len) <= allowance_s
+    def _affordable(self, pieces: Sequence[Piece], workload: Workload, seq_len: int) -> bool:
+        share = workload.share / sum(WORKLOADS[name].share for name in self.request.measure)
+        allowance_s = RUNNING_SHARE * self.request.budget_s * share / (PLANNED_ROUNDS * self.n_models)
+        return self.estimate_s(pieces, workload, seq_len) <= allowance_s
 
-    def _shortage(self, parts: Sequence[Part], workload: str, seq_len: int) -> str | None:
-        """What to say if the largest part does not fit in memory; parts are in memory one at a time."""
-        needed = max(part.needed_bytes(workload, self.settings.batch_size, seq_len) for part in parts)
-        if needed <= self.available:
-            return None
-        shared = f" for each of {len(self.specs)} models" if len(self.specs) > 1 else ""
-        return f"needs {Bytes(needed)}, {Bytes(self.available)} available{shared}"
+    def _shortage(self, pieces: Sequence[Piece], workload: Workload, seq_len: int) -> str | None:
+        """What to say if the largest piece does not fit in memory; pieces are in memory one at a time."""
+        needed = max(piece.needed_bytes(workload, self.batch_size, seq_len) for piece in pieces)
+        return shortage(needed, self.available, self.n_models)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from archcmp.results import PairedRatio
+from archcmp.results.timings import PairedRatio, Throughput
 
 FEWEST_FOR_INTERVAL = 6
 """With fewer readings not even their whole range holds the median 95 times in 100 (2 / 2^n <= 5 %)."""
@@ -54,3 +54,22 @@ def outliers(readings: Sequence[float]) -> list[int]:
     deviations = [abs(reading - median) for reading in readings]
     mad = statistics.median(deviations)
     return [i for i, d in enumerate(deviations) if mad and NORMAL_MAD * d / mad > FAR_OUT]
+
+
+def throughput(
+    label: str, seq_len: int, tokens: int, rounds: Sequence[float], first: Sequence[float] | None
+) -> Throughput:
+    """The figures of runs over `tokens` that took `rounds` seconds each; `first` are the seconds of the model
+    that speed is compared with, read in the same rounds, None for that model itself."""
+    median_s = statistics.median(rounds)
+    return Throughput(
+        seq_len,
+        label,
+        tokens_per_second=tokens / median_s,
+        median_s=median_s,
+        iqr_s=iqr(rounds),
+        rounds=len(rounds),
+        raw_s=list(rounds),
+        speedup=None if first is None else paired_ratio(rounds, first),
+        outliers=outliers(rounds),
+    )

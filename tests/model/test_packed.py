@@ -16,7 +16,8 @@ from archcmp.model.build import build_block
 from archcmp.model.decoder import Decoder
 from archcmp.model.ops.grouped import GroupedLinear, Groups
 from archcmp.model.ops.packed import PackedGroupedLinear, PackedLinear, can_pack, pack_linears
-from archcmp.timing.workloads import BlockSubject, DecoderSubject, caller
+from archcmp.timing.runnable import RunnableBlock, RunnableDecoder, caller
+from archcmp.timing.workloads import WORKLOADS
 from tests.known import DELTA_NET, LATENT, MIXTURE, tiny
 
 CPU = torch.device("cpu")
@@ -137,8 +138,8 @@ def test_a_compiled_workload_is_one_graph(workload: str, change: tuple[str, ...]
     if workload != "train":
         for copy in copies:
             pack_linears(copy)
-    subject = (DecoderSubject if whole else BlockSubject)(copies, compiled=True)  # type: ignore[arg-type]
-    step = getattr(subject, workload)(2, 12)
+    runnable = (RunnableDecoder if whole else RunnableBlock)(copies, compiled=True)  # type: ignore[arg-type]
+    step = WORKLOADS[workload].prepare(runnable, 2, 12)
     for _ in range(4):
         step()
 

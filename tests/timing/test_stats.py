@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from archcmp.report.measured import in_words
-from archcmp.results import PairedRatio
-from archcmp.timing.stats import FEWEST_FOR_INTERVAL, iqr, is_stable, outliers, paired_ratio
+from archcmp.results.timings import PairedRatio, Verdict
+from archcmp.timing.stats import FEWEST_FOR_INTERVAL, iqr, is_stable, outliers, paired_ratio, throughput
 
 
 def test_quartiles() -> None:
@@ -37,15 +36,15 @@ def test_the_interval_holds_the_true_ratio_about_95_times_in_100(n: int, truth: 
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.05, 0.2])
-def test_a_model_against_itself_says_no_measurable_difference_19_times_in_20(noise: float) -> None:
+def test_a_model_against_itself_is_hardly_ever_called_faster_or_slower(noise: float) -> None:
     random = np.random.default_rng(7)
-    said = 0
+    wrong = 0
     for _ in range(200):
         a, b = np.exp(random.normal(0, noise, (2, 10)))
         ratio = paired_ratio(a, b)
         assert ratio is not None
-        said += in_words(ratio).startswith("no measurable difference")
-    assert said >= 0.95 * 200
+        wrong += ratio.verdict in (Verdict.FASTER, Verdict.SLOWER)
+    assert wrong <= 0.05 * 200
 
 
 def test_too_few_rounds_give_no_interval() -> None:
@@ -55,16 +54,25 @@ def test_too_few_rounds_give_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "words"),
+    ("interval", "verdict"),
     [
-        ((1.31, 1.28, 1.34), "1.31x faster (1.28 to 1.34)"),
-        ((0.8, 0.75, 0.9), "1.25x slower (1.11 to 1.33)"),
-        ((1.0, 0.99, 1.02), "no measurable difference (0.99 to 1.02)"),
-        ((1.02, 1.014, 1.03), "no measurable difference (1.01 to 1.03)"),
+        ((1.28, 1.34), Verdict.FASTER),
+        ((0.75, 0.9), Verdict.SLOWER),
+        ((0.99, 1.02), Verdict.NO_DIFFERENCE),
+        ((1.014, 1.03), Verdict.UNDECIDED),
+        ((0.95, 1.5), Verdict.UNDECIDED),
     ],
 )
-def test_words(ratio: tuple[float, float, float], words: str) -> None:
-    assert in_words(PairedRatio(*ratio)) == words
+def test_verdicts(interval: tuple[float, float], verdict: Verdict) -> None:
+    low, high = interval
+    assert PairedRatio((low + high) / 2, low, high).verdict is verdict
+
+
+def test_speed_is_compared_with_the_first_and_above_1_is_faster() -> None:
+    figures = throughput("prefill", 8, 16, [1.0] * 8, first=[3.0] * 8)
+    assert figures.speedup is not None and figures.speedup.median == 3.0
+    assert figures.tokens_per_second == 16.0 and figures.iqr_s == 0.0 and figures.rounds == 8
+    assert throughput("prefill", 8, 16, [1.0] * 8, first=None).speedup is None
 
 
 def test_outliers_are_named_by_position() -> None:

@@ -2,80 +2,48 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from dataclasses import dataclass
-from operator import mul
+from dataclasses import replace
 
-import torch
-
-from archcmp.errors import MeasureError
-from archcmp.experiments.contests.transformers import RaceSettings
-from archcmp.results import PairedRatio
-from archcmp.spec.schema import ModelSpec
-from archcmp.timing.allocator import give_back_memory, keep_freed_memory
-from archcmp.timing.clock import DeviceTimer, Timer
-from archcmp.timing.device import available_bytes
-from archcmp.timing.measurement import OnProgress
-from archcmp.timing.parts import Part, composed_parts, whole_parts
-from archcmp.timing.rounds import interleave
-from archcmp.timing.stats import paired_ratio
-from archcmp.units import Bytes
+from archcmp.experiments.contests.core import Contest, Entry, RaceResult
+from archcmp.timing.pieces import Piece, composed, whole
+from archcmp.timing.workloads import WORKLOADS
 
 
-@dataclass(frozen=True)
-class CompositionResult:
-    """Seconds per round of the whole model, and of count x part summed over its parts; `ratio` is composed
-    over whole: 1.05 is an estimate 5 % too slow."""
+class Composed(Contest):
+    """The whole model, and the sum of count x piece over the pieces that it is composed of. A speedup of 0.95
+    is an estimate that is about 5 % too slow."""
 
-    workload: str
-    seq_len: int
-    whole_s: list[float]
-    composed_s: list[float]
-    ratio: PairedRatio | None
+    contenders = ("whole", "composed")
 
+    def plan(self) -> dict[str, float]:
+        return {name: WORKLOADS[name].share for name in self.request.measure}
 
-def check_composition(
-    spec: ModelSpec,
-    settings: RaceSettings,
-    on_progress: OnProgress | None = None,
-    timer: Timer | None = None,
-) -> Iterator[CompositionResult]:
-    """Time the whole model and each part in turn, workload by workload. Raises MeasureError where they do not
-    fit in memory together."""
-    dtype: torch.dtype = getattr(torch, settings.dtype)
-    parts = {
-        workload: [*whole_parts(spec, dtype), *composed_parts(spec, dtype, workload == "train")]
-        for workload in settings.workloads
-    }
-    _check_memory(parts, settings)
-    keep_freed_memory()
-    report = on_progress or (lambda text, share: None)
-    clock = timer or DeviceTimer(torch.device(settings.device))
-    for i, workload in enumerate(settings.workloads):
-        report(f"{workload}: whole and composed", i / len(settings.workloads))
-        yield _check(workload, parts[workload], settings, clock)
-        gc.collect()
-        give_back_memory()
+    def _pieces(self, cell: str) -> list[Piece]:
+        """The whole, then its pieces."""
+        trains = WORKLOADS[cell].trains
+        return [*whole(self.spec, self.dtype), *composed(self.spec, self.dtype, trains)]
 
+    def needed_bytes(self) -> int:
+        return max(
+            sum(
+                piece.needed_bytes(WORKLOADS[cell], self.batch_size, self.seq_len)
+                for piece in self._pieces(cell)
+            )
+            for cell in self.shares
+        )
 
-def _check(workload: str, parts: list[Part], settings: RaceSettings, timer: Timer) -> CompositionResult:
-    subjects = [part.build(torch.device(settings.device), workload, settings.compiled) for part in parts]
-    works = [getattr(subject, workload)(settings.batch_size, settings.seq_len) for subject in subjects]
-    counts = [part.count / part.runs(workload) for part in parts[1:]]
-    whole_s, composed_s = [], []
-    for whole, *readings in interleave(works, timer, settings.budget_s / len(settings.workloads)):
-        whole_s.append(whole)
-        composed_s.append(sum(map(mul, counts, readings)))
-    ratio = paired_ratio(whole_s, composed_s)
-    return CompositionResult(workload, settings.seq_len, whole_s, composed_s, ratio)
+    def race(self, cell: str) -> RaceResult:
+        self.report(cell)
+        workload, pieces = WORKLOADS[cell], self._pieces(cell)
+        built = [piece.build(self.device, workload.trains, self.request.compile) for piece in pieces]
+        first, *others = (workload.prepare(model, self.batch_size, self.seq_len) for model in built)
+        weights = [piece.count / piece.runs(workload) for piece in pieces[1:]]
+        label, tokens = workload.label(self.seq_len), workload.tokens(self.batch_size, self.seq_len)
+        entries = [Entry([first]), Entry(others, weights)]
+        figures, estimate = self.timed(cell, entries, label, self.seq_len, tokens)
+        del built, first, others, entries
+        self.give_back()
+        return RaceResult([figures, replace(estimate, composed=True)])
 
 
-def _check_memory(parts: dict[str, list[Part]], settings: RaceSettings) -> None:
-    needed = max(
-        sum(part.needed_bytes(workload, settings.batch_size, settings.seq_len) for part in together)
-        for workload, together in parts.items()
-    )
-    available = available_bytes(torch.device(settings.device))
-    if needed > available:
-        raise MeasureError(f"the whole and its parts need {Bytes(needed)}; {Bytes(available)} are available")
+CONTEST = Composed

@@ -1,0 +1,19 @@
+"""The ways through a model that are counted and measured. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over a sequence: all its tokens at once, or, `cached`, only the last one against a cache of
+    those before it; logits at every position, or, `last_only`, at the last."""
+
+    cached: bool = False
+    last_only: bool = False
+
+
+FORWARD = Pass()
+PREFILL = Pass(last_only=True)
+DECODE = Pass(cached=True, last_only=True)

@@ -1,0 +1,65 @@
+"""A training step: forward, loss, backward, AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from archcmp.analysis.passes import FORWARD
+from archcmp.results.counts import Counts
+from archcmp.timing.workloads.base import Workload
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+    from archcmp.timing.runnable import Runnable
+
+
+class Train(Workload):
+    """A run learns from `seq_len` tokens of every sequence. It reads the weights forward and backward, writes
+    and reads their gradients, and AdamW reads and writes the weights and both moments: 10 passes."""
+
+    name = "train"
+    order = 3
+    share = 0.6
+    way = FORWARD
+    limit = "mfu"
+    weight_passes = 2 + 2 + 6
+    trains = True
+
+    def flops(self, counts: Counts) -> int:
+        return counts.flops["train"].total
+
+    def prepare(self, model: Runnable, batch_size: int, seq_len: int) -> Callable[[], Tensor]:
+        """A training step moves four tensors per weight, so a quarter of the copies outgrows the processor's
+        cache."""
+        backward = model.backward(batch_size, seq_len)
+        trained = model.copies[: -(-len(model.copies) // 4)]
+        turns = cycle([(module, _adamw(module)) for module in trained])
+
+        def step() -> Tensor:
+            module, optimizer = next(turns)
+            output = backward(module)
+            optimizer.step()
+            optimizer.zero_grad()
+            return output.detach()
+
+        return step
+
+
+def _adamw(module: Module) -> Optimizer:
+    """An AdamW that has its moments already, so that no reading allocates them."""
+    import torch
+
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-5, fused=True)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+    return optimizer
+
+
+WORKLOAD = Train()
