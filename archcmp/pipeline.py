@@ -21,8 +21,8 @@ from archcmp.settings import (
     check_measure,
     make_settings,
 )
-from archcmp.spec.choices import design_choices
-from archcmp.spec.yaml.load import Subject, load_subjects, spec_sha256
+from archcmp.spec.describe import design_choices, text
+from archcmp.spec.yaml.load import NamedSpec, load_models, spec_sha256
 from archcmp.timing.calibrate import cache_file, calibrate, remember
 from archcmp.timing.clock import DeviceTimer
 from archcmp.timing.device import device_facts, native_dtype, resolve_device, versions
@@ -30,7 +30,7 @@ from archcmp.timing.measurement import Measurement, OnProgress
 from archcmp.timing.plan import MeasureSettings
 
 
-def count_subject(subject: Subject, settings: Settings) -> ModelResult:
+def count_subject(subject: NamedSpec, settings: Settings) -> ModelResult:
     """One model's part of the document, nothing measured."""
     spec = subject.spec
     counts = count(spec, settings.batch_size, settings.seq_len, settings.dtype, settings.flops_convention)
@@ -38,7 +38,7 @@ def count_subject(subject: Subject, settings: Settings) -> ModelResult:
         id=subject.id,
         name=spec.title,
         spec_sha256=spec_sha256(spec),
-        choices=design_choices(spec),
+        choices={key: text(value, key) for key, value in design_choices(spec).items()},
         params=counts.params,
         flops=counts.flops,
         memory=counts.memory,
@@ -46,7 +46,7 @@ def count_subject(subject: Subject, settings: Settings) -> ModelResult:
     )
 
 
-def count_all(subjects: Sequence[Subject], settings: Settings) -> Comparison:
+def count_all(subjects: Sequence[NamedSpec], settings: Settings) -> Comparison:
     """The document with everything that needs no clock."""
     models = [count_subject(subject, settings) for subject in subjects]
     return Comparison(
@@ -60,7 +60,7 @@ def count_all(subjects: Sequence[Subject], settings: Settings) -> Comparison:
 
 def measure_all(
     doc: Comparison,
-    subjects: Sequence[Subject],
+    subjects: Sequence[NamedSpec],
     settings: MeasureSettings,
     on_progress: OnProgress | None = None,
 ) -> Comparison:
@@ -129,7 +129,7 @@ def compare(
     `dtype` None is bfloat16, or, when measuring, what the device does natively; `compile` measures
     torch.compile's code. Raises SpecError and
     UsageError for bad input, before anything is built."""
-    subjects = load_subjects([references] if isinstance(references, str) else references, overrides)
+    subjects = load_models([references] if isinstance(references, str) else references, overrides)
     specs = [subject.spec for subject in subjects]
     settings = make_settings(specs, batch_size, seq_len, dtype or DEFAULT_DTYPE, convention)
     check_measure(measure or (), budget_s, compose)

@@ -9,7 +9,7 @@ from archcmp.errors import UsageError, did_you_mean
 from archcmp.results import Settings
 
 if TYPE_CHECKING:
-    from archcmp.spec.schema import ModelSpec
+    from archcmp.spec.schema.model import ModelSpec
 
 CONVENTIONS = {
     "exact": "only the (query, key) pairs that the causal mask and the window let through",

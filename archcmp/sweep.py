@@ -17,7 +17,7 @@ from archcmp.files import write_whole
 from archcmp.report.saved import beside, comparison_from, read_document
 from archcmp.results import Comparison
 from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, check_measure, check_workload, make_settings
-from archcmp.spec.yaml.load import Subject, load_subjects, spec_sha256
+from archcmp.spec.yaml.load import NamedSpec, load_models, spec_sha256
 
 if TYPE_CHECKING:
     from archcmp.timing.measurement import OnProgress
@@ -104,10 +104,10 @@ def _check_grid(label: str, values: Sequence[int]) -> None:
         raise UsageError(f"a {label} is given twice in {','.join(map(str, values))}")
 
 
-def subjects_of(request: Request) -> list[Subject]:
+def subjects_of(request: Request) -> list[NamedSpec]:
     """Load the specs and check every cell. Raises SpecError, and UsageError for a cell that cannot be
     measured and for a spec that no longer has its fingerprint."""
-    subjects = load_subjects(request.specs, request.overrides)
+    subjects = load_models(request.specs, request.overrides)
     _check_grid("sequence length", request.seq_lens)
     _check_grid("batch size", request.batch_sizes)
     if not request.measure:
@@ -199,7 +199,7 @@ def beside_saved(
 # ---- measuring --------------------------------------------------------------------------------------
 
 
-def resolved(sweep: Sweep, subjects: Sequence[Subject]) -> Sweep:
+def resolved(sweep: Sweep, subjects: Sequence[NamedSpec]) -> Sweep:
     """With the device, the dtype native to it unless one was asked for, and the specs' fingerprints.
     Raises UsageError for a device that is not here."""
     from archcmp.timing.device import native_dtype, resolve_device
@@ -228,7 +228,7 @@ def environment_changes(sweep: Sweep) -> list[str]:
 
 
 def measure_cell(
-    request: Request, subjects: Sequence[Subject], cell: Cell, on_progress: OnProgress
+    request: Request, subjects: Sequence[NamedSpec], cell: Cell, on_progress: OnProgress
 ) -> Comparison:
     """One cell, counted and measured within the request's budget."""
     from archcmp.pipeline import count_all, measure_all, plan_measuring

@@ -10,9 +10,8 @@ from typer.testing import CliRunner
 from archcmp.cli.app import app
 from archcmp.cli.catalog import parse_count
 from archcmp.errors import UsageError
-from archcmp.report.differences import differences
-from archcmp.spec.choices import design_choices
-from archcmp.spec.vocabulary import vocabulary
+from archcmp.spec import describe
+from archcmp.spec.describe import design_choices, vocabulary
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED_IDS
 
@@ -62,7 +61,7 @@ def test_choices_say_who_makes_them() -> None:
 
 def test_models_do_not_differ_in_what_one_leaves_at_its_default_and_the_other_has_no_place_for() -> None:
     choices = [design_choices(load_spec(name)) for name in ("olmo2", "deepseek-v3")]
-    shown = {difference.choice: difference.values for difference in differences(choices)}
+    shown = {key: describe.shown(choices, key) for key in describe.differing(choices)}
     assert shown["mixer"] == ["attention (MHA)", "mla"]
     assert shown["kv_lora_rank"] == ["none", "512"]
     assert shown["router.correction_bias"] == ["no", "yes"]

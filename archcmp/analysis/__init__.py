@@ -10,7 +10,7 @@ from archcmp.analysis.memory import count_memory
 from archcmp.analysis.params import count_params
 from archcmp.results import Counts
 from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, make_settings
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 
 
 def count(

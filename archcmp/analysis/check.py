@@ -9,7 +9,7 @@ import torch
 
 from archcmp.analysis.decompose import MetaParts
 from archcmp.analysis.params import count_params
-from archcmp.spec.yaml.load import Subject
+from archcmp.spec.yaml.load import NamedSpec
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Check:
         return self.published is not None and self.params != self.published
 
 
-def check_all(subjects: Sequence[Subject]) -> list[Check]:
+def check_all(subjects: Sequence[NamedSpec]) -> list[Check]:
     """Build each on the meta device and count it."""
     return [
         Check(

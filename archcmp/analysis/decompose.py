@@ -11,7 +11,7 @@ from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.results import COMPONENTS, ByComponent
 from archcmp.spec.layers import distinct_blocks
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 
 OUTSIDE = ("embedding", "norm", "head")
 """The decoder's own modules outside its blocks; their names are their components."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from archcmp.results import Counts
 from archcmp.spec.layers import distinct_blocks
-from archcmp.spec.schema import ModelSpec, MoE
+from archcmp.spec.schema.ffn import MoE
+from archcmp.spec.schema.model import ModelSpec
 
 _WEIGHT_PASSES = {"prefill": 1, "decode": 1, "train": 2 + 2 + 6}
 """Passes over the weights that are multiplied. Training reads them forward and backward, writes and reads

@@ -11,7 +11,7 @@ from archcmp import __version__
 
 if TYPE_CHECKING:
     from archcmp.results import Comparison, Settings
-    from archcmp.spec.yaml.load import Subject
+    from archcmp.spec.yaml.load import NamedSpec
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -70,7 +70,7 @@ DType = Annotated[
 ]
 
 
-def counted(subjects: list[Subject], settings: Settings) -> Comparison:
+def counted(subjects: list[NamedSpec], settings: Settings) -> Comparison:
     from archcmp.cli.progress import waiting
 
     with waiting("counting"):

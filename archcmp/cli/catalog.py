@@ -17,19 +17,18 @@ from archcmp.cli.progress import waiting
 from archcmp.errors import ArchcmpError, UsageError, did_you_mean
 from archcmp.report.tables import Table
 from archcmp.report.terminal import print_tables
-from archcmp.spec.features import features
+from archcmp.spec.describe import features, vocabulary
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema import ModelSpec
-from archcmp.spec.vocabulary import vocabulary
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import known_specs
-from archcmp.spec.yaml.load import Reference, Subject, all_sizes, load_subjects
+from archcmp.spec.yaml.load import NamedSpec, Reference, all_sizes, load_models
 from archcmp.units import Count
 
 if TYPE_CHECKING:
     from archcmp.analysis.check import Check
 
 
-def _params(subject: Subject) -> int:
+def _params(subject: NamedSpec) -> int:
     """The published total; counted, which takes torch, only where none is published."""
     if subject.spec.published:
         return subject.spec.published.params
@@ -39,13 +38,13 @@ def _params(subject: Subject) -> int:
         return count(subject.spec).params.total
 
 
-def load_what_loads(names: Iterable[str]) -> tuple[list[Subject], int]:
+def load_what_loads(names: Iterable[str]) -> tuple[list[NamedSpec], int]:
     """Every size of every name, and how many names could not be read, each reported on stderr."""
-    subjects: list[Subject] = []
+    subjects: list[NamedSpec] = []
     n_broken = 0
     for name in names:
         try:
-            subjects += load_subjects(all_sizes(name))
+            subjects += load_models(all_sizes(name))
         except ArchcmpError as error:
             typer.echo(f"archcmp: {error}", err=True)
             n_broken += 1

@@ -28,7 +28,7 @@ from archcmp.settings import DEFAULT_BUDGET_S, DEFAULT_CONVENTION, DEFAULT_DTYPE
 if TYPE_CHECKING:
     from archcmp.report.tables import Table
     from archcmp.results import Comparison, Settings
-    from archcmp.spec.yaml.load import Subject
+    from archcmp.spec.yaml.load import NamedSpec
     from archcmp.timing.plan import MeasureSettings
 
 
@@ -68,7 +68,7 @@ def compare(
     from archcmp.report.export import FORMATS
     from archcmp.report.saved import beside, is_saved, read_comparison
     from archcmp.settings import check_measure, make_settings
-    from archcmp.spec.yaml.load import load_subjects
+    from archcmp.spec.yaml.load import load_models
     from archcmp.timing.process import settle_process
 
     workloads = () if no_measure else tuple(name.strip() for name in measure.split(","))
@@ -77,7 +77,7 @@ def compare(
         check_writable(path, list(FORMATS))
     saved = [(Path(name).name, read_comparison(Path(name))) for name in specs if is_saved(name)]
     show = Show(show_all, as_json, export or ())
-    subjects = load_subjects([name for name in specs if not is_saved(name)], overrides or ())
+    subjects = load_models([name for name in specs if not is_saved(name)], overrides or ())
     if saved and not subjects:
         show.everything(beside(saved))
         return
@@ -152,7 +152,7 @@ class Show:
 
 
 def _run(
-    subjects: list[Subject],
+    subjects: list[NamedSpec],
     settings: Settings,
     measuring: MeasureSettings | None,
     show: Show,

@@ -66,11 +66,11 @@ def verify(
 ) -> None:
     """Compare with transformers: the same weights in both, logits side by side. Specs are shrunk first."""
     from archcmp.cli.progress import waiting
-    from archcmp.spec.yaml.load import load_subjects
+    from archcmp.spec.yaml.load import load_models
     from archcmp.timing.process import settle_process
 
     folders = {target: Path(target) for target in targets if Path(target).is_dir()}
-    subjects = {target: load_subjects([target])[0] for target in targets if target not in folders}
+    subjects = {target: load_models([target])[0] for target in targets if target not in folders}
     settle_process()
     results = []
     for target in targets:

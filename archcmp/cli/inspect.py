@@ -62,10 +62,10 @@ def show(
 ) -> None:
     """One architecture, resolved: its choices, and what each component costs."""
     from archcmp.settings import make_settings
-    from archcmp.spec.yaml.load import load_subjects
+    from archcmp.spec.yaml.load import load_models
     from archcmp.spec.yaml.write import to_yaml
 
-    subjects = load_subjects([spec], overrides or ())
+    subjects = load_models([spec], overrides or ())
     resolved = subjects[0].spec
     if as_yaml and as_json:
         print_json(resolved.model_dump(mode="json"))

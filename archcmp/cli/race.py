@@ -16,7 +16,7 @@ from archcmp.settings import DEFAULT_CONVENTION, DEFAULT_DTYPE, WORKLOADS
 if TYPE_CHECKING:
     from archcmp.experiments.contests.transformers import RaceSettings
     from archcmp.report.tables import Table
-    from archcmp.spec.yaml.load import Subject
+    from archcmp.spec.yaml.load import NamedSpec
 
 PEER = "transformers"
 COMPOSED = "composed"
@@ -49,11 +49,11 @@ def race(
     """The same weights and tokens in archcmp and in transformers: same logits, and who is faster."""
     from archcmp.cli.progress import waiting
     from archcmp.settings import check_measure, make_settings
-    from archcmp.spec.yaml.load import load_subjects
+    from archcmp.spec.yaml.load import load_models
     from archcmp.timing.process import settle_process
 
     _check_peer(against)
-    (subject,) = load_subjects([spec], overrides or ())
+    (subject,) = load_models([spec], overrides or ())
     workloads = tuple(name.strip() for name in measure.split(","))
     check_measure(workloads, budget, "never")
     make_settings([subject.spec], batch_size, seq_len, dtype or DEFAULT_DTYPE, DEFAULT_CONVENTION)
@@ -91,7 +91,7 @@ def _contest(against: str) -> tuple[Callable[..., Iterator[Any]], Callable[..., 
     return contests[against]
 
 
-def _race(subject: Subject, settings: RaceSettings, against: str, as_json: bool) -> None:
+def _race(subject: NamedSpec, settings: RaceSettings, against: str, as_json: bool) -> None:
     """Time, then print a table or the document; after Ctrl-C, of what was finished."""
     from archcmp.cli.progress import measuring_progress
     from archcmp.report.terminal import print_tables

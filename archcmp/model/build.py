@@ -9,7 +9,7 @@ import torch
 from archcmp.model.decoder import Block, Decoder
 from archcmp.model.factory import factory
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 
 
 def build_model(

@@ -17,7 +17,7 @@ from archcmp.model.hf.checkpoint import SafetensorsFolder
 from archcmp.oracle.models import find_config, import_transformers, reference_config, transformers_model
 from archcmp.spec.hf import import_config
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 
 TOLERANCE = 1e-4
 """How far logits may lie apart in float32, as the design has it."""

@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from archcmp.report.tables import Table
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 
 WIDEST = 18
 """Columns wider than this are wrapped before they push others off the screen."""

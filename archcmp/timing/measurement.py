@@ -13,7 +13,7 @@ from archcmp.analysis import count
 from archcmp.analysis.traffic import least_bytes
 from archcmp.results import PairedRatio, PartTimes, Roofline, Throughput
 from archcmp.settings import WORKLOADS
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.allocator import give_back_memory, keep_freed_memory
 from archcmp.timing.calibrate import Calibration, best, calibrate, remember
 from archcmp.timing.clock import DeviceTimer, Timer, Work

@@ -19,7 +19,7 @@ from archcmp.model.mixers.attention import Attention
 from archcmp.model.ops.grouped import GroupedLinear
 from archcmp.model.ops.packed import pack_linears
 from archcmp.spec.layers import distinct_blocks
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.calibrate import Calibration
 from archcmp.timing.weights import fill_random
 from archcmp.timing.workloads import BlockSubject, DecoderSubject, Subject

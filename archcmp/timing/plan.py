@@ -9,7 +9,7 @@ from operator import mul
 import torch
 
 from archcmp.settings import DEFAULT_BUDGET_S, WORKLOADS
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.calibrate import Calibration
 from archcmp.timing.device import available_bytes
 from archcmp.timing.parts import Part, composed_parts, whole_parts

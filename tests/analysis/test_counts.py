@@ -18,8 +18,12 @@ from archcmp.model.mixers.attention import Attention as AttentionModule
 from archcmp.results import Counts
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import MLA, Attention, GatedDeltaNet, ModelSpec, MoE, Published
-from archcmp.spec.yaml.load import load_spec, load_subjects
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.ffn import MoE
+from archcmp.spec.schema.mla import MLA
+from archcmp.spec.schema.model import ModelSpec, Published
+from archcmp.spec.yaml.load import load_models, load_spec
 from tests.analysis import closed_forms
 from tests.known import FILES, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
@@ -182,7 +186,7 @@ def test_train_flops_equal_torchs_count_of_forward_and_backward_matmuls() -> Non
 
 
 def test_cache_bytes_are_what_decoding_allocates() -> None:
-    spec = load_spec("gemma3:270m", ["layers[0].count=7", "vocab_size=99"])
+    spec = load_spec("gemma3:270m", ["layers[0].n_layers=7", "vocab_size=99"])
     cache = build_model(spec, dtype=torch.bfloat16).new_cache(batch_size=2, capacity=700)
     allocated = sum(
         tensor.untyped_storage().nbytes()
@@ -250,8 +254,8 @@ def test_the_largest_allowed_request_counts() -> None:
 
 
 def test_check_tells_a_wrong_total() -> None:
-    subject = load_subjects(["olmo2:1b"])[0]
+    subject = load_models(["olmo2:1b"])[0]
     wrong = subject.spec.model_copy(update={"published": Published(params=7)})
-    good, bad = check_all([subject, type(subject)("wrong", wrong)])
+    good, bad = check_all([subject, type(subject)("wrong", "wrong", wrong)])
     assert not good.differs
     assert bad == Check("wrong", 1_484_916_736, 7, "checkpoint") and bad.differs

@@ -17,7 +17,9 @@ SETTINGS = RaceSettings("cpu", "float32", 16, 1, 1e4, WORKLOADS)
 
 
 def test_composed_is_the_sum_of_count_times_part_in_every_round() -> None:
-    spec = tiny("blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], count: 5}]")
+    spec = tiny(
+        "blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], n_layers: 5}]"
+    )
     results = {r.workload: r for r in check_composition(spec, SETTINGS, timer=FakeTimer(lambda i: 0.5))}
     assert set(results) == set(WORKLOADS)
     prefill, decode, train = (results[workload] for workload in WORKLOADS)

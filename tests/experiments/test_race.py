@@ -18,20 +18,20 @@ from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
 from archcmp.oracle.models import transformers_model
 from archcmp.settings import WORKLOADS
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from archcmp.timing.rounds import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
 from tests.known import TINY, tiny
 from tests.timing.test_measure import FakeTimer
 
 HEADS = ("mixer.n_heads=2", "mixer.n_kv_heads=2", "mixer.head_dim=8", "ffn.d_ff=24")
-SHRUNK = ("d_model=16", "vocab_size=61", "layers[0].count=2")
+SHRUNK = ("d_model=16", "vocab_size=61", "layers[0].n_layers=2")
 MAIN = tuple(f"blocks.main.{change}" for change in HEADS)
 
 
 def _families() -> dict[str, ModelSpec]:
     local_global = [f"blocks.{block}.{change}" for block in ("local", "global") for change in HEADS]
-    layers = ("layers=[{repeat: [local, global], count: 2}]", "blocks.local.mixer.window=8")
+    layers = ("layers=[{repeat: [local, global], n_layers: 2}]", "blocks.local.mixer.window=8")
     return {
         "GPT2LMHeadModel": load_spec("gpt2", (*SHRUNK, *MAIN)),
         "LlamaForCausalLM": tiny(),
@@ -150,7 +150,7 @@ def _run(*arguments: str) -> str:
 def test_the_command_prints_a_table_or_json() -> None:
     table = _run("--measure", "prefill,decode")
     assert "archcmp is faster" in table and "prefill" in table and "decode" in table and "train" not in table
-    document = json.loads(_run("--json", "--measure", "train", "--set", "layers[0].count=1"))
+    document = json.loads(_run("--json", "--measure", "train", "--set", "layers[0].n_layers=1"))
     assert document["schema"] == race_command.SCHEMA
     assert document["settings"]["workloads"] == ["train"]
     assert document["results"][0]["speedup"]["low"] <= document["results"][0]["speedup"]["high"]

@@ -26,7 +26,9 @@ def test_ours_and_the_masked_call_agree() -> None:
 
 
 def test_every_windowed_block_is_raced_and_others_are_not() -> None:
-    spec = tiny("blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], count: 2}]")
+    spec = tiny(
+        "blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], n_layers: 2}]"
+    )
     (result,) = race_windows(spec, SETTINGS, timer=FakeTimer(lambda i: 0.5))
     assert (result.block, result.window) == ("far", 3)
     assert result.over_masked is not None and result.over_masked.median == 1.0

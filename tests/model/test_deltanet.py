@@ -22,7 +22,8 @@ from archcmp.oracle.models import transformers_model
 from archcmp.spec.hf import import_config, to_config
 from archcmp.spec.hf.model_type import same_function
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import GatedDeltaNet, ModelSpec
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from tests.known import tiny
 

@@ -15,7 +15,7 @@ from archcmp.oracle.models import transformers_model
 from archcmp.oracle.verify import TOLERANCE, randomise
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import SPAN, shrunk
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED, distinct
 

@@ -217,7 +217,7 @@ def test_import_writes_a_spec_that_loads_and_never_overwrites(tmp_path: Path) ->
 
 def test_import_prints_yaml_or_json() -> None:
     command = ["import", str(CONFIGS["smollm3-3b"])]
-    assert "repeat: [rope, rope, rope, nope], count: 36" in CliRunner().invoke(app, command).stdout
+    assert "repeat: [rope, rope, rope, nope], n_layers: 36" in CliRunner().invoke(app, command).stdout
     document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert document["spec"]["d_model"] == 2048 and document["written"] is None
 

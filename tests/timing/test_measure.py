@@ -177,7 +177,9 @@ def test_a_composed_reading_is_the_sum_of_count_times_part() -> None:
 
 @pytest.mark.parametrize("compose", ["never", "always"])
 def test_figures_follow_from_the_raw_times(compose: str) -> None:
-    spec = tiny("blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], count: 5}]")
+    spec = tiny(
+        "blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], n_layers: 5}]"
+    )
     measurement = Measurement(
         [spec, tiny()], _settings(compose=compose, budget_s=1e4), timer=FakeTimer(lambda i: 0.5)
     )
@@ -246,7 +248,7 @@ def test_ctrl_c_ends_at_once_and_keeps_every_whole_round(compose: str) -> None:
 
 
 def test_every_workload_runs_for_real_and_is_reported() -> None:
-    doc = archcmp.compare([str(TINY), "gpt2+layers[0].count=1"], seq_len=16, device="cpu", budget_s=2.0)
+    doc = archcmp.compare([str(TINY), "gpt2+layers[0].n_layers=1"], seq_len=16, device="cpu", budget_s=2.0)
     for model in doc.models:
         for workload in WORKLOADS:
             figure = model.throughput[workload]

@@ -12,7 +12,7 @@ import torch
 from archcmp.errors import MeasureError
 from archcmp.experiments.contests.transformers import RaceSettings
 from archcmp.results import PairedRatio
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.allocator import give_back_memory, keep_freed_memory
 from archcmp.timing.clock import DeviceTimer, Timer
 from archcmp.timing.device import available_bytes

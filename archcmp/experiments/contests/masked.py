@@ -15,7 +15,8 @@ from archcmp.experiments.contests.transformers import RaceSettings
 from archcmp.model.ops.attention import attention
 from archcmp.results import PairedRatio
 from archcmp.spec.layers import distinct_blocks
-from archcmp.spec.schema import Attention, ModelSpec
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.allocator import keep_freed_memory
 from archcmp.timing.clock import DeviceTimer, Timer
 from archcmp.timing.measurement import OnProgress

@@ -26,7 +26,7 @@ from archcmp.model.hf import load_hf_weights
 from archcmp.model.ops.packed import pack_linears
 from archcmp.oracle.models import find_config, import_transformers, transformers_model
 from archcmp.results import PairedRatio
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.allocator import give_back_memory, keep_freed_memory
 from archcmp.timing.clock import DeviceTimer, Timer
 from archcmp.timing.device import available_bytes

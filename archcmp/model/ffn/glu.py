@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from archcmp.model.ffn.activations import ACTIVATIONS
 from archcmp.model.linear import Linear, MakeLinear
-from archcmp.spec import schema
+from archcmp.spec.schema.ffn import GLU as GLUSpec
 
 
 class GLU(nn.Module):
@@ -17,7 +17,7 @@ class GLU(nn.Module):
     Layers of another kind than Linear may be given, and what they want beside x is passed on to them.
     """
 
-    def __init__(self, spec: schema.GLU, d_model: int, linear: MakeLinear = Linear) -> None:
+    def __init__(self, spec: GLUSpec, d_model: int, linear: MakeLinear = Linear) -> None:
         super().__init__()
         self.spec = spec
         self.activation = ACTIVATIONS[spec.activation]

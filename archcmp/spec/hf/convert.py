@@ -19,7 +19,7 @@ from archcmp.spec.hf.hybrids import HYBRIDS
 from archcmp.spec.hf.layernorm import WITH_LAYERNORM
 from archcmp.spec.hf.mixtures import MIXTURES
 from archcmp.spec.hf.model_type import ModelType
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 
 _TABLES = (DECODERS, GEMMAS, WITH_LAYERNORM, MIXTURES, DEEPSEEKS, HYBRIDS)
 MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for table in _TABLES for kind in table}

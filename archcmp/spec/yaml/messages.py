@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from archcmp.errors import SpecError, did_you_mean
-from archcmp.spec.schema import ModelSpec, Part
-from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted
+from archcmp.spec import reflect
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain
 
 _BOUNDS = {
     "greater_than": "above {gt}",
@@ -51,42 +52,19 @@ def _kind(node: Node) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def parts_of(annotation: Any) -> list[type[Part]]:
-    """All spec classes named in a type annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, Part):
-        return [annotation]
-    return [part for arg in get_args(annotation) for part in parts_of(arg)]
+def _owner(path: KeyPath, root: Node) -> type[BaseModel]:
+    """The schema class that rules the mapping at `path`; of a choice whose kind is unknown, the slot's."""
+    tree = plain(root)
+    owners = (reflect.part_at(ModelSpec, tree, path[:end]) for end in range(len(path), -1, -1))
+    return next(owner for owner in owners if owner is not None)
 
 
-def _by_kind(part: type[BaseModel], option: str) -> dict[object, type[Part]]:
-    """kind -> class, of the choices that fit in an option's slot."""
-    field = part.model_fields.get(option)
-    choices = parts_of(field.rebuild_annotation()) if field else []
-    return {get_args(c.model_fields["kind"].annotation)[0]: c for c in choices if "kind" in c.model_fields}
-
-
-def kinds_of(part: type[BaseModel], option: str) -> list[str]:
-    """What an option can be: the kinds of its slot, or the values of a plain Literal."""
-    if kinds := _by_kind(part, option):
-        return [str(kind) for kind in kinds]
-    return [value for value in get_args(part.model_fields[option].annotation) if isinstance(value, str)]
-
-
-def _part_at(path: KeyPath, root: Node) -> tuple[type[BaseModel], str]:
-    """The schema class that rules the mapping at `path`, and what to call it."""
-    found: type[BaseModel] = ModelSpec
-    node, name, in_container = root, "a model", False
+def _name(path: KeyPath, root: Node) -> str:
+    """What to call the mapping at `path`: its kind, or the key under which it stands."""
+    node = root
     for step in path:
         node = child(node, step)
-        if in_container or not isinstance(step, str):
-            in_container = False
-        elif step in found.model_fields:
-            annotation = found.model_fields[step].rebuild_annotation()
-            in_container = any(get_origin(a) in (dict, tuple) for a in (annotation, *get_args(annotation)))
-            choices = _by_kind(found, step) or dict(enumerate(parts_of(annotation)))
-            found = choices.get(_kind(node), next(iter(choices.values()), found))
-        name = str(_kind(node) or step) if isinstance(node.value, dict) else str(step)
-    return found, name
+    return str(_kind(node) or path[-1]) if path else "a model"
 
 
 def _show(value: object) -> str:
@@ -116,9 +94,8 @@ def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
 
 
 def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
-    owner, name = _part_at(path[:-1], root)
-    allowed = [key for key in owner.model_fields if key != "size"]
-    return f"{name} has no such option", did_you_mean(str(path[-1]), allowed)
+    allowed = [key for key in _owner(path[:-1], root).model_fields if key != "size"]
+    return f"{_name(path[:-1], root)} has no such option", did_you_mean(str(path[-1]), allowed)
 
 
 def _union_names(context: dict[str, Any]) -> list[str]:
@@ -126,10 +103,8 @@ def _union_names(context: dict[str, Any]) -> list[str]:
 
 
 def _numbers_allowed(root: Node, path: KeyPath) -> list[str]:
-    """A slot that takes names may take numbers, too."""
-    owner, _ = _part_at(path[:-1], root)
-    field = owner.model_fields.get(str(path[-1]))
-    return ["a number above 0"] if field is not None and "float" in str(field.annotation) else []
+    """An option that takes names may take numbers, too."""
+    return ["a number above 0"] if reflect.takes_number(_owner(path[:-1], root), str(path[-1])) else []
 
 
 def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tuple[str, str]:
@@ -140,8 +115,7 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
     if kind == "extra_forbidden":
         return _unknown_key(path, root)
     if kind == "union_tag_not_found":
-        owner, _ = _part_at(path[:-1], root)
-        return "has no kind", f"Allowed: {', '.join(kinds_of(owner, str(path[-1])))}"
+        return "has no kind", f"Allowed: {', '.join(reflect.names(_owner(path[:-1], root), str(path[-1])))}"
     if kind == "union_tag_invalid":
         return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
     if kind == "literal_error":
