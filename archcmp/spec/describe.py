@@ -70,7 +70,7 @@ def parse_text(shown: str) -> Value:
         if all(n.isdecimal() for n, _, _ in layers):
             return {name: int(n) for n, _, name in layers}
     inner = [part.partition(": ") for part in shown.split("; ")]
-    if all(name and colon for name, colon, _ in inner):
+    if all(colon and re.fullmatch(r"[^{\[(:]*[^{\[(: ]", name) for name, colon, _ in inner):
         return {name: parse_text(value) for name, _, value in inner}
     return shown
 

@@ -31,14 +31,6 @@ class Change:
     value: Any
 
 
-@dataclass(frozen=True)
-class Knob:
-    """Changes that make a valid spec together: the vocabulary, the width, a mixer with its heads."""
-
-    name: str
-    changes: tuple[Change, ...]
-
-
 # ---- plain data -------------------------------------------------------------------------------------
 
 
@@ -56,12 +48,13 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> Tree:
         return copied(change)  # type: ignore[no-any-return]
     result: Tree = copied(base)
     for key, value in change.items():
-        old = result.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            result[key] = merged(old, value)
-        else:
-            result[key] = copied(value)
+        result[key] = _over(result.get(key), value)
     return result
+
+
+def _over(old: Any, value: Any) -> Any:
+    both = isinstance(value, Mapping) and isinstance(old, Mapping)
+    return merged(old, value) if both else copied(value)
 
 
 def tree_of(spec: ModelSpec) -> Tree:
@@ -79,11 +72,7 @@ def put(tree: Tree, path: Path, value: Any) -> None:
     last = path[-1]
     if last == "kind" and node.get("kind") != value:
         node.clear()
-    old = value_at(node, (last,))
-    if isinstance(value, Mapping) and isinstance(old, Mapping):
-        node[last] = merged(old, value)
-    else:
-        node[last] = copied(value)
+    node[last] = _over(value_at(node, (last,)), value)
 
 
 def _without_nulls(tree: Any) -> Any:
@@ -138,46 +127,53 @@ def diff(a: ModelSpec, b: ModelSpec) -> list[Change]:
 # ---- knobs ------------------------------------------------------------------------------------------
 
 
-def _is_valid(spec: ModelSpec, changes: Sequence[Change]) -> bool:
-    try:
-        apply(spec, changes)
-    except ArchcmpError:
-        return False
-    return True
+@dataclass(frozen=True)
+class Knob:
+    """Changes that make a valid spec together: the vocabulary, the width, a mixer with its heads."""
 
+    name: str
+    changes: tuple[Change, ...]
 
-def _grouped(changes: Iterable[Change], name: Callable[[Change], str]) -> dict[str, list[Change]]:
-    groups: dict[str, list[Change]] = {}
-    for change in changes:
-        groups.setdefault(name(change), []).append(change)
-    return groups
+    @property
+    def slots(self) -> frozenset[str]:
+        """Where the changes lie: 'mixer', 'ffn', 'norm', 'd_model'."""
+        return frozenset(
+            "layers" if len(path) == 2 else str(path[2 if path[0] == "blocks" else 0])
+            for path in (change.path for change in self.changes)
+        )
+
+    def joined(self, others: Sequence[Knob]) -> Knob:
+        names = sorted({self.name, *(other.name for other in others)})
+        name = " and ".join(names) if len(names) < 4 else " and ".join(sorted(self.slots))
+        return Knob(name, (*self.changes, *(change for other in others for change in other.changes)))
 
 
 def _option(change: Change) -> str:
     """The option that a change sets, whichever blocks it is of: 'qk_norm', 'ffn.d_ff', 'vocab_size'."""
     if change.path[0] != "blocks":
         return ".".join(map(str, change.path))
-    return short_key(str(step) for step in change.path[2:]) if len(change.path) > 2 else "layers"
+    return short_key(map(str, change.path[2:])) if len(change.path) > 2 else "layers"
 
 
-def _slot(change: Change) -> str:
-    """The slot of a block, or of the model, in which a change lies: 'mixer', 'ffn', 'norm'."""
-    if change.path[0] != "blocks":
-        return str(change.path[0])
-    return str(change.path[2]) if len(change.path) > 2 else "layers"
+def _is_valid(spec: ModelSpec, knob: Knob) -> bool:
+    try:
+        apply(spec, knob.changes)
+    except ArchcmpError:
+        return False
+    return True
 
 
 def knobs(a: ModelSpec, b: ModelSpec) -> list[Knob]:
-    """What turns `a` into `b`, in the smallest groups that are valid alone: each option, or else its slot
-    (a mixer's kind and its heads), or else all blocks with the order of the layers."""
-    found: list[Knob] = []
-    rest = diff(a, b)
-    for name in (_option, _slot):
-        left: list[Change] = []
-        for key, changes in _grouped(rest, name).items():
-            if _is_valid(a, changes):
-                found.append(Knob(key, tuple(changes)))
-            else:
-                left += changes
-        rest = left
-    return [*found, Knob("blocks", tuple(rest))] if rest else found
+    """What turns `a` into `b`, in groups that are valid alone: the changes of one option, joined where it is
+    not valid without another (n_heads and n_kv_heads), or without its whole slot, or all together."""
+    groups: dict[str, list[Change]] = {}
+    for change in diff(a, b):
+        groups.setdefault(_option(change), []).append(change)
+    found = [Knob(name, tuple(changes)) for name, changes in groups.items()]
+    while bad := next((knob for knob in found if not _is_valid(a, knob)), None):
+        rest = [knob for knob in found if knob is not bad]
+        near = [knob for knob in rest if knob.slots & bad.slots]
+        partner = next((knob for knob in near if _is_valid(a, bad.joined([knob]))), None)
+        others = [partner] if partner else near or rest
+        found = [*(knob for knob in rest if knob not in others), bad.joined(others)]
+    return found

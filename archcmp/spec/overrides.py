@@ -94,7 +94,9 @@ def _in_blocks(tree: Tree, override: Override) -> list[Path]:
     has, those that could be given it."""
     blocks: Mapping[str, Any] = tree["blocks"]
     steps = [str(step) for step in override.steps]
-    if len(steps) > 1 and steps[0] in blocks:
+    if ".".join(steps) not in _block_paths() and steps[0] in blocks:
+        if len(steps) == 1:
+            return [("blocks", steps[0])]
         blocks, steps = {steps[0]: blocks[steps[0]]}, steps[1:]
     paths = _block_paths().get(".".join(steps), [])
     for test in (reflect.has_place, reflect.could_have_place):
@@ -113,42 +115,44 @@ def _in_blocks(tree: Tree, override: Override) -> list[Path]:
 
 def _nearest(tree: Tree, steps: Sequence[str], paths: Sequence[tuple[str, ...]]) -> str:
     """What to write instead of a key that is nowhere."""
-    owners = {
-        str(kind_of(option.owner) or option.path[-2])
-        for option in reflect.options(Block)
-        if option.path in paths and len(option.path) > 1
-    }
-    if owners:
-        return f"It is an option of {' and '.join(sorted(owners))}"
-    key = ".".join(steps)
-    known = [*_block_paths(), "n_layers", *_model_keys()]
-    near = [name for name in known if name.rpartition(".")[2] == steps[-1] and not name.startswith("mixer.")]
-    near += get_close_matches(key, known, n=4, cutoff=0.5)
-    near = [name for name in dict.fromkeys(near) if not name.startswith(("mixer.", "blocks"))][:4]
+    blocks = tree["blocks"].values()
+
+    def is_there(path: tuple[str, ...]) -> bool:
+        return any(reflect.has_place(Block, block, path) for block in blocks)
+
+    if paths:
+        missing = {next(path[:end] for end in range(1, 9) if not is_there(path[:end])) for path in paths}
+        owners = {kind_of(option.owner) for option in reflect.options(Block) if option.path in missing}
+        return f"It is an option of {' and '.join(sorted(str(owner) for owner in owners))}"
+    options = [option for option in reflect.options(Block) if is_there(option.path)]
+    known = [short_key(option.path) for option in options] + ["n_layers", *ModelSpec.model_fields]
+    near = [key for key in known if key.rpartition(".")[2] == steps[-1]]
+    near += get_close_matches(".".join(steps), known, n=3, cutoff=0.5)
+    near = list(dict.fromkeys(near))[:4]
     return f"Did you mean {' or '.join(near)}?" if near else "`archcmp show SPEC` lists the keys it has"
-
-
-def _model_keys() -> Iterator[str]:
-    for option in reflect.options(ModelSpec):
-        yield ".".join(option.path)
 
 
 # ---- what a value means -----------------------------------------------------------------------------
 
 
-def _value(override: Override) -> Any:
-    """The value, written as tables show it or as YAML."""
+def _value(override: Override, is_text: bool = False) -> Any:
+    """The value, written as tables show it or as YAML; as YAML alone where it `is_text`."""
     shown = parse_text(override.value)
-    if not isinstance(shown, (str, dict)):
-        return shown
-    return plain(parse_yaml(override.value, f"override {override}"))
+    if is_text or isinstance(shown, (str, dict)):
+        return plain(parse_yaml(override.value, f"override {override}"), nulls=True)
+    return shown
 
 
 def _of_blocks(tree: Tree, override: Override) -> dict[str, str] | None:
     """'local: 1,024; global: none' -> the text for each block; None for a value that names no blocks."""
     words = [part.partition(": ") for part in override.value.split("; ")]
-    named = {name: value for name, colon, value in words if colon}
-    return named if len(named) == len(words) and named.keys() <= tree["blocks"].keys() else None
+    if override.value.startswith(("{", "[")) or not all(colon for _, colon, _ in words):
+        return None
+    for name, _, _ in words:
+        if name not in tree["blocks"]:
+            hint = did_you_mean(name, tree["blocks"], "Blocks")
+            raise UsageError(f"override {override}: {tree['name']} has no block '{name}'. {hint}")
+    return {name: value for name, _, value in words}
 
 
 def _shown(tree: Tree, path: Path) -> str | None:
@@ -163,14 +167,15 @@ def _shown(tree: Tree, path: Path) -> str | None:
 
 def _set(tree: Tree, path: Path, override: Override) -> Iterator[Change]:
     """The change of one option; none where the value is what is shown there already."""
-    owner = reflect.part_at(ModelSpec, tree, path[:-1])
-    is_slot = owner is not None and bool(reflect.kinds(owner, str(path[-1])))
+    owner = reflect.part_at(ModelSpec, tree, path[:-1]) or ModelSpec
+    option = str(path[-1])
+    is_slot = bool(reflect.kinds(owner, option))
     word = re.sub(r" \(\w+\)$", "", override.value) if is_slot else override.value
     if word == _shown(tree, path):
         return
-    value = _value(Override(override.key, word))
-    if path[0] in ModelSpec.ABOUT:
-        value = plain(parse_yaml(override.value, f"override {override}"))
+    value = _value(Override(override.key, word), is_text=path[0] in ModelSpec.ABOUT)
+    if value is False and not reflect.takes(bool, owner, option):
+        value = None
     if len(path) == 2 and path[0] == "blocks" and isinstance(value, dict) and "extends" in value:
         value = _extended(tree, value, override)
     yield Change((*path, "kind") if is_slot and isinstance(value, str) else path, value)
@@ -196,10 +201,8 @@ def _depth(tree: Tree, override: Override) -> Iterator[Change]:
     longest = counts.index(max(counts))
     n_layers = total - (sum(counts) - counts[longest])
     if n_layers < 1 or (counts.count(max(counts)) > 1 and total != sum(counts)):
-        hint = "Write the runs of layers, such as layers=1 dense, then 15 moe"
-        raise UsageError(
-            f"override {override}: the layers are {pattern(runs)}; it is not clear which to change. {hint}"
-        )
+        problem = f"the layers are {pattern(runs)}, and it is not clear which of them to change"
+        raise UsageError(f"override {override}: {problem}. Write them all, such as layers={pattern(runs)}")
     if n_layers != counts[longest]:
         yield Change(("layers", longest, "n_layers"), n_layers)
 

@@ -43,8 +43,9 @@ def names(owner: type[BaseModel], option: str) -> list[str]:
     return list(kinds(owner, option)) or [value for value in found if isinstance(value, str)]
 
 
-def takes_number(owner: type[BaseModel], option: str) -> bool:
-    return float in _inside(_annotation(owner, option))
+def takes(kind: type, owner: type[BaseModel], option: str) -> bool:
+    """Whether an option may be a bool, an int or a float."""
+    return kind in _inside(_annotation(owner, option))
 
 
 def has_shorthand(owner: type[BaseModel], option: str) -> bool:
@@ -119,9 +120,10 @@ def part_at(root: type[BaseModel], tree: Any, path: Path) -> type[BaseModel] | N
             return None
         else:
             in_container = is_container(found, step)
+            choices = parts(found, step)
             found = (
-                parts(found, step)[0]
-                if in_container
+                choices[0]
+                if in_container and choices
                 else _part_in(found, step, value_at(tree, path[: i + 1]))
             )
     return found

@@ -92,7 +92,7 @@ BROKEN = {
         "vocab_size: 100\ncontext_length: 64\n",
         "",
         1,
-        ["vocab_size: is missing, and so are context_length. Add them to the file"],
+        ["vocab_size: is missing, and so is context_length. Add them to the file"],
     ),
     "a tab": ("    extends", "\textends", 19, ["not valid YAML", "spaces, not tabs"]),
     "missing key in a block": ("      head_dim: 4\n", "", 10, ["blocks.main.mixer.head_dim: is missing"]),

@@ -64,7 +64,8 @@ def _name(path: KeyPath, root: Node) -> str:
     node = root
     for step in path:
         node = child(node, step)
-    return str(_kind(node) or path[-1]) if path else "a model"
+    here = path[-2:] if path and isinstance(path[-1], int) else path[-1:]
+    return _kind(node) or dotted(here) or "a model"
 
 
 def _show(value: object) -> str:
@@ -104,7 +105,7 @@ def _union_names(context: dict[str, Any]) -> list[str]:
 
 def _numbers_allowed(root: Node, path: KeyPath) -> list[str]:
     """An option that takes names may take numbers, too."""
-    return ["a number above 0"] if reflect.takes_number(_owner(path[:-1], root), str(path[-1])) else []
+    return ["a number above 0"] if reflect.takes(float, _owner(path[:-1], root), str(path[-1])) else []
 
 
 def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tuple[str, str]:
@@ -123,7 +124,8 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
         return f"'{str(value)[:60]}' is not known here", did_you_mean(str(value), allowed)
     if kind in _BOUNDS:
         text = f"{value:,}"
-        return f"{text[:40]}{'...' * (len(text) > 40)} must be {_BOUNDS[kind].format(**context)}", ""
+        bound = _BOUNDS[kind].format(**{name: f"{limit:,}" for name, limit in context.items()})
+        return f"{text[:40]}{'...' * (len(text) > 40)} must be {bound}", ""
     if kind == "string_pattern_mismatch":
         return "must be one line of text without control characters", ""
     if kind in ("too_short", "string_too_short"):
@@ -139,9 +141,11 @@ def _missing(error: ValidationError, parent: tuple[str | int, ...], root: Node) 
     found = [e["loc"] for e in error.errors(include_url=False) if e["type"] == "missing"]
     first, *others = [str(loc[-1]) for loc in found if loc[:-1] == parent]
     node, path = _locate(root, parent, keep_last=False)
-    problem = f"is missing, and so are {', '.join(others)}" if others else "is missing"
+    further = f", and so {'are' if len(others) > 1 else 'is'} {', '.join(others)}" if others else ""
     place = f"below {dotted(path)}" if path else "to the file"
-    return node.error(dotted((*path, first)), problem, f"Add {'them' if others else 'it'} {place}")
+    return node.error(
+        dotted((*path, first)), f"is missing{further}", f"Add {'them' if others else 'it'} {place}"
+    )
 
 
 def to_spec_error(error: ValidationError, root: Node) -> SpecError:

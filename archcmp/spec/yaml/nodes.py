@@ -63,12 +63,12 @@ def node_of(tree: Any, source: Callable[[KeyPath], str], path: KeyPath = (), fil
     return Node(tree, here, None)
 
 
-def plain(node: Node) -> object:
-    """The bare Python value, with removed (null) keys left out."""
+def plain(node: Node, nulls: bool = False) -> object:
+    """The bare Python value; keys that are removed (null) are left out, unless `nulls` are wanted."""
     if isinstance(node.value, dict):
-        return {k: plain(v) for k, v in node.value.items() if v.value is not None}
+        return {k: plain(v, nulls) for k, v in node.value.items() if nulls or v.value is not None}
     if isinstance(node.value, list):
-        return [plain(v) for v in node.value]
+        return [plain(v, nulls) for v in node.value]
     return node.value
 
 
