@@ -68,5 +68,5 @@ def test_a_change_merges_and_none_removes() -> None:
 
 
 def test_a_change_that_does_not_fit_says_why() -> None:
-    with pytest.raises(SpecError, match="Tiny, changed: d_model: 0 must be above 0"):
+    with pytest.raises(SpecError, match="Tiny, changed: d_model must be above 0, not 0"):
         apply(tiny(), [Change(("d_model",), 0)])

@@ -70,7 +70,7 @@ def test_a_key_changes_the_models_that_have_it_and_the_others_are_told() -> None
     olmo, deepseek = load_models(["olmo2", "deepseek-v3"], ["window=512"], notify=told.append)
     assert attention(olmo.spec).window == 512
     assert (deepseek.id, deepseek.spec) == ("deepseek-v3:671b", load_spec("deepseek-v3"))
-    assert told == ["DeepSeek-V3 has no window, so that window stays as it is there"]
+    assert told == ["DeepSeek-V3 671B has no window, so that window stays as it is there"]
 
 
 @pytest.mark.parametrize("vary", [[], ["zzz=1,2"]])

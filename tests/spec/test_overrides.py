@@ -141,7 +141,7 @@ def test_a_spec_that_no_file_holds_is_changed_alike() -> None:
         ("mixer=mla", "kv_lora_rank, qk_nope_head_dim"),
         ("qk_norm=perhead", "Did you mean per_head?"),
         ("n_layers=0", "must be a whole number of 1 or more"),
-        ("n_layers=20000", "20,000 must be at most 1,000"),
+        ("n_layers=20000", "n_layers must be at most 1,000, not 20,000"),
         ("window=main: 5; far: 3", "has no block 'far'. Blocks: main"),
         ("mixer=attention (GQA)", "n_heads and n_kv_heads make it attention (MHA)"),
         ("size=7b", "size is set by the name of a size"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archcmp.errors import ArchcmpError
+from archcmp.errors import ArchcmpError, SpecError
 from archcmp.spec.edit import copied, merged
 from archcmp.spec.hf.axes import Axis
-from archcmp.spec.hf.bindings import Binding, Draft, Tree
+from archcmp.spec.hf.bindings import Binding, Draft, Field, Tree
 from archcmp.spec.hf.fields import IGNORED, Fields
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.base import MAX_LAYERS
@@ -65,7 +66,7 @@ class ModelType:
         fields = Fields(config, source)
         n_layers = fields.get(self.n_layers)
         if type(n_layers) is not int or not 1 <= n_layers <= MAX_LAYERS:
-            raise fields.refuse(self.n_layers, n_layers, f"a whole number from 1 to {MAX_LAYERS:,} is")
+            raise fields.wrong(self.n_layers, n_layers, f"a whole number from 1 to {MAX_LAYERS:,}")
         parts = [axis.read(fields, n_layers) for axis in self.axes]
         if any(len(part) != n_layers for part in parts):
             raise fields.refuse(self.n_layers, n_layers, "a list of kinds of layer has another length")
@@ -93,6 +94,16 @@ class ModelType:
         ]
         if unknown:
             raise fields.refuse_all(unknown, self.name)
+
+    def explained(self, error: SpecError) -> str:
+        """What is wrong with the spec that a configuration makes, under the names of its fields."""
+        bindings = [binding for binding in self.bindings if isinstance(binding, Field)]
+        fields = {binding.path.rpartition(":")[2]: binding.key for binding in bindings}
+        place = next((key for path, key in fields.items() if error.key.endswith(path)), error.key)
+        names = {path.rpartition(".")[2]: key for path, key in fields.items()}
+        problem = re.sub(r"\b[a-z]\w*_\w+\b", lambda word: names.get(word[0], word[0]), error.problem)
+        key = "" if problem.startswith(place) else place
+        return str(SpecError(error.file, None, key, problem))
 
     def write(self, spec: ModelSpec) -> Tree:
         """The configuration of a model with the layers of `spec`, which says what this type can say of it."""

@@ -70,28 +70,26 @@ def _name(path: KeyPath, root: Node) -> str:
 
 def _show(value: object) -> str:
     if isinstance(value, str):
-        return f"'{value[:60]}' is text"
+        return f"the text {value[:60]!r}"
     if isinstance(value, bool):
-        return f"{str(value).lower()} is true-or-false"
+        return str(value).lower()
     if isinstance(value, dict):
-        return "a mapping was given"
+        return "a mapping"
     if isinstance(value, (list, tuple)):
-        return "a list was given"
-    return f"{value} is a number"
+        return "a list"
+    text = f"{value:,}" if isinstance(value, (int, float)) else str(value)
+    return text[:40] + "..." * (len(text) > 40)
 
 
 def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
-    hint = ""
+    problem = f"must be {wanted}, not {_show(value)}"
     if isinstance(value, str) and "number" in wanted:
-        mantissa = re.fullmatch(r"([-+]?\d+)([eE][-+]?\d+)", value)
-        if mantissa:
-            return f"'{value}' is text, not a number; YAML wants {mantissa[1]}.0{mantissa[2]}", ""
-        hint = "Write it without quotes, in digits"
+        if exponent := re.fullmatch(r"([-+]?\d+)([eE][-+]?\d+)", value):
+            return problem, f"YAML wants {exponent[1]}.0{exponent[2]}"
+        return problem, "Write it without quotes, in digits"
     if isinstance(value, str) and wanted == "true or false" and value in ("yes", "no", "on", "off"):
-        hint = f"Write {'true' if value in ('yes', 'on') else 'false'}"
-    if wanted == "text":
-        hint = "Put it in quotes"
-    return f"{_show(value)}, not {wanted}", hint
+        return problem, f"Write {'true' if value in ('yes', 'on') else 'false'}"
+    return problem, "Put it in quotes" if wanted == "text" else ""
 
 
 def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
@@ -121,17 +119,16 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
         return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
     if kind == "literal_error":
         allowed = [*_union_names(context), *_numbers_allowed(root, path)]
-        return f"'{str(value)[:60]}' is not known here", did_you_mean(str(value), allowed)
+        return f"cannot be {_show(value).removeprefix('the text ')}", did_you_mean(str(value), allowed)
     if kind in _BOUNDS:
-        text = f"{value:,}"
         bound = _BOUNDS[kind].format(**{name: f"{limit:,}" for name, limit in context.items()})
-        return f"{text[:40]}{'...' * (len(text) > 40)} must be {bound}", ""
+        return f"must be {bound}, not {_show(value)}", ""
     if kind == "string_pattern_mismatch":
         return "must be one line of text without control characters", ""
     if kind in ("too_short", "string_too_short"):
         return "must not be empty", ""
     if kind == "finite_number":
-        return f"{value} is not a finite number", ""
+        return f"must be a finite number, not {value}", ""
     wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
     return _wrong_type(wanted, value) if wanted else (error["msg"], "")
 
