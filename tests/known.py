@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from archcmp.spec.schema import GLU, MLP, Attention, ModelSpec, MoE
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import bundled_folder
 from archcmp.spec.yaml.load import all_sizes, load_spec
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 import archcmp
 from archcmp.cli import app
 from archcmp.errors import ArchcmpError
-from archcmp.experiments.contests import CONTESTS
+from archcmp.experiments.contests import CONTESTS, contest
 from archcmp.experiments.race import Race
 from archcmp.report.formats import FORMATS
 from archcmp.results.document import ModelResult, Status
@@ -38,9 +38,9 @@ def test_every_contest_is_kept_shown_again_and_exported(against: str) -> None:
     result = invoke(SPEC, "--against", against, *OPTIONS, "--output", "kept.json", *exports)
     assert result.exit_code == 0, result.output
     doc = read("kept.json")
-    assert [model.name for model in doc.models] == list(CONTESTS[against].contenders)
+    assert [model.name for model in doc.models] == list(contest(against).contenders)
     for cell in doc.cells:
-        first, *others = (model.throughput[cell.point["entry"]] for model in cell.models)
+        first, *others = (next(iter(model.throughput.values())) for model in cell.models)
         assert first.speedup is None and all(other.speedup is not None for other in others)
         assert len({len(timing.raw_s) for timing in (first, *others)}) == 1
     assert all(doc.models[-1].name in Path(f"x{suffix}").read_text() for suffix in FORMATS)
@@ -52,14 +52,14 @@ def test_every_contest_is_kept_shown_again_and_exported(against: str) -> None:
 def test_the_table_says_how_far_logits_lie_apart() -> None:
     result = invoke(SPEC, *OPTIONS)
     assert result.exit_code == 0, result.output
-    assert "logits differ" in result.stdout and "decode, context 16" in result.stdout
+    assert "outputs differ" in result.stdout and "decode, context 16" in result.stdout
 
 
 def test_ctrl_c_keeps_the_entries_that_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     measure: Callable[..., Iterator[list[ModelResult]]] = Race.measure
 
     def interrupted_when_decoding(self: Race, run: object, point: dict[str, object]) -> object:
-        if point["entry"] == "decode":
+        if point["workload"] == "decode":
             raise KeyboardInterrupt
         yield from measure(self, run, point)
 
@@ -75,7 +75,10 @@ def test_ctrl_c_keeps_the_entries_that_are_finished(monkeypatch: pytest.MonkeyPa
 def test_a_race_from_python() -> None:
     doc = archcmp.race(SPEC, "composed", seq_len=16, budget_s=0.01, measure=["prefill"], device="cpu")
     assert [model.name for model in doc.models] == ["whole", "composed"]
-    assert {row["name"] for row in doc.rows() if row["quantity"].endswith("median_s")} == {"whole", "composed"}
+    assert {row["name"] for row in doc.rows() if row["quantity"].endswith("median_s")} == {
+        "whole",
+        "composed",
+    }
 
 
 @pytest.mark.parametrize(

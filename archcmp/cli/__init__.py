@@ -6,6 +6,7 @@ import signal
 import sys
 from importlib import import_module
 from types import FrameType
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -14,7 +15,7 @@ from archcmp import __version__
 from archcmp.errors import ArchcmpError
 
 COMMANDS = {
-    "compare": "Architectures side by side: what differs, what it costs in parameters, FLOPs, memory and speed.",
+    "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
     "show": "One architecture, resolved: its choices, and what each component costs.",
     "list": "All known families and sizes with their parameters.",
     "choices": "Every design choice: what it means, its equation, and which known models make it.",
@@ -47,7 +48,7 @@ class _LazyGroup(TyperGroup):
         return name, load_command(str(name)), rest
 
 
-def load_command(name: str) -> object:
+def load_command(name: str) -> Any:
     """The command with its options."""
     alone = {"list", "import"}
     module = import_module(f"archcmp.cli.{name}_" if name in alone else f"archcmp.cli.{name}")

@@ -29,8 +29,10 @@ class Comparison(Experiment):
         for workload in request.measure:
             check_name("workload", workload, list(WORKLOADS))
         models = [named.spec for named in specs]
-        defaults = self.default_axes | {"seq_len": self.default_axes["seq_len"] or [default_seq_len(models)]}
-        axes = {axis: request.axes.get(axis) or values for axis, values in defaults.items()}
+        axes = {
+            axis: request.axes.get(axis) or values or [default_seq_len(models)]
+            for axis, values in self.default_axes.items()
+        }
         request = replace(request, axes=axes)
         for point in request.points():
             check_shapes(models, point["batch_size"], point["seq_len"])

@@ -134,13 +134,17 @@ def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: d
         raise UsageError(f"'{path}' was written by version 1; it can be shown, but not continued")
     if not doc.missing():
         return doc
+    asked = {name: value for name, value in given.items() if value is not None}
+    overrides, vary = asked.pop("overrides", ()), asked.pop("vary", ())
     differing = [
         f"{name} was {_shown(known)}, now {_shown(value)}"
-        for name, value in given.items()
-        if value is not None and (known := _asked(doc.request, name, value)) != value
+        for name, value in asked.items()
+        if (known := _asked(doc.request, name, value)) != value
     ]
-    if specs and list(specs) != doc.request.specs:
-        differing.append(f"specs were {_shown(doc.request.specs)}, now {_shown(specs)}")
+    if specs or overrides or vary:
+        ids = [named.id for named in load_models(specs, overrides, vary)]
+        if ids != doc.request.specs:
+            differing.append(f"specs were {_shown(doc.request.specs)}, now {_shown(ids)}")
     if differing:
         raise UsageError(f"cannot continue '{path}' with other options: {'; '.join(differing)}")
     return doc

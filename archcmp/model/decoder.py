@@ -19,8 +19,9 @@ from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
 from archcmp.model.residual import build_residual
 from archcmp.model.rope import Rotation
-from archcmp.spec.schema import Block as BlockSpec
-from archcmp.spec.schema import ModelSpec, Norm
+from archcmp.spec.schema.model import Block as BlockSpec
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.schema.norms import Norm
 
 
 def _rounded(scale: float) -> float:

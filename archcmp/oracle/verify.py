@@ -19,9 +19,8 @@ from archcmp.model.hf.checkpoint import SafetensorsFolder
 from archcmp.oracle.models import find_config, import_transformers, reference_config, transformers_model
 from archcmp.spec.hf import import_config
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import ModelSpec
-from archcmp.timing.device import available_bytes
-from archcmp.units import Bytes
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.timing.memory import available_bytes
 
 TOLERANCE = 1e-4
 """How far logits may lie apart in float32, as the design has it."""
@@ -177,8 +176,8 @@ def verify_checkpoint(
     planned = build_model(imported.spec, "meta")
     check_hf_weights(planned, weights)
     free = available_bytes(torch.device("cpu")) if available is None else available
-    if (needed := _needed_bytes(planned)) > free:
-        raise MeasureError(f"{folder}: needs {Bytes(needed)}; {Bytes(free)} are available")
+    if short := shortage(_needed_bytes(planned), free):
+        raise MeasureError(f"{folder}: {short}")
     with _failures_of_transformers(folder):
         reference = _reference(imported.spec, _pretrained(folder, imported.spec), N_TOKENS)
     ours = build_model(imported.spec).eval()

@@ -10,8 +10,8 @@ from archcmp.results.document import SCHEMA
 
 Json = dict[str, Any]
 
-ENVIRONMENT = ("archcmp", "torch", "transformers", "python", "platform")
-ENVIRONMENT += ("device", "device_name", "threads", "thread_binding", "memory_bytes", "compiled")
+ENVIRONMENT = ["archcmp", "torch", "transformers", "python", "platform"]
+ENVIRONMENT += ["device", "device_name", "threads", "thread_binding", "memory_bytes", "compiled"]
 
 
 def _label(workload: str, seq_len: int) -> str:
@@ -151,7 +151,11 @@ def _against_transformers(old: Json) -> tuple[str, list[Json], Json]:
         _timing(label, old["seq_len"], old["theirs_s"]),
         _timing(label, old["seq_len"], old["ours_s"], old["speedup"]),
     ]
-    return old["workload"], timings, {name: old[name] for name in ("logits_difference", "logits_std")}
+    return (
+        old["workload"],
+        timings,
+        {"output_difference": old["logits_difference"], "output_std": old["logits_std"]},
+    )
 
 
 def _against_composed(old: Json) -> tuple[str, list[Json], Json]:
@@ -183,18 +187,19 @@ _CONTESTS: dict[str, tuple[tuple[str, ...], Callable[[Json], tuple[str, list[Jso
 def _race(old: Json) -> Json:
     settings = old["settings"]
     contenders, upgrade = _CONTESTS[old["against"]]
+    axis = "block" if old["against"] == "masked" else "workload"
     shape = {name: settings[name] for name in ("batch_size", "seq_len")}
-    cells = []
+    cells: list[Json] = []
     for result in old["results"]:
         entry, timings, figures = upgrade(result)
         models: list[Json] = [{"throughput": {entry: timing}} for timing in timings]
         models[0]["figures"] = figures
-        cells.append({"point": {**shape, "entry": entry}, "status": "done", "models": models})
-    request = {
+        cells.append({"point": {**shape, axis: entry}, "status": "done", "models": models})
+    request: Json = {
         "kind": "race",
         "specs": [old["model"]],
         "axes": {name: [value] for name, value in shape.items()}
-        | {"entry": [cell["point"]["entry"] for cell in cells]},
+        | {axis: [cell["point"][axis] for cell in cells]},
         "measure": settings["workloads"],
         "options": {"against": old["against"]},
         "compile": settings["compiled"],

@@ -3,7 +3,7 @@ every position and under every convention, for there are no pairs of tokens to c
 
 from __future__ import annotations
 
-from archcmp.spec.schema import GatedDeltaNet
+from archcmp.spec.schema.deltanet import GatedDeltaNet
 
 
 def channels(mixer: GatedDeltaNet) -> int:

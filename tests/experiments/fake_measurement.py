@@ -44,6 +44,6 @@ class FakeMeasurement:
         for i in range(self.n_models):
             figures: dict[str, Any] = {"tokens_per_second": 100.0 * batch_size * (i + 1), "median_s": 1.0}
             speedup = PairedRatio(2.0, 1.9, 2.1) if i else None
-            figures = {"rounds": 10, "raw_s": [1.0] * 10, "speedup": speedup} | figures | self.changes
+            figures |= {"rounds": 10, "raw_s": [1.0] * 10, "speedup": speedup, **self.changes}
             found.append({w: Throughput(seq_len, f"{w}, {seq_len:,} tokens", **figures) for w in self.done})
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner
@@ -52,11 +52,11 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     del EXPERIMENTS["toy"]
 
 
-def run(**options: object) -> archcmp.Results:
+def run(**options: Any) -> archcmp.Results:
     return archcmp.run("toy", [str(TINY), f"{TINY}+d_model=32"], axes={"factor": [1, 2, 3]}, **options)
 
 
-def products(doc: Document) -> list[list[int]]:
+def products(doc: Document) -> list[list[int | None]]:
     return [[result.figures.get("product_bytes") for result in cell.models] for cell in doc.cells]
 
 

@@ -11,7 +11,6 @@ from typing import Any, get_args
 import pytest
 import torch
 import yaml
-from pydantic.fields import FieldInfo
 
 from archcmp.model.build import build_block, build_model
 from archcmp.model.decoder import Decoder
@@ -22,8 +21,11 @@ from archcmp.model.mixers.qk_norms import QK_NORMS
 from archcmp.model.norms import NORMS
 from archcmp.model.residual import RESIDUALS
 from archcmp.model.rope import SCALINGS
-from archcmp.spec import schema
-from archcmp.spec.yaml.messages import parts_of
+from archcmp.spec import reflect
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.schema.rope import Rope
 from tests.known import (
     DELTA_NET_OPTIONS,
     LATENT,
@@ -49,11 +51,11 @@ WRITTEN = {
 }
 
 
-def _kind(choice: type[schema.Part]) -> str:
+def _kind(choice: type[Part]) -> str:
     return str(get_args(choice.model_fields["kind"].annotation)[0])
 
 
-def _written(choice: type[schema.Part]) -> str:
+def _written(choice: type[Part]) -> str:
     kind = _kind(choice)
     return f"{{{WRITTEN.get(kind, f'kind: {kind}')}}}"
 
@@ -147,13 +149,13 @@ DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
 @pytest.fixture(params=list(SPECS.values()), ids=list(SPECS))
-def spec(request: pytest.FixtureRequest) -> schema.ModelSpec:
-    chosen: schema.ModelSpec = request.param
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    chosen: ModelSpec = request.param
     return chosen
 
 
 @pytest.fixture(params=DEVICES)
-def model(spec: schema.ModelSpec, request: pytest.FixtureRequest) -> Decoder:
+def model(spec: ModelSpec, request: pytest.FixtureRequest) -> Decoder:
     torch.manual_seed(0)
     model = build_model(spec, device=request.param)
     for parameter in model.parameters():
@@ -167,20 +169,20 @@ def _tokens(model: Decoder, batch_size: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("field", "registry"),
+    ("owner", "option", "registry"),
     [
-        (schema.Block.model_fields["residual"], RESIDUALS),
-        (schema.Block.model_fields["mixer"], MIXERS),
-        (schema.Block.model_fields["ffn"], FFNS),
-        (schema.ModelSpec.model_fields["norm"], NORMS),
-        (schema.Attention.model_fields["qk_norm"], QK_NORMS),
-        (schema.Rope.model_fields["scaling"], SCALINGS),
+        (Block, "residual", RESIDUALS),
+        (Block, "mixer", MIXERS),
+        (Block, "ffn", FFNS),
+        (ModelSpec, "norm", NORMS),
+        (Attention, "qk_norm", QK_NORMS),
+        (Rope, "scaling", SCALINGS),
     ],
 )
 def test_every_choice_of_the_vocabulary_is_registered(
-    field: FieldInfo, registry: dict[type[schema.Part], object]
+    owner: type[Part], option: str, registry: dict[type[Part], object]
 ) -> None:
-    assert set(parts_of(field.rebuild_annotation())) == set(registry)
+    assert set(reflect.parts(owner, option)) == set(registry)
 
 
 @torch.inference_mode()
@@ -192,7 +194,7 @@ def test_shapes_and_any_batch_size(model: Decoder) -> None:
 
 
 @torch.inference_mode()
-def test_a_block_keeps_the_shape_of_the_stream(spec: schema.ModelSpec) -> None:
+def test_a_block_keeps_the_shape_of_the_stream(spec: ModelSpec) -> None:
     for name in spec.blocks:
         stream = torch.randn(2, LENGTH, spec.d_model)
         assert build_block(spec, name)(stream).shape == stream.shape
@@ -216,7 +218,7 @@ def test_every_weight_gets_a_finite_gradient(model: Decoder) -> None:
         assert "positions" in name or parameter.grad.abs().max() > 0, f"{name} does not reach the logits"
 
 
-def test_building_on_meta_allocates_nothing_and_computes_shapes(spec: schema.ModelSpec) -> None:
+def test_building_on_meta_allocates_nothing_and_computes_shapes(spec: ModelSpec) -> None:
     model = build_model(spec, device="meta", dtype=torch.bfloat16)
     assert all(p.is_meta and p.dtype == torch.bfloat16 for p in model.parameters())
     assert model(_tokens(model)).shape == (2, LENGTH, 61)

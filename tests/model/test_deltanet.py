@@ -23,7 +23,8 @@ from archcmp.oracle.verify import verify_model
 from archcmp.spec.hf import import_config, to_config
 from archcmp.spec.hf.model_type import same_function
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import GatedDeltaNet, ModelSpec
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms_recurrent as closed_forms
 from tests.known import DELTA_NET, tiny
@@ -169,7 +170,7 @@ def test_the_bundled_spec_is_the_published_configuration() -> None:
     assert same_function(bundled, imported)
     assert (list(bundled.blocks), bundled.layers) == (list(imported.blocks), imported.layers)
     assert bundled.published is not None
-    assert archcmp.count(bundled).params.total == bundled.published.params
+    assert archcmp.count(bundled).params["total"].total == bundled.published.params
 
 
 def test_other_activations_are_refused() -> None:
@@ -201,7 +202,7 @@ def test_the_cache_is_as_large_for_any_length(dtype: str) -> None:
     model = archcmp.build_model(spec, dtype=getattr(torch, dtype))
     expected = 2 * 3 * closed_forms.kept_bytes(_mixer(spec), getattr(torch, dtype).itemsize)
     for length in (1, 64, 4096):
-        assert archcmp.count(spec, 3, length, dtype).memory.kv_cache_bytes == expected
+        assert archcmp.count(spec, 3, length, dtype).memory["kv_cache_bytes"].total == expected
         assert model.new_cache(3, length).nbytes == expected
     cache = model.new_cache(3, 9)
     with torch.inference_mode():
@@ -227,8 +228,8 @@ def test_flops_are_the_recurrent_closed_form(convention: str) -> None:
     around = 2 * (2 * 3 * spec.d_model * 24) + 2 * spec.d_model * spec.vocab_size
     for batch, length in ((1, 1), (2, 130), (1, 1_000_000)):
         flops = archcmp.count(spec, batch, length, convention=convention).flops
-        assert flops.by_component["mixer"] == 2 * per_token * batch * length
-        assert flops.decode == batch * (2 * per_token + around)
+        assert flops["forward"].by_component["mixer"] == 2 * per_token * batch * length
+        assert flops["decode"].total == batch * (2 * per_token + around)
 
 
 def test_key_heads_must_divide_value_heads() -> None:

@@ -11,7 +11,7 @@ import pytest
 from archcmp.oracle.verify import verify_spec
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED, distinct
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel
 
+from archcmp.spec import reflect
 from archcmp.spec.hf.bindings import Draft, Tree
 from archcmp.spec.hf.convert import MODEL_TYPES
 from archcmp.spec.hf.model_type import ModelType
-from archcmp.spec.schema import Block, ModelSpec
-from archcmp.spec.yaml.messages import parts_of
+from archcmp.spec.schema.model import Block, ModelSpec
 
 
 class Asked(Draft):
@@ -28,10 +28,10 @@ def _exists(owner: type[BaseModel], keys: list[str]) -> bool:
     """Whether some choice for each key has the next one."""
     owners = [owner]
     for key in keys:
-        fields = [known.model_fields[key] for known in owners if key in known.model_fields]
-        if not fields:
+        having = [known for known in owners if key in known.model_fields]
+        if not having:
             return False
-        owners = [part for field in fields for part in parts_of(field.rebuild_annotation())]
+        owners = [part for known in having for part in reflect.parts(known, key)]
     return True
 
 

@@ -147,7 +147,11 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         ),
         ("llama3-8b", {"rope_scaling": {"rope_type": "linear", "factor": 2, "tilt": 1}}, "rope_scaling.tilt"),
         ("llama3-8b", {"hidden_act": "mish"}, "hidden_act: 'mish'"),
-        ("llama3-8b", {"num_attention_heads": 7}, "does not make a model"),
+        (
+            "llama3-8b",
+            {"num_attention_heads": 7},
+            "num_key_value_heads = 8 does not divide num_attention_heads = 7",
+        ),
         (
             "llama3-8b",
             {"num_attention_heads": "many"},
@@ -159,7 +163,7 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         ("llama3-8b", {"rope_scaling": "yarn"}, "rope_scaling: 'yarn'"),
         ("llama3-8b", {"rope_scaling": {"type": "default", "mrope_section": [4]}}, "mrope_section"),
         ("llama3-8b", {"rope_parameters": {"full_attention": {"rope_theta": 5.0}}}, "rope_parameters"),
-        ("llama3-8b", {"num_hidden_layers": "2"}, "num_hidden_layers: '2'"),
+        ("llama3-8b", {"num_hidden_layers": "2"}, "num_hidden_layers must be .*, not the text '2'"),
         ("qwen3-8b", {"layer_types": ["full_attention"] * 3}, "num_hidden_layers: 36"),
         ("smollm3-3b", {"no_rope_layers": [1, 0]}, "num_hidden_layers: 36"),
         ("phi3-mini", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "yarn"),
@@ -206,6 +210,6 @@ def test_import_writes_a_spec_that_loads_and_never_overwrites(tmp_path: Path) ->
 
 def test_import_prints_yaml_or_json() -> None:
     command = ["import", str(CONFIGS["smollm3-3b"])]
-    assert "repeat: [rope, rope, rope, nope], count: 36" in CliRunner().invoke(app, command).stdout
+    assert "repeat: [rope, rope, rope, nope], n_layers: 36" in CliRunner().invoke(app, command).stdout
     document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert document["spec"]["d_model"] == 2048 and document["written"] is None

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import archcmp
-from archcmp.cli.app import app
+from archcmp.cli import app
 from archcmp.errors import ConfigError, MeasureError, UsageError, WeightsError
 from archcmp.model.hf.checkpoint import INDEX
 from archcmp.oracle import verify

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,7 @@ def test_only_common_cells_are_compared() -> None:
 @pytest.mark.parametrize("option", ["dtype", "convention"])
 def test_figures_that_cannot_be_compared_are_refused(option: str) -> None:
     doc = read(FOLDER / "comparison-1.json")
-    other = replace(doc, request=replace(doc.request, **{option: "another"}))
+    changes: dict[str, Any] = {option: "another"}
+    other = replace(doc, request=replace(doc.request, **changes))
     with pytest.raises(UsageError, match=f"{option} is .* but another in other.json"):
         merged([("", doc), ("other.json", other)])

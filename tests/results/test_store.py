@@ -19,7 +19,22 @@ from archcmp.results.store import Store, read, to_text
 
 FOLDER = Path(__file__).parents[1] / "documents"
 DOCUMENTS = sorted(FOLDER.glob("*.json"))
-VALUES = [None, 0, -1, 1e300, 10**60, "x", "\ud800", "\x1b[31m", [], {}, [1, 2], True, "none", float("nan")]
+VALUES: list[Any] = [
+    None,
+    0,
+    -1,
+    1e300,
+    10**60,
+    "x",
+    "\ud800",
+    "\x1b[31m",
+    [],
+    {},
+    [1, 2],
+    True,
+    "none",
+    float("nan"),
+]
 
 
 def show_everywhere(doc: Document) -> None:

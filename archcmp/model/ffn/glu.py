@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from archcmp.model.ffn.activations import ACTIVATIONS
 from archcmp.model.linear import Linear, MakeLinear
 from archcmp.model.ops.grouped import Groups
-from archcmp.spec import schema
+from archcmp.spec.schema.ffn import GLU as GLUSpec
 
 
 class GLU(nn.Module):
@@ -18,7 +18,7 @@ class GLU(nn.Module):
     with their `groups`.
     """
 
-    def __init__(self, spec: schema.GLU, d_model: int, linear: MakeLinear = Linear) -> None:
+    def __init__(self, spec: GLUSpec, d_model: int, linear: MakeLinear = Linear) -> None:
         super().__init__()
         self.spec = spec
         self.activation = ACTIVATIONS[spec.activation]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from archcmp.model.ffn.activations import ACTIVATIONS
 from archcmp.model.linear import Linear, MakeLinear
 from archcmp.model.ops.grouped import Groups
-from archcmp.spec import schema
+from archcmp.spec.schema.ffn import MLP as MLPSpec
 
 
 class MLP(nn.Module):
@@ -17,7 +17,7 @@ class MLP(nn.Module):
     with their `groups`.
     """
 
-    def __init__(self, spec: schema.MLP, d_model: int, linear: MakeLinear = Linear) -> None:
+    def __init__(self, spec: MLPSpec, d_model: int, linear: MakeLinear = Linear) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[spec.activation]
         self.up = linear(d_model, spec.d_ff, spec.bias)

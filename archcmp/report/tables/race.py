@@ -25,16 +25,15 @@ def _time(timing: Throughput | None) -> Figure:
 
 
 def _rows(cell: Cell) -> list[Row]:
-    entry = cell.point.get("entry")
-    timings = [result.throughput.get(str(entry)) for result in cell.models]
-    label = next((timing.label for timing in timings if timing is not None), str(entry))
+    timings = [next(iter(result.throughput.values()), None) for result in cell.models]
+    label = next((timing.label for timing in timings if timing is not None), "")
     rows = [Row(label, [_time(timing) for timing in timings])]
     figures = cell.models[0].figures
-    difference, spread = figures.get("logits_difference"), figures.get("logits_std")
+    difference, spread = figures.get("output_difference"), figures.get("output_std")
     if isinstance(difference, (int, float)) and isinstance(spread, (int, float)) and spread:
         shown = Figure(difference / spread, Share)
         rows.append(
-            Row("logits differ, of their spread", [Figure(), shown, *[Figure()] * (len(timings) - 2)], 1)
+            Row("outputs differ, of their spread", [Figure(), shown, *[Figure()] * (len(timings) - 2)], 1)
         )
     return rows
 

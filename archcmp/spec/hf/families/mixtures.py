@@ -1,4 +1,4 @@
-"""Model types with mixtures of experts, and with latent attention."""
+"""Model types with mixtures of experts."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class WindowIfUsed:
 
 _QWEN_UNUSED = frozenset({"max_window_layers", "layer_types"})
 
-MIXTURES = (
+MODEL_TYPES = (
     ModelType(
         "mixtral",
         MODEL,

@@ -29,7 +29,7 @@ def _llama_like(name: str, *bindings: Binding, block: Tree | None = None, **opti
     return ModelType(name, {"norm": RMSNORM, "output": {}}, block or LLAMA_BLOCK, bindings, **options)
 
 
-DECODERS = (
+MODEL_TYPES = (
     _llama_like(
         "llama",
         *sizes(2048, tied=False),

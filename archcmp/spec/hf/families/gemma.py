@@ -49,7 +49,7 @@ def _gemma(
     return ModelType(name, model, block, (*common, *bindings), **options)
 
 
-GEMMA_SOFTCAPS: tuple[Binding, ...] = (
+GEMMA2_AND_3: tuple[Binding, ...] = (
     Field("query_pre_attn_scalar", ":mixer.query_pre_attn_scalar", 256, decode=float, encode=int),
     Field(
         "hidden_activation",
@@ -61,7 +61,7 @@ GEMMA_SOFTCAPS: tuple[Binding, ...] = (
     ),
 )
 
-GEMMAS = (
+MODEL_TYPES = (
     _gemma(
         "gemma",
         LLAMA_BLOCK,
@@ -81,7 +81,7 @@ GEMMAS = (
     _gemma(
         "gemma2",
         LLAMA_BLOCK | {"residual": "sandwich_norm"},
-        *GEMMA_SOFTCAPS,
+        *GEMMA2_AND_3,
         Field("attn_logit_softcapping", ":mixer.softcap", 50.0, nullable=True, decode=float),
         Field("final_logit_softcapping", "output.softcap", 30.0, nullable=True, decode=float),
         WINDOW,
@@ -92,7 +92,7 @@ GEMMAS = (
     _gemma(
         "gemma3_text",
         {"residual": "sandwich_norm", "mixer": attention(qk_norm={"kind": "per_head"}), "ffn": GLU},
-        *GEMMA_SOFTCAPS,
+        *GEMMA2_AND_3,
         Only("attn_logit_softcapping", None),
         Field("final_logit_softcapping", "output.softcap", None, nullable=True, decode=float),
         WINDOW,

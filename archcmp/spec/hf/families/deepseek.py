@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
 from archcmp.spec.hf.common import NO_ATTENTION_BIAS, RMSNORM, sizes
+from archcmp.spec.hf.families.mixtures import (
+    DENSE,
+    FIRST_DENSE,
+    MODEL,
+    ExpertGroups,
+    SharedExperts,
+    experts,
+    moe,
+)
 from archcmp.spec.hf.fields import Fields
-from archcmp.spec.hf.mixtures import DENSE, FIRST_DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
@@ -61,7 +69,7 @@ class QKHeadDims:
         config["head_dim"] = config["qk_rope_head_dim"]
 
 
-DEEPSEEKS = (
+MODEL_TYPES = (
     _deepseek(
         "deepseek_v2",
         moe("softmax"),

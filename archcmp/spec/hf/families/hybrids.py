@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from archcmp.spec.hf.axes import DenseOrMoE, Options, sparse_steps, write_sparse_steps
 from archcmp.spec.hf.bindings import Field, Only, Tree, activation
 from archcmp.spec.hf.common import GEMMA_NORM, GLU, attention, sizes
+from archcmp.spec.hf.families.mixtures import DENSE, experts, moe
 from archcmp.spec.hf.fields import Fields
-from archcmp.spec.hf.mixtures import DENSE, experts, moe
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
@@ -40,7 +40,7 @@ class LinearFull:
         config["layer_types"] = [names[part] for part in parts]
 
 
-HYBRIDS = (
+MODEL_TYPES = (
     ModelType(
         "qwen3_next",
         {"norm": GEMMA_NORM, "output": {}},

@@ -18,7 +18,7 @@ from archcmp.spec.hf.common import (
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
-WITH_LAYERNORM = (
+MODEL_TYPES = (
     ModelType(
         "olmo",
         {"norm": {"kind": "layernorm", "eps": 1e-5, "weight": False, "bias": False}, "output": {}},
