@@ -101,7 +101,7 @@ def test_a_refused_measurement_shows_in_its_cell_and_in_the_exit_code() -> None:
         (["show", "olmo2", "--dtype", "fp8"], "no dtype 'fp8'"),
         (["show", "gpt2", "--seq-len", "1025"], "learned positions for 1,024 tokens"),
         (["compare", "olmo2", "--device", "tpu", "--measure", "decode"], "no device 'tpu' here"),
-        (["compare", "olmo2", "--export", "x.pdf"], "extension must be one of .json"),
+        (["compare", "olmo2", "--export", "x.pdf"], "extension must be one of"),
         (["compare", "olmo2", "--batch-size", "0"], "batch size 0"),
         (["compare", "olmo2", "--measure", "sing"], "no workload 'sing'"),
         (["new", "mine", "--from", "olmo9"], "Did you mean olmo"),

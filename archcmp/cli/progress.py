@@ -36,7 +36,8 @@ class MeasuringProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+        if self.console.is_terminal:
+            self.bar.stop()
 
     def __call__(self, text: str, share: float) -> None:
         if self.console.is_terminal:
@@ -48,7 +49,9 @@ class MeasuringProgress:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The bar leaves the screen while something is printed."""
+        if not self.console.is_terminal:
+            yield
+            return
         self.bar.stop()
         yield
-        if self.console.is_terminal:
-            self.bar.start()
+        self.bar.start()

@@ -20,7 +20,7 @@ from archcmp.oracle.models import find_config, import_transformers, reference_co
 from archcmp.spec.hf import import_config
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
-from archcmp.timing.memory import available_bytes
+from archcmp.timing.memory import available_bytes, shortage
 
 TOLERANCE = 1e-4
 """How far logits may lie apart in float32, as the design has it."""

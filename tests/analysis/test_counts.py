@@ -195,7 +195,7 @@ def test_train_flops_equal_torchs_count_of_forward_and_backward_matmuls() -> Non
 
 
 def test_cache_bytes_are_what_decoding_allocates() -> None:
-    spec = load_spec("gemma3:270m", ["layers[0].count=7", "vocab_size=99"])
+    spec = load_spec("gemma3:270m", ["layers[0].n_layers=7", "vocab_size=99"])
     cache = build_model(spec, dtype=torch.bfloat16).new_cache(batch_size=2, capacity=700)
     allocated = sum(
         tensor.untyped_storage().nbytes()
@@ -303,7 +303,7 @@ def test_mixtures_that_differ_are_summed_each_by_its_own_share() -> None:
     spec = tiny(
         f"blocks.main.ffn={ffn}, n_experts: 2}}",
         f"blocks.wide={{extends: main, ffn: {ffn}, n_experts: 4}}}}",
-        "layers=[{repeat: [main, wide], count: 2}]",
+        "layers=[{repeat: [main, wide], n_layers: 2}]",
     )
     matrices = 3 * 16 * 8
     left_out = matrices * (2 * (1 / 2) ** 3 + 4 * (3 / 4) ** 3)

@@ -21,7 +21,9 @@ from archcmp.timing.workloads import WORKLOADS
 from tests.fakes import FakeTimer, request
 from tests.known import TINY, tiny
 
-TWO_KINDS = tiny("blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], count: 5}]")
+TWO_KINDS = tiny(
+    "blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], n_layers: 5}]"
+)
 
 
 @pytest.mark.parametrize("compose", ["never", "always"])
@@ -135,7 +137,7 @@ def test_an_interruption_is_raised_and_every_whole_round_is_kept(compose: str) -
 
 def test_every_workload_runs_for_real_and_is_reported() -> None:
     asked = request(budget_s=2.0)
-    measurement = Measurement([tiny(), load_spec("gpt2", ["layers[0].count=1"])], asked, 1, 16)
+    measurement = Measurement([tiny(), load_spec("gpt2", ["layers[0].n_layers=1"])], asked, 1, 16)
     list(measurement.run())
     for result in measurement.results():
         for workload in WORKLOADS:

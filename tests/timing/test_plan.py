@@ -101,7 +101,7 @@ def test_estimates_of_few_tokens_leave_out_the_experts_that_they_leave_out() -> 
 
 
 def test_a_composed_reading_is_the_sum_of_count_times_piece() -> None:
-    outside, block = composed(tiny("layers=[{repeat: [main], count: 3}]"), torch.float32, trains=True)
+    outside, block = composed(tiny("layers=[{repeat: [main], n_layers: 3}]"), torch.float32, trains=True)
     task = Task(0, PREFILL, 8, [block, outside])
     task.readings.append([1.0, 2.0, 3.0, 4.0])
     assert task.rounds() == [], "one piece is unread"
@@ -113,7 +113,7 @@ def test_a_composed_reading_is_the_sum_of_count_times_piece() -> None:
 def test_ten_thousand_layers_are_planned_like_ten() -> None:
     """Estimates grow with the kinds of layer, so planning a deep model builds no deep model."""
     ten, many = (
-        whole(tiny(f"layers=[{{repeat: [main], count: {n}}}]"), torch.float32)[0] for n in (10, 10_000)
+        whole(tiny(f"layers=[{{repeat: [main], n_layers: {n}}}]"), torch.float32)[0] for n in (10, 10_000)
     )
     per_layer = (many.weights_bytes - ten.weights_bytes) / 9_990
     assert ten.weights_bytes > 10 * per_layer > 0
