@@ -6,35 +6,53 @@ counts = archcmp.count(spec, batch_size=1, seq_len=2048)
 doc    = archcmp.compare(["olmo2", "llama3"], measure=None)
 """
 
-from __future__ import annotations
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
+if _TYPE_CHECKING:
     from archcmp.analysis import count as count
+    from archcmp.api import Results as Results
+    from archcmp.api import bench as bench
+    from archcmp.api import compare as compare
+    from archcmp.api import list_specs as list_specs
+    from archcmp.api import race as race
+    from archcmp.api import read as read
+    from archcmp.api import run as run
+    from archcmp.errors import ArchcmpError as ArchcmpError
+    from archcmp.errors import CountingError as CountingError
+    from archcmp.errors import MeasureError as MeasureError
+    from archcmp.errors import SpecError as SpecError
+    from archcmp.errors import UsageError as UsageError
+    from archcmp.errors import WeightsError as WeightsError
     from archcmp.model.build import build_block as build_block
     from archcmp.model.build import build_model as build_model
     from archcmp.model.hf import load_hf_weights as load_hf_weights
-    from archcmp.pipeline import compare as compare
     from archcmp.spec.hf import import_hf as import_hf
+    from archcmp.spec.schema.model import ModelSpec as ModelSpec
     from archcmp.spec.yaml.load import load_spec as load_spec
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "build_block": "archcmp.model.build",
-    "build_model": "archcmp.model.build",
-    "compare": "archcmp.pipeline",
-    "count": "archcmp.analysis",
-    "import_hf": "archcmp.spec.hf",
-    "load_hf_weights": "archcmp.model.hf",
-    "load_spec": "archcmp.spec.yaml.load",
+    "archcmp.analysis": ["count"],
+    "archcmp.api": ["Results", "bench", "compare", "list_specs", "race", "read", "run"],
+    "archcmp.errors": ["ArchcmpError", "CountingError", "MeasureError", "SpecError", "UsageError"],
+    "archcmp.model.build": ["build_block", "build_model"],
+    "archcmp.model.hf": ["load_hf_weights"],
+    "archcmp.spec.hf": ["import_hf"],
+    "archcmp.spec.schema.model": ["ModelSpec"],
+    "archcmp.spec.yaml.load": ["load_spec"],
 }
-__all__ = ["build_block", "build_model", "compare", "count", "import_hf", "load_hf_weights", "load_spec"]
+_HOMES["archcmp.errors"].append("WeightsError")
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605  one table holds the names
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'archcmp' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(_import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

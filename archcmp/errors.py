@@ -35,7 +35,7 @@ class WeightsError(ArchcmpError):
     exit_code = 1
 
 
-@dataclass
+@dataclass(eq=False)
 class SpecError(ArchcmpError):
     """Something is wrong in a spec: where (file, line, dotted key path), what, and what to write instead."""
 
@@ -45,10 +45,13 @@ class SpecError(ArchcmpError):
     problem: str
     hint: str = ""
 
+    PREDICATES = ("must ", "cannot ", "is ", "has ")
+    """A problem that starts so says something of the key; any other is a sentence of its own."""
+
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        parts = [place, self.key, self.problem] if self.key else [place, self.problem]
-        text = ": ".join(parts)
+        joint = " " if self.problem.startswith(self.PREDICATES) else ": "
+        text = f"{place}: {self.key}{joint if self.key else ''}{self.problem}"
         return f"{text}. {self.hint}" if self.hint else text
 
 

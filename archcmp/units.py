@@ -4,12 +4,13 @@ from __future__ import annotations
 
 
 def _scaled(value: float, steps: tuple[str, ...], base: float) -> str:
-    """Three significant digits with the largest unit that keeps the number at 1 or above."""
+    """Three significant digits, in the first unit with at most three before the point."""
     index = 0
-    while abs(value) >= base * 0.9995 and index < len(steps) - 1:
+    while abs(value) >= 999.5 and index < len(steps) - 1:
         value /= base
         index += 1
-    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    size = abs(value)
+    digits = 3 if size < 0.9995 else 2 if size < 9.995 else 1 if size < 99.95 else 0
     return f"{value:.{digits if index or value != int(value) else 0}f} {steps[index]}".rstrip()
 
 
@@ -40,7 +41,7 @@ class Seconds(float):
     def __str__(self) -> str:
         value = float(self)
         for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-            if value >= factor:
+            if value >= factor * 0.9995:
                 return _scaled(value / factor, (unit,), 1000)
         return _scaled(value * 1e9, ("ns",), 1000)
 
@@ -51,3 +52,11 @@ class TokensPerSecond(float):
     def __str__(self) -> str:
         value = float(self)
         return f"{value:,.0f} tok/s" if value >= 99.95 else f"{value:#.3g} tok/s"
+
+
+class Share(float):
+    """A part of a whole: 0.884 -> '88 %', 0.0012 -> '0.12 %'."""
+
+    def __str__(self) -> str:
+        percent = 100 * float(self)
+        return f"{percent:.0f} %" if percent >= 9.95 or not percent else f"{percent:.2g} %"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,4 +14,22 @@ def own_calibration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests remember no calibration in the user's own folder, nor use one from there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_native_dtype() -> Iterator[None]:
+    """With ARCHCMP_TEST_NATIVE_DTYPE=float32 or bfloat16 the processor says that this is its native dtype, so
+    that one machine shows what passes on the other kind. A subprocess still sees the real one."""
+    chosen = os.environ.get("ARCHCMP_TEST_NATIVE_DTYPE")
+    if chosen is None:
+        yield
+        return
+    import torch
+
+    real: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    facts = {name: value for name, value in real.items() if "bf16" not in name}
+    with pytest.MonkeyPatch.context() as patch:
+        stated = facts | {"avx512_bf16": {"float32": False, "bfloat16": True}[chosen]}
+        patch.setattr(torch.cpu, "get_capabilities", lambda: stated, raising=False)
         yield

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from archcmp.spec.schema import GLU, MLP, Attention, ModelSpec, MoE
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import bundled_folder
 from archcmp.spec.yaml.load import all_sizes, load_spec
 
@@ -18,6 +20,25 @@ CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs"
 """Configurations as their publishers have them."""
 
 TINY = Path(__file__).parent / "tiny.yaml"
+
+# Changes that give the tiny spec's block another choice, or the spec a second block.
+LATENT_OPTIONS = (
+    "kind: mla, n_heads: 4, kv_lora_rank: 12, qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 6, "
+    "rope: {theta: 100}"
+)
+DELTA_NET_OPTIONS = (
+    "kind: gated_delta_net, n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, value_head_dim: 6, "
+    "conv_size: 3"
+)
+MIXTURE_OPTIONS = (
+    "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
+    "expert: {kind: glu, d_ff: 8, activation: silu}"
+)
+LATENT = f"blocks.main.mixer={{{LATENT_OPTIONS}}}"
+DELTA_NET = f"blocks.main.mixer={{{DELTA_NET_OPTIONS}}}"
+MIXTURE = f"blocks.main.ffn={{{MIXTURE_OPTIONS}}}"
+FAR = "blocks.far={extends: main, mixer: {window: 3}}"
+MAIN_AND_FAR = (FAR, "layers[0].repeat=[main, far]")
 
 
 def tiny(*overrides: str) -> ModelSpec:

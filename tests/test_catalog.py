@@ -7,12 +7,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from archcmp.cli.app import app
-from archcmp.cli.catalog import parse_count
+from archcmp.cli import app
 from archcmp.errors import UsageError
-from archcmp.report.differences import differences
-from archcmp.spec.choices import design_choices
-from archcmp.spec.vocabulary import vocabulary
+from archcmp.spec.describe import design_choices, differing, shown, vocabulary
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED_IDS
 
@@ -43,13 +40,6 @@ def test_unknown_choices_and_sizes_are_refused_with_the_nearest() -> None:
         CliRunner().invoke(app, ["list", "--max-params", "huge"], catch_exceptions=False)
 
 
-@pytest.mark.parametrize(
-    ("text", "count"), [("10B", 10e9), ("500m", 500e6), ("1.5T", 1.5e12), ("7", 7), ("3 K", 3e3)]
-)
-def test_counts_are_written_as_people_write_them(text: str, count: float) -> None:
-    assert parse_count(text) == count
-
-
 def test_choices_say_who_makes_them() -> None:
     result = CliRunner().invoke(app, ["choices", "--json"], catch_exceptions=False)
     choices = {choice["name"]: choice for choice in json.loads(result.stdout)}
@@ -62,8 +52,9 @@ def test_choices_say_who_makes_them() -> None:
 
 def test_models_do_not_differ_in_what_one_leaves_at_its_default_and_the_other_has_no_place_for() -> None:
     choices = [design_choices(load_spec(name)) for name in ("olmo2", "deepseek-v3")]
-    shown = {difference.choice: difference.values for difference in differences(choices)}
-    assert shown["mixer"] == ["attention (MHA)", "mla"]
-    assert shown["kv_lora_rank"] == ["none", "512"]
-    assert shown["router.correction_bias"] == ["no", "yes"]
-    assert not {"qkv_bias", "sinks", "window", "shared.bias"} & set(shown)
+    keys = differing(choices)
+    assert shown(choices, "mixer") == ["attention (MHA)", "mla"]
+    assert shown(choices, "kv_lora_rank") == ["none", "512"]
+    assert shown(choices, "router.correction_bias") == ["no", "yes"]
+    assert {"mixer", "kv_lora_rank", "router.correction_bias"} <= {*keys}
+    assert not {"qkv_bias", "sinks", "window", "shared.bias"} & {*keys}

@@ -68,8 +68,8 @@ def test_compare_counts_without_measuring() -> None:
         "Design choices that differ",
         "reordered_norm",
         "7.30 B",
-        "8.03 B (1.10x)",
-        "256 MiB (0.25x)",
+        "8.03 B (+732 M, 1.10x)",
+        "256 MiB (-768 MiB, 0.25x)",
     ):
         assert text in result.stdout
     assert "Throughput" not in result.stdout and "\x1b" not in result.stdout
@@ -83,15 +83,15 @@ def test_compare_measures_exports_and_keeps_stdout_for_results(tmp_path: Path) -
     assert result.returncode == 0, result.stderr
     doc = json.loads(result.stdout)
     assert doc == json.loads((tmp_path / "x.json").read_text())
-    assert all(model["throughput"]["train"]["rounds"] >= 3 for model in doc["models"])
-    assert "measuring prefill" in result.stderr
+    assert all(model["throughput"]["train"]["rounds"] >= 3 for model in doc["cells"][0]["models"])
+    assert "prefill: " in result.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.csv", "x.json"]
 
 
 def test_a_refused_measurement_shows_in_its_cell_and_in_the_exit_code() -> None:
     result = run("compare", "llama3:405b", "--compose", "never", "--measure", "decode")
     assert result.returncode == 1
-    assert "refused" in result.stdout and "needs 7" in result.stdout and "406 B" in result.stdout
+    assert "refused: needs " in result.stdout and "406 B" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -152,14 +152,3 @@ def test_names_that_cannot_be_written_are_refused(name: str, tmp_path: Path) -> 
 
 def test_an_unknown_device_is_refused_even_if_nothing_is_measured() -> None:
     assert run("compare", "olmo2", "--no-measure", "--device", "tpu").returncode == 2
-
-
-def test_counting_every_size_stays_small_in_memory() -> None:
-    """405B parameters included: everything is on the meta device."""
-    code = (
-        "import psutil, archcmp\nfrom tests.known import PUBLISHED\n"
-        "for reference in PUBLISHED: archcmp.count(archcmp.load_spec(reference))\n"
-        "print(psutil.Process().memory_info().rss)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(result.stdout) < 1e9

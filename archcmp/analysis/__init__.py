@@ -9,18 +9,20 @@ from archcmp.results.counts import Counts
 from archcmp.results.request import CONVENTIONS, DEFAULT_CONVENTION, DEFAULT_DTYPE, DTYPES, check_name
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.shapes import check_shapes, default_seq_len
+from archcmp.spec.yaml.load import as_spec
 
 
 def count(
-    spec: ModelSpec,
+    spec: ModelSpec | str,
     batch_size: int = 1,
     seq_len: int | None = None,
     dtype: str = DEFAULT_DTYPE,
     convention: str = DEFAULT_CONVENTION,
 ) -> Counts:
-    """Count `spec` exactly, for `batch_size` sequences of `seq_len` tokens (2048, or fewer where learned
-    positions end sooner). FLOPs and memory are for the whole batch. Raises UsageError for sizes or names
+    """Count a spec, or the one that a reference names, exactly, for `batch_size` sequences of `seq_len`
+    tokens (2048, or fewer where learned positions end sooner). FLOPs and memory are for the whole batch. Raises UsageError for sizes or names
     that make no sense, CountingError for an operator that archcmp cannot count."""
+    spec = as_spec(spec)
     if seq_len is None:
         seq_len = default_seq_len([spec])
     check_shapes([spec], batch_size, seq_len)

@@ -1,18 +1,95 @@
-"""The commands. Each imports its layers inside the function, so that help and bad input need no torch."""
+"""The command line: a module per command, loaded when the command runs. Help and errors need no torch."""
 
 from __future__ import annotations
 
+import signal
 import sys
+from importlib import import_module
+from types import FrameType
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from archcmp.cli import bench, compare, convert, device, inspect, race  # noqa: F401  importing a command registers it
-from archcmp.cli.app import app
+from archcmp import __version__
 from archcmp.errors import ArchcmpError
+
+COMMANDS = {
+    "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
+    "show": "One architecture, resolved: its choices, and what each component costs.",
+    "list": "All known families and sizes with their parameters.",
+    "choices": "Every design choice: what it means, its equation, and which known models make it.",
+    "bench": "Throughput over a grid of batch sizes and sequence lengths, a comparison in each of its cells.",
+    "race": "One model in archcmp and in transformers: the same weights, the same logits, and who is faster.",
+    "check": "Validate specs, build them on the meta device, and compare with the published totals.",
+    "new": "Write a commented spec to edit, started from a known one.",
+    "import": "Turn a Hugging Face configuration into a spec.",
+    "verify": "Compare with transformers: the same weights in both, logits side by side, specs shrunk.",
+    "device": "This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU.",
+}
+"""Every command with its help line. Its module defines the function `command`; a name that Python keeps for
+itself has an underscore after it there."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C and SIGTERM."""
+
+
+class _LazyGroup(TyperGroup):
+    """Lists the commands from the table above, and loads the one that is run."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: object, name: str) -> TyperCommand | None:
+        return TyperCommand(name, help=COMMANDS[name]) if name in COMMANDS else None
+
+    def resolve_command(self, ctx: object, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
+        name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
+        return name, load_command(str(name)), rest
+
+
+def load_command(name: str) -> Any:
+    """The command with its options."""
+    alone = {"list", "import"}
+    module = import_module(f"archcmp.cli.{name}_" if name in alone else f"archcmp.cli.{name}")
+    holder = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    holder.command(name, help=COMMANDS[name])(module.command)
+    return typer.main.get_command(holder)
+
+
+app = typer.Typer(
+    name="archcmp",
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"archcmp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def archcmp(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """A laboratory for LLM architectures: describe them in YAML, count them exactly, compare them."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
-    """The console script: archcmp's own errors are one line on stderr and an exit code."""
+    """The console script: archcmp's own errors are one line on stderr and an exit code. SIGTERM, by which
+    schedulers end a job, is taken as Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except ArchcmpError as error:
@@ -22,3 +99,6 @@ def main() -> None:
         # A full disk or a closed stream: nothing that a traceback would explain.
         typer.echo(f"archcmp: {error}", err=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("archcmp: interrupted", err=True)
+        sys.exit(INTERRUPTED)

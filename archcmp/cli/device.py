@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from archcmp.cli.app import Device, Json, app, print_json
+import json
+from typing import Any
+
+import typer
+
+from archcmp.cli import options as o
+from archcmp.cli.progress import waiting
+from archcmp.report.formats.terminal import print_tables
+from archcmp.report.table import Figure, Row, Table
+from archcmp.timing.process import settle_process
+from archcmp.units import Bytes, Flops
 
 
-@app.command("device")
-def device_command(
-    device: Device = None,
-    as_json: Json = False,
-) -> None:
-    """This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU."""
-    from archcmp.cli.progress import waiting
-    from archcmp.report.measured import device_table
-    from archcmp.report.terminal import print_tables
-    from archcmp.timing.process import settle_process
-
+def command(device: o.Device = None, as_json: o.Json = False) -> None:
     settle_process()
     with waiting("calibrating"):
-        from archcmp.pipeline import calibrate_device
+        from archcmp.timing.calibrate import calibrate_device
         from archcmp.timing.device import resolve_device
 
         facts = calibrate_device(resolve_device(device))
     if as_json:
-        print_json(facts)
+        typer.echo(json.dumps(facts, indent=2))
     else:
-        print_tables([device_table(facts)])
+        print_tables([_table(facts)])
+
+
+def _table(facts: dict[str, Any]) -> Table:
+    """A device's name, size and best rates."""
+    texts = {
+        "device": f"{facts['device_name']} ({facts['device']})",
+        "memory": str(Bytes(facts["memory_bytes"])),
+        "threads": str(facts["threads"]),
+        "torch": facts["torch"],
+        "native dtype": facts["native_dtype"],
+        **{f"matmul, {name}": f"{Flops(rate)}/s" for name, rate in facts["matmul_flops_per_s"].items()},
+        "copy, read and written": f"{Bytes(facts['copy_bytes_per_s'])}/s",
+    }
+    rows = [Row(label, [Figure(text)]) for label, text in texts.items()]
+    note = f"The best rates seen here, remembered in {facts['remembered_in']}."
+    return Table("Device", ["", ""], rows, [note])

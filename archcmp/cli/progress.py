@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,21 +20,35 @@ def waiting(text: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def measuring_progress() -> Iterator[Callable[[str, float], None]]:
-    """A callable that takes what is being measured and the share of the budget spent."""
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal:
+class MeasuringProgress:
+    """Called with what is being done and the share of the work that is done."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
         columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task("measuring", total=1.0)
-            yield lambda text, share: progress.update(task, description=text, completed=share)
-        return
-    said: set[str] = set()
+        self.bar = Progress(*columns, console=self.console, transient=True, redirect_stdout=False)
+        self.task = self.bar.add_task("loading torch", total=1.0)
+        self.said: set[str] = set()
 
-    def say_once(text: str, share: float) -> None:
-        if text not in said:
-            said.add(text)
-            console.print(f"measuring {text}" if ":" in text else text, style=None)
+    def __enter__(self) -> MeasuringProgress:
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
 
-    yield say_once
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, text: str, share: float) -> None:
+        if self.console.is_terminal:
+            self.bar.update(self.task, description=text, completed=share)
+        elif text not in self.said:
+            self.said.add(text)
+            self.console.print(text, style=None)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The bar leaves the screen while something is printed."""
+        self.bar.stop()
+        yield
+        if self.console.is_terminal:
+            self.bar.start()

@@ -19,8 +19,9 @@ from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
 from archcmp.model.residual import build_residual
 from archcmp.model.rope import Rotation
-from archcmp.spec.schema import Block as BlockSpec
-from archcmp.spec.schema import ModelSpec, Norm
+from archcmp.spec.schema.model import Block as BlockSpec
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.schema.norms import Norm
 
 
 def _rounded(scale: float) -> float:
@@ -94,7 +95,8 @@ class Decoder(nn.Module):
         self.tie_weights()
         ropes = [block.mixer.rope for block in self.blocks]
         self.ropes = [rope for rope in dict.fromkeys(ropes) if rope is not None]
-        self.rope_of_layer = [-1 if rope is None else self.ropes.index(rope) for rope in ropes]
+        # By index, for torch.compile cannot trace a dictionary of them.
+        self.rope_of_layer = [None if rope is None else self.ropes.index(rope) for rope in ropes]
 
     def tie_weights(self) -> None:
         """Make the head read the token embedding, where the spec ties them."""
@@ -126,8 +128,7 @@ class Decoder(nn.Module):
         self._check_length(end)
         positions = torch.arange(start, end, device=tokens.device)
         x = self.embedding(tokens, positions)
-        rotations: list[Rotation | None] = [rope(positions, x.dtype) for rope in self.ropes]
-        rotations.append(None)
+        rotations = [rope(positions, x.dtype) for rope in self.ropes]
         if cache is not None and (end > cache.capacity or tokens.shape[0] != cache.batch_size):
             raise UsageError(
                 f"the cache has room for {cache.batch_size} x {cache.capacity:,} tokens; "
@@ -135,7 +136,9 @@ class Decoder(nn.Module):
             )
         for i, block in enumerate(self.blocks):
             layer_cache = None if cache is None else cache.layers[i]
-            x = block(x, rotations[self.rope_of_layer[i]], layer_cache, start)
+            rope = self.rope_of_layer[i]
+            rotation = None if rope is None else rotations[rope]
+            x = block(x, rotation, layer_cache, start)
         if cache is not None:
             cache.length = end
         return self._logits(x[:, -1:] if last_only else x)

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archcmp.spec import schema
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.norms import LayerNorm as LayerNormSpec
+from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.norms import RMSNorm as RMSNormSpec
 
 
 class Normalization(nn.Module):
@@ -17,7 +20,7 @@ class RMSNorm(Normalization):
     """x / sqrt(mean(x^2) + eps) * weight, or * (1 + weight) with unit_offset (Gemma), whose weights are
     therefore stored around 0; or without weight (Llama 4). https://arxiv.org/abs/1910.07467"""
 
-    def __init__(self, spec: schema.RMSNorm, dim: int) -> None:
+    def __init__(self, spec: RMSNormSpec, dim: int) -> None:
         super().__init__()
         self.eps = spec.eps
         self.unit_offset = spec.unit_offset
@@ -32,15 +35,15 @@ class RMSNorm(Normalization):
 class LayerNorm(nn.LayerNorm, Normalization):
     """(x - mean(x)) / sqrt(var(x) + eps) * weight + bias. https://arxiv.org/abs/1607.06450"""
 
-    def __init__(self, spec: schema.LayerNorm, dim: int) -> None:
+    def __init__(self, spec: LayerNormSpec, dim: int) -> None:
         super().__init__(dim, eps=spec.eps, elementwise_affine=spec.weight, bias=spec.bias)
 
 
-NORMS: dict[type[schema.Part], type[nn.Module]] = {
-    schema.RMSNorm: RMSNorm,
-    schema.LayerNorm: LayerNorm,
+NORMS: dict[type[Part], type[nn.Module]] = {
+    RMSNormSpec: RMSNorm,
+    LayerNormSpec: LayerNorm,
 }
 
 
-def build_norm(spec: schema.Norm, dim: int) -> nn.Module:
+def build_norm(spec: Norm, dim: int) -> nn.Module:
     return NORMS[type(spec)](spec, dim)

@@ -1,7 +1,7 @@
 """AXIS residual: how norms and the residual stream join the sub-layers of a block.
 
-A residual takes the stream x (B, T, C) and the block's sub-layers, each a function (B, T, C) ->
-(B, T, C), and returns the new stream. It does not know what the sub-layers are.
+The `forward` of a residual takes the stream x (B, T, C) and the block's sub-layers, each a function
+(B, T, C) -> (B, T, C), and returns the new stream (B, T, C). It does not know what the sub-layers are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from itertools import cycle
 
 from torch import Tensor, nn
 
-from archcmp.spec import schema
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.residual import Parallel as ParallelSpec
+from archcmp.spec.schema.residual import PostNorm as PostNormSpec
+from archcmp.spec.schema.residual import PreNorm as PreNormSpec
+from archcmp.spec.schema.residual import ReorderedNorm as ReorderedNormSpec
+from archcmp.spec.schema.residual import Residual
+from archcmp.spec.schema.residual import SandwichNorm as SandwichNormSpec
 
 SubLayer = Callable[[Tensor], Tensor]
 MakeNorm = Callable[[], nn.Module]
@@ -24,7 +30,7 @@ def _norms(make_norm: MakeNorm, count: int) -> nn.ModuleList:
 class PreNorm(nn.Module):
     """x + multiplier * f(norm(x)), sub-layer after sub-layer. https://arxiv.org/abs/2002.04745"""
 
-    def __init__(self, spec: schema.PreNorm, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: PreNormSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.multiplier = spec.multiplier
         self.before = _norms(make_norm, n_sublayers)
@@ -39,7 +45,7 @@ class PreNorm(nn.Module):
 class PostNorm(nn.Module):
     """norm(x + f(x)): the norm stands on the residual stream itself. https://arxiv.org/abs/1706.03762"""
 
-    def __init__(self, spec: schema.PostNorm, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: PostNormSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.after = _norms(make_norm, n_sublayers)
 
@@ -52,7 +58,7 @@ class PostNorm(nn.Module):
 class ReorderedNorm(nn.Module):
     """x + norm(f(x)): post-norm inside the residual branch. https://arxiv.org/abs/2501.00656"""
 
-    def __init__(self, spec: schema.ReorderedNorm, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: ReorderedNormSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.after = _norms(make_norm, n_sublayers)
 
@@ -65,7 +71,7 @@ class ReorderedNorm(nn.Module):
 class SandwichNorm(nn.Module):
     """x + norm(f(norm(x))). https://arxiv.org/abs/2105.13290"""
 
-    def __init__(self, spec: schema.SandwichNorm, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: SandwichNormSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.before = _norms(make_norm, n_sublayers)
         self.after = _norms(make_norm, n_sublayers)
@@ -80,7 +86,7 @@ class Parallel(nn.Module):
     """x + f(norm(x)) + g(norm(x)): all sub-layers read the same stream, through one norm or one each.
     https://arxiv.org/abs/2204.02311"""
 
-    def __init__(self, spec: schema.Parallel, make_norm: MakeNorm, n_sublayers: int) -> None:
+    def __init__(self, spec: ParallelSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.before = _norms(make_norm, 1 if spec.shared_norm else n_sublayers)
 
@@ -91,14 +97,14 @@ class Parallel(nn.Module):
         return x
 
 
-RESIDUALS: dict[type[schema.Part], type[nn.Module]] = {
-    schema.PreNorm: PreNorm,
-    schema.PostNorm: PostNorm,
-    schema.ReorderedNorm: ReorderedNorm,
-    schema.SandwichNorm: SandwichNorm,
-    schema.Parallel: Parallel,
+RESIDUALS: dict[type[Part], type[nn.Module]] = {
+    PreNormSpec: PreNorm,
+    PostNormSpec: PostNorm,
+    ReorderedNormSpec: ReorderedNorm,
+    SandwichNormSpec: SandwichNorm,
+    ParallelSpec: Parallel,
 }
 
 
-def build_residual(spec: schema.Residual, make_norm: MakeNorm, n_sublayers: int) -> nn.Module:
+def build_residual(spec: Residual, make_norm: MakeNorm, n_sublayers: int) -> nn.Module:
     return RESIDUALS[type(spec)](spec, make_norm, n_sublayers)

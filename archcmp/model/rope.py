@@ -1,5 +1,7 @@
 """Rotary positions and their context extensions: linear, llama3, yarn.
 
+A scaling takes frequencies (turned dimensions / 2,) in radians per token, and returns as many.
+
 Pairs of dimensions turn by position * frequency_i: dimension i of the first half of the turned part with
 dimension i of its second half, or, interleaved, dimension 2i with 2i + 1.
 """
@@ -13,17 +15,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from archcmp.spec import schema
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.rope import LinearScaling, Llama3Scaling, YarnScaling
+from archcmp.spec.schema.rope import Rope as RopeSpec
 
 Rotation = tuple[Tensor, Tensor]
 """cos and sin, each (T, turned dimensions / 2)."""
 
 
-def _linear(frequencies: Tensor, scaling: schema.LinearScaling, theta: float) -> Tensor:
+def _linear(frequencies: Tensor, scaling: LinearScaling, theta: float) -> Tensor:
     return frequencies / scaling.factor
 
 
-def _llama3(frequencies: Tensor, scaling: schema.Llama3Scaling, theta: float) -> Tensor:
+def _llama3(frequencies: Tensor, scaling: Llama3Scaling, theta: float) -> Tensor:
     """Blend of f / factor and f by how often f turns over the original context: all scaled below
     low_freq_factor turns, all kept above high_freq_factor."""
     turns = frequencies * scaling.original_context_length / (2 * math.pi)
@@ -32,7 +36,7 @@ def _llama3(frequencies: Tensor, scaling: schema.Llama3Scaling, theta: float) ->
     return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
-def _yarn(frequencies: Tensor, scaling: schema.YarnScaling, theta: float) -> Tensor:
+def _yarn(frequencies: Tensor, scaling: YarnScaling, theta: float) -> Tensor:
     """The same blend, but linear in the dimension's index between those of beta_fast and beta_slow turns."""
     n = len(frequencies)
 
@@ -47,10 +51,10 @@ def _yarn(frequencies: Tensor, scaling: schema.YarnScaling, theta: float) -> Ten
     return frequencies * (1 - scaled + scaled / scaling.factor)
 
 
-SCALINGS: dict[type[schema.Part], Callable[..., Tensor]] = {
-    schema.LinearScaling: _linear,
-    schema.Llama3Scaling: _llama3,
-    schema.YarnScaling: _yarn,
+SCALINGS: dict[type[Part], Callable[..., Tensor]] = {
+    LinearScaling: _linear,
+    Llama3Scaling: _llama3,
+    YarnScaling: _yarn,
 }
 
 
@@ -66,7 +70,7 @@ class Rope:
     and casting a model to bfloat16 cannot spoil its frequencies.
     """
 
-    spec: schema.Rope
+    spec: RopeSpec
     head_dim: int
 
     @property
@@ -85,7 +89,7 @@ class Rope:
     def attention_factor(self) -> float:
         """What yarn multiplies cos and sin by, so that scores keep their temperature over longer contexts."""
         scaling = self.spec.scaling
-        if not isinstance(scaling, schema.YarnScaling):
+        if not isinstance(scaling, YarnScaling):
             return 1.0
         if scaling.attention_factor:
             return scaling.attention_factor
@@ -97,7 +101,7 @@ class Rope:
     def score_factor(self) -> float:
         """What DeepSeek's yarn multiplies the scores by."""
         scaling = self.spec.scaling
-        if isinstance(scaling, schema.YarnScaling) and scaling.mscale_all_dim:
+        if isinstance(scaling, YarnScaling) and scaling.mscale_all_dim:
             return _mscale(scaling.factor, scaling.mscale_all_dim) ** 2
         return 1.0
 

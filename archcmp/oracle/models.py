@@ -14,7 +14,7 @@ from torch import nn
 from archcmp.errors import UsageError
 from archcmp.model.factory import factory
 from archcmp.spec.hf import known_model_types, to_config
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 
 NO_TOKENS = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
 """Special tokens beyond a small vocabulary would be refused."""

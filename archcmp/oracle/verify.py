@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from archcmp.errors import MeasureError
+from archcmp.errors import ArchcmpError, MeasureError
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import check_hf_weights, load_hf_weights
@@ -17,7 +19,8 @@ from archcmp.model.hf.checkpoint import SafetensorsFolder
 from archcmp.oracle.models import find_config, import_transformers, reference_config, transformers_model
 from archcmp.spec.hf import import_config
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.timing.memory import available_bytes
 
 TOLERANCE = 1e-4
 """How far logits may lie apart in float32, as the design has it."""
@@ -28,8 +31,8 @@ BATCH_SIZE, N_TOKENS = 2, 45
 @dataclass(frozen=True)
 class Verification:
     """The largest differences of logits, of a whole pass and of decoding through the cache; `logits_std` is
-    the spread to judge them by. `params` is archcmp's count of what was compared, `transformers_params`
-    theirs, buffers that checkpoints hold included."""
+    the spread to judge them by, and below 1 it makes the tolerance as much smaller. `params` is archcmp's
+    count of what was compared, `transformers_params` theirs, buffers that checkpoints hold included."""
 
     id: str
     model_type: str
@@ -71,12 +74,17 @@ def _size(model: nn.Module) -> int:
 
 
 @torch.inference_mode()
-def _cached_logits(model: Decoder, tokens: Tensor) -> Tensor:
-    """A prefill of some tokens, a few at once, then one after the other."""
+def _cached_logits(model: Decoder, tokens: Tensor, pieces: list[int]) -> Tensor:
+    """Logits of the tokens through a cache, so many at once as `pieces` says, until there are none left."""
     cache = model.new_cache(len(tokens), tokens.shape[1])
-    first, then = tokens.split([tokens.shape[1] // 2, -(-tokens.shape[1] // 2)], dim=1)
-    pieces = [first, then[:, :3], *then[:, 3:].split(1, dim=1)]
-    return torch.cat([model(piece, cache) for piece in pieces], dim=1)
+    parts = tokens.tensor_split(list(accumulate(pieces)), dim=1)
+    return torch.cat([model(part, cache) for part in parts if part.shape[1]], dim=1)
+
+
+def _orders(n_tokens: int) -> tuple[list[int], list[int]]:
+    """Two ways to decode: a prefill, a few tokens at once, one after the other; and pieces of every size."""
+    half = n_tokens // 2
+    return [half, 3, *[1] * n_tokens], [1, 5, half, 2, 1]
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
@@ -96,28 +104,49 @@ class _Reference:
 
 
 @torch.inference_mode()
-def _reference(spec: ModelSpec, theirs: nn.Module) -> _Reference:
-    shape = (BATCH_SIZE, min(N_TOKENS, spec.context_length))
+def _reference(spec: ModelSpec, theirs: nn.Module, n_tokens: int) -> _Reference:
+    shape = (BATCH_SIZE, min(n_tokens, spec.context_length))
     tokens = torch.randint(spec.vocab_size, shape, generator=torch.Generator().manual_seed(1))
     logits: Tensor = theirs(tokens, use_cache=False).logits
     model_type = str(getattr(theirs.config, "model_type", ""))
     if not logits.isfinite().all():
         raise MeasureError(f"the logits of {model_type} in transformers are not finite")
+    if logits.std() == 0:
+        raise MeasureError(f"the logits of {model_type} in transformers are all equal: they verify nothing")
     return _Reference(model_type, _size(theirs), tokens, logits)
 
 
 @torch.inference_mode()
 def _compare(name: str, ours: Decoder, reference: _Reference, tolerance: float) -> Verification:
+    tokens, logits = reference.tokens, reference.logits
+    spread = logits.std().item()
     return Verification(
         id=name,
         model_type=reference.model_type,
-        whole=_difference(ours(reference.tokens), reference.logits),
-        cached=_difference(_cached_logits(ours, reference.tokens), reference.logits),
-        logits_std=reference.logits.std().item(),
+        whole=_difference(ours(tokens), logits),
+        cached=max(
+            _difference(_cached_logits(ours, tokens, pieces), logits) for pieces in _orders(tokens.shape[1])
+        ),
+        logits_std=spread,
         params=_size(ours),
         transformers_params=reference.params,
-        tolerance=tolerance,
+        tolerance=tolerance * min(1.0, spread),
     )
+
+
+def verify_model(
+    name: str,
+    spec: ModelSpec,
+    theirs: nn.Module,
+    tolerance: float = TOLERANCE,
+    n_tokens: int = N_TOKENS,
+    seed: int = 0,
+) -> Verification:
+    """The model of `spec` against `theirs`, a model of transformers, which gets random weights."""
+    randomise(theirs, seed)
+    ours = build_model(spec).eval()
+    load_hf_weights(ours, theirs.state_dict())
+    return _compare(name, ours, _reference(spec, theirs, n_tokens), tolerance)
 
 
 def verify_spec(name: str, spec: ModelSpec, tolerance: float = TOLERANCE) -> Verification:
@@ -125,27 +154,54 @@ def verify_spec(name: str, spec: ModelSpec, tolerance: float = TOLERANCE) -> Ver
     windows. Raises UsageError where `transformers` has no such model."""
     find_config(spec)
     small = shrunk(spec)
-    theirs = randomise(transformers_model(small, "cpu", torch.float32, "eager"))
-    ours = build_model(small).eval()
-    load_hf_weights(ours, theirs.state_dict())
-    return _compare(name, ours, _reference(small, theirs), tolerance)
+    return verify_model(name, small, transformers_model(small, "cpu", torch.float32, "eager"), tolerance)
 
 
-def verify_checkpoint(folder: Path, tolerance: float = TOLERANCE) -> Verification:
+# ---- checkpoints ------------------------------------------------------------------------------------
+
+
+def verify_checkpoint(
+    folder: Path, tolerance: float = TOLERANCE, available: int | None = None
+) -> Verification:
     """A local checkpoint, config.json and safetensors, in float32: first in `transformers`, then, when that
     is gone from memory, in archcmp. Raises ConfigError and WeightsError for what is not understood, pickles
-    among it, and MeasureError for what transformers does not load."""
+    among it, and MeasureError for what transformers fails on or what needs more than the `available` bytes,
+    those that the machine has free if not given."""
     imported = import_config(folder)
     if parts := [name for name in imported.left_out if name.endswith("_config")]:
         raise MeasureError(
             f"{folder}: multimodal ({', '.join(parts)}); import its language model and verify that spec"
         )
     weights = SafetensorsFolder(folder)
-    check_hf_weights(build_model(imported.spec, "meta"), weights)
-    reference = _reference(imported.spec, _pretrained(folder, imported.spec))
+    planned = build_model(imported.spec, "meta")
+    check_hf_weights(planned, weights)
+    free = available_bytes(torch.device("cpu")) if available is None else available
+    if short := shortage(_needed_bytes(planned), free):
+        raise MeasureError(f"{folder}: {short}")
+    with _failures_of_transformers(folder):
+        reference = _reference(imported.spec, _pretrained(folder, imported.spec), N_TOKENS)
     ours = build_model(imported.spec).eval()
     load_hf_weights(ours, weights)
     return _compare(str(folder), ours, reference, tolerance)
+
+
+def _needed_bytes(model: nn.Module) -> int:
+    """One of the two models at a time, in float32, beside the tensor that is read into it."""
+    sizes = [tensor.numel() for tensor in stored(model).values()]
+    return torch.float32.itemsize * (sum(sizes) + max(sizes))
+
+
+@contextmanager
+def _failures_of_transformers(folder: Path) -> Iterator[None]:
+    """Its exceptions, which may be of any class and without a message, as one line."""
+    try:
+        yield
+    except ArchcmpError:
+        raise
+    except Exception as error:
+        first_line = next(iter(str(error).strip().splitlines()), "no reason given")
+        reason = f"{type(error).__name__}: {first_line}"
+        raise MeasureError(f"{folder}: transformers fails on this checkpoint: {reason}") from None
 
 
 def _pretrained(folder: Path, spec: ModelSpec) -> nn.Module:
@@ -154,13 +210,10 @@ def _pretrained(folder: Path, spec: ModelSpec) -> nn.Module:
     transformers = import_transformers()
     options = {"attn_implementation": "eager", "local_files_only": True, "trust_remote_code": False}
     try:
-        try:
-            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        except (KeyError, ValueError):
-            config = reference_config(spec)
-        model: nn.Module = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, **options
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise MeasureError(f"{folder}: transformers does not load it: {str(error).splitlines()[0]}") from None
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (KeyError, ValueError):
+        config = reference_config(spec)
+    model: nn.Module = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, config=config, dtype=torch.float32, use_safetensors=True, **options
+    )
     return model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,15 +19,16 @@ def share_text(ratio: float) -> str:
     return f"{ratio:.2f}x" if ratio >= 0.1 else f"{ratio:.3g}x"
 
 
-def in_words(ratio: PairedRatio) -> str:
+def in_words(ratio: PairedRatio, interval: bool = True) -> str:
     """'1.31x faster (1.28 to 1.34)', '1.10x slower (...)', 'no difference (0.99 to 1.01)' or 'undecided
-    (0.95 to 1.50)'."""
-    low, high = ratio.low, ratio.high
+    (0.95 to 1.50)'; without `interval`, the words before it."""
+    low, high, words = ratio.low, ratio.high, ratio.verdict.value
     if ratio.verdict is Verdict.FASTER:
-        return f"{ratio.median:.2f}x faster ({low:.2f} to {high:.2f})"
-    if ratio.verdict is Verdict.SLOWER:
-        return f"{1 / ratio.median:.2f}x slower ({1 / high:.2f} to {1 / low:.2f})"
-    return f"{ratio.verdict.value} ({low:.2f} to {high:.2f})"
+        words = f"{share_text(ratio.median)} {words}"
+    elif ratio.verdict is Verdict.SLOWER:
+        words = f"{share_text(1 / ratio.median)} {words}"
+        low, high = 1 / high, 1 / low
+    return f"{words} ({low:.2f} to {high:.2f})" if interval else words
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Times the first model's value."""
-        return self.value / self.base if self.value and self.base else None
+        """Times the first model's value, None where that means nothing: beside 0, infinity or other signs."""
+        ratio = self.value / self.base if self.value and self.base else 0.0
+        return ratio if 0 < ratio < math.inf else None
 
     @property
     def difference(self) -> float | None:
@@ -52,21 +55,23 @@ class Figure:
         return None if self.value is None or self.base is None else self.value - self.base
 
     def text(self, differences: bool = True) -> str:
-        """'6.49 B (-805 M, 0.89x)', or '6.49 B (0.89x)' without `differences`."""
+        """'6.49 B (-805 M, 0.89x)' or '8.31 tok/s, 1.31x faster (1.28 to 1.34)'; without `differences`, which
+        narrow tables have no room for, '6.49 B (0.89x)' or '8.31 tok/s, 1.31x faster'."""
         if self.value is None:
             return BLANK
-        parts = []
-        if differences and self.difference and self.ratio is not None:
-            sign = "+" if self.difference > 0 else "-"
-            parts.append(f"{sign}{self.unit(abs(self.difference))}")
-        if self.ratio is not None:
-            parts.append(share_text(self.ratio))
+        shown = f"{self.unit(self.value)}{self._against_first(differences)}"
+        return f"{shown} {self.marks}" if self.marks else shown
+
+    def _against_first(self, differences: bool) -> str:
         if self.speedup is not None:
-            parts = [in_words(self.speedup)]
-        joined = (
-            f" ({', '.join(parts)})" if parts and self.speedup is None else f", {parts[0]}" if parts else ""
-        )
-        return f"{self.unit(self.value)}{joined}" + (f" {self.marks}" if self.marks else "")
+            return f", {in_words(self.speedup, interval=differences)}"
+        if self.ratio is None:
+            return ""
+        share = share_text(self.ratio)
+        if not differences or not self.difference:
+            return f" ({share})"
+        sign = "+" if self.difference > 0 else "-"
+        return f" ({sign}{self.unit(abs(self.difference))}, {share})"
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,8 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """A title, a header (what labels are, then a name per column), rows, and notes on how to read them. The
-    first `n_text` columns hold text, the others figures. `measured`: its figures need a clock."""
+    first `n_text` columns hold text, the others figures. `measured`: its figures need a clock. `differing`:
+    where a terminal shows some of the columns, rows that are the same in all of those are left out."""
 
     title: str
     header: Sequence[str]
@@ -91,3 +97,4 @@ class Table:
     notes: Sequence[str] = field(default_factory=list)
     n_text: int = 1
     measured: bool = False
+    differing: bool = False

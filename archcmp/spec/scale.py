@@ -6,7 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema import MLA, Attention, Block, GatedDeltaNet, ModelSpec, MoE, Part
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.ffn import MoE
+from archcmp.spec.schema.mla import MLA
+from archcmp.spec.schema.model import Block, ModelSpec
 
 D_MODEL, VOCAB_SIZE, CONTEXT_LENGTH = 64, 199, 128
 HEAD_DIM, D_FF, D_EXPERT, N_EXPERTS = 16, 96, 24, 8
@@ -99,7 +104,9 @@ def shrunk(spec: ModelSpec) -> ModelSpec:
     """`spec` with every width, window and expert count small, and few layers: one of each distinct block at
     least, each run's pattern once and, where it repeats, begun again. Validated anew."""
     runs = [
-        run.model_copy(update={"count": min(run.count, len(run.repeat) + (1 if len(run.repeat) > 1 else 0))})
+        run.model_copy(
+            update={"n_layers": min(run.n_layers, len(run.repeat) + (1 if len(run.repeat) > 1 else 0))}
+        )
         for run in spec.layers
     ]
     used = set(layer_blocks(spec))

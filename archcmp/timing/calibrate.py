@@ -17,11 +17,11 @@ import typer
 from torch.nn import functional as F
 
 from archcmp.errors import UsageError
-from archcmp.files import write_whole
+from archcmp.results.files import write_whole
 from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
 from archcmp.timing.clock import DeviceTimer, Timer
-from archcmp.timing.device import device_facts, device_name, native_dtype, versions
+from archcmp.timing.device import device_name, environment_of, native_dtype
 
 SIDES = (256, 512, 1024, 2048, 4096, 8192)
 LONG_ENOUGH_S = 0.03
@@ -103,13 +103,9 @@ def calibrate_device(device: torch.device) -> dict[str, Any]:
     """Facts about a device and the best rates seen on it: matmul FLOP/s per dtype, copy bytes/s."""
     timer = DeviceTimer(device)
     seen = {dtype: remember(calibrate(device, dtype, timer), device, dtype) for dtype in DTYPES}
-    return (
-        versions()
-        | device_facts(device)
-        | {
-            "matmul_flops_per_s": {dtype: rates.matmul_flops_per_s for dtype, rates in seen.items()},
-            "copy_bytes_per_s": max(rates.copy_bytes_per_s for rates in seen.values()),
-            "native_dtype": native_dtype(device),
-            "remembered_in": str(cache_file()),
-        }
-    )
+    return asdict(environment_of(device)) | {
+        "matmul_flops_per_s": {dtype: rates.matmul_flops_per_s for dtype, rates in seen.items()},
+        "copy_bytes_per_s": max(rates.copy_bytes_per_s for rates in seen.values()),
+        "native_dtype": native_dtype(device),
+        "remembered_in": str(cache_file()),
+    }

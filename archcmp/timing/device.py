@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import psutil
@@ -11,6 +14,7 @@ import torch
 
 from archcmp import __version__
 from archcmp.errors import UsageError
+from archcmp.results.document import Environment
 from archcmp.results.request import Request
 
 
@@ -65,24 +69,23 @@ def device_name(device: torch.device) -> str:
     return _cpu_capabilities().get("cpu_name") or platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, Any]:
-    """What a reader needs to reproduce a count; no device took part in it."""
-    return {
-        "device": None,
-        "threads": None,
-        "archcmp": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-
-
-def device_facts(device: torch.device) -> dict[str, Any]:
-    """What a reader needs, beside the versions, to reproduce a measurement."""
-    return {
-        "device": str(device),
-        "device_name": device_name(device),
-        "threads": torch.get_num_threads(),
-        "thread_binding": os.environ.get("OMP_PROC_BIND"),
-        "memory_bytes": total_bytes(device),
-    }
+def environment_of(device: torch.device | None, packages: Sequence[str] = ()) -> Environment:
+    """What a reader needs to reproduce figures: versions, and, where a device took part, the device. Of other
+    `packages` only transformers is known to an Environment."""
+    versions = Environment(
+        archcmp=__version__,
+        torch=torch.__version__,
+        transformers=version("transformers") if "transformers" in packages else None,
+        python=platform.python_version(),
+        platform=platform.platform(),
+    )
+    if device is None:
+        return versions
+    return replace(
+        versions,
+        device=str(device),
+        device_name=device_name(device),
+        threads=torch.get_num_threads(),
+        thread_binding=os.environ.get("OMP_PROC_BIND"),
+        memory_bytes=total_bytes(device),
+    )

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema import (
-    GLU,
-    MLA,
-    MLP,
-    AllHeadsQKNorm,
-    Attention,
-    Block,
-    EachHeadQKNorm,
-    GatedDeltaNet,
-    LayerNorm,
-    ModelSpec,
-    MoE,
-    Parallel,
-    SandwichNorm,
-)
-from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.mla import MLA
+from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.schema.norms import LayerNorm, Norm
+from archcmp.spec.schema.residual import Parallel, SandwichNorm
 
 
 def blocks(spec: ModelSpec) -> list[Block]:

@@ -17,7 +17,11 @@ from archcmp.model.mixers.attention import Attention as AttentionModule
 from archcmp.results.counts import COMPONENTS
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import MLA, Attention, GatedDeltaNet, ModelSpec, MoE, Published
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.ffn import MoE
+from archcmp.spec.schema.mla import MLA
+from archcmp.spec.schema.model import ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.known import FILES, PUBLISHED, PUBLISHED_IDS, distinct, tiny

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from pydantic.fields import FieldInfo
+import yaml
 
 from archcmp.model.build import build_block, build_model
 from archcmp.model.decoder import Decoder
@@ -21,34 +21,43 @@ from archcmp.model.mixers.qk_norms import QK_NORMS
 from archcmp.model.norms import NORMS
 from archcmp.model.residual import RESIDUALS
 from archcmp.model.rope import SCALINGS
-from archcmp.spec import schema
-from archcmp.spec.yaml.messages import parts_of
-from tests.known import tiny
+from archcmp.spec import reflect
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.schema.rope import Rope
+from tests.known import (
+    DELTA_NET_OPTIONS,
+    LATENT,
+    LATENT_OPTIONS,
+    MAIN_AND_FAR,
+    MIXTURE_OPTIONS,
+    distinct,
+    tiny,
+)
 
 MAIN = "blocks.main."
-# What a choice needs beside its kind.
-OPTIONS = {
-    "attention": "n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}",
-    "mlp": "d_ff: 24, activation: relu",
-    "glu": "d_ff: 24, activation: silu",
-    "mla": "n_heads: 4, kv_lora_rank: 12, qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 6, "
-    "rope: {theta: 100}",
-    "gated_delta_net": "n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, value_head_dim: 6",
-    "moe": "n_experts: 6, top_k: 2, router: {scoring: softmax}, "
-    "expert: {kind: glu, d_ff: 8, activation: silu}",
-    "linear": "factor: 4",
-    "llama3": "factor: 4, original_context_length: 16",
-    "yarn": "factor: 4, original_context_length: 16",
+# Choices that need more than their kind.
+WRITTEN = {
+    "attention": "kind: attention, n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}",
+    "mlp": "kind: mlp, d_ff: 24, activation: relu",
+    "glu": "kind: glu, d_ff: 24, activation: silu",
+    "mla": LATENT_OPTIONS,
+    "gated_delta_net": DELTA_NET_OPTIONS,
+    "moe": MIXTURE_OPTIONS,
+    "linear": "kind: linear, factor: 4",
+    "llama3": "kind: llama3, factor: 4, original_context_length: 16",
+    "yarn": "kind: yarn, factor: 4, original_context_length: 16",
 }
 
 
-def _kind(choice: type[schema.Part]) -> str:
+def _kind(choice: type[Part]) -> str:
     return str(get_args(choice.model_fields["kind"].annotation)[0])
 
 
-def _written(choice: type[schema.Part]) -> str:
+def _written(choice: type[Part]) -> str:
     kind = _kind(choice)
-    return f"{{kind: {kind}, {OPTIONS[kind]}}}" if kind in OPTIONS else f"{{kind: {kind}}}"
+    return f"{{{WRITTEN.get(kind, f'kind: {kind}')}}}"
 
 
 REGISTRIES: dict[str, Any] = {
@@ -59,9 +68,7 @@ REGISTRIES: dict[str, Any] = {
     MAIN + "mixer.qk_norm": QK_NORMS,
     MAIN + "mixer.rope.scaling": SCALINGS,
 }
-_MOE = {"kind": "moe", "n_experts": 6, "top_k": 2, "router": {"scoring": "softmax"}} | {
-    "expert": {"kind": "glu", "d_ff": 8, "activation": "silu"}
-}
+_MOE: dict[str, object] = yaml.safe_load(f"{{{MIXTURE_OPTIONS}}}")
 MOES: dict[str, dict[str, object]] = {
     "sigmoid": {"router": {"scoring": "sigmoid", "renormalize": True, "scale": 2.5, "correction_bias": True}},
     "router-bias": {"router": {"scoring": "softmax", "renormalize": True, "bias": True}},
@@ -118,15 +125,15 @@ EXTRA = {
         MAIN + "mixer.rope.scaling={kind: yarn, factor: 4, original_context_length: 16, truncate: false, "
         "mscale: 1, mscale_all_dim: 0.5}"
     ],
-    "mla-low-rank-query": [f"{MAIN}mixer={{kind: mla, q_lora_rank: 10, {OPTIONS['mla']}}}"],
+    "mla-low-rank-query": [LATENT, MAIN + "mixer.q_lora_rank=10"],
     "mla-yarn": [
-        f"{MAIN}mixer={{kind: mla, {OPTIONS['mla']}}}",
+        LATENT,
         MAIN + "mixer.rope={theta: 100, interleaved: true, scaling: {kind: yarn, factor: 4, "
         "original_context_length: 16, mscale: 1, mscale_all_dim: 1}}",
     ],
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
-    "two-blocks": ["blocks.far={extends: main, mixer: {window: 3}}", "layers[0].repeat=[main, far]"],
+    "two-blocks": list(MAIN_AND_FAR),
     **{f"activation-{name}": [MAIN + f"ffn.activation={name}"] for name in ACTIVATIONS},
 }
 CASES = {
@@ -134,18 +141,21 @@ CASES = {
     for slot, registry in REGISTRIES.items()
     for choice in registry
 } | EXTRA
+SPECS = distinct({name: tiny(*changes) for name, changes in CASES.items()})
+"""The choices that the tiny spec makes by itself are one case."""
 
 LENGTH = 13
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
-@pytest.fixture(params=list(CASES.values()), ids=list(CASES))
-def spec(request: pytest.FixtureRequest) -> schema.ModelSpec:
-    return tiny(*request.param)
+@pytest.fixture(params=list(SPECS.values()), ids=list(SPECS))
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    chosen: ModelSpec = request.param
+    return chosen
 
 
 @pytest.fixture(params=DEVICES)
-def model(spec: schema.ModelSpec, request: pytest.FixtureRequest) -> Decoder:
+def model(spec: ModelSpec, request: pytest.FixtureRequest) -> Decoder:
     torch.manual_seed(0)
     model = build_model(spec, device=request.param)
     for parameter in model.parameters():
@@ -159,20 +169,20 @@ def _tokens(model: Decoder, batch_size: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("field", "registry"),
+    ("owner", "option", "registry"),
     [
-        (schema.Block.model_fields["residual"], RESIDUALS),
-        (schema.Block.model_fields["mixer"], MIXERS),
-        (schema.Block.model_fields["ffn"], FFNS),
-        (schema.ModelSpec.model_fields["norm"], NORMS),
-        (schema.Attention.model_fields["qk_norm"], QK_NORMS),
-        (schema.Rope.model_fields["scaling"], SCALINGS),
+        (Block, "residual", RESIDUALS),
+        (Block, "mixer", MIXERS),
+        (Block, "ffn", FFNS),
+        (ModelSpec, "norm", NORMS),
+        (Attention, "qk_norm", QK_NORMS),
+        (Rope, "scaling", SCALINGS),
     ],
 )
 def test_every_choice_of_the_vocabulary_is_registered(
-    field: FieldInfo, registry: dict[type[schema.Part], object]
+    owner: type[Part], option: str, registry: dict[type[Part], object]
 ) -> None:
-    assert set(parts_of(field.rebuild_annotation())) == set(registry)
+    assert set(reflect.parts(owner, option)) == set(registry)
 
 
 @torch.inference_mode()
@@ -184,7 +194,7 @@ def test_shapes_and_any_batch_size(model: Decoder) -> None:
 
 
 @torch.inference_mode()
-def test_a_block_keeps_the_shape_of_the_stream(spec: schema.ModelSpec) -> None:
+def test_a_block_keeps_the_shape_of_the_stream(spec: ModelSpec) -> None:
     for name in spec.blocks:
         stream = torch.randn(2, LENGTH, spec.d_model)
         assert build_block(spec, name)(stream).shape == stream.shape
@@ -208,7 +218,7 @@ def test_every_weight_gets_a_finite_gradient(model: Decoder) -> None:
         assert "positions" in name or parameter.grad.abs().max() > 0, f"{name} does not reach the logits"
 
 
-def test_building_on_meta_allocates_nothing_and_computes_shapes(spec: schema.ModelSpec) -> None:
+def test_building_on_meta_allocates_nothing_and_computes_shapes(spec: ModelSpec) -> None:
     model = build_model(spec, device="meta", dtype=torch.bfloat16)
     assert all(p.is_meta and p.dtype == torch.bfloat16 for p in model.parameters())
     assert model(_tokens(model)).shape == (2, LENGTH, 61)
@@ -235,16 +245,16 @@ def test_half_precision_follows_float32(model: Decoder, dtype: torch.dtype) -> N
 
 
 CONTROL_FLOW = ("window", "chunk", "sinks-window", "temperature", "mla-yarn", "moe-groups-top2", "two-blocks")
-COMPILED = [name for name in CASES if name not in EXTRA or name in CONTROL_FLOW]
+COMPILED = [name for name in SPECS if name not in EXTRA or name in CONTROL_FLOW]
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiles_without_graph_breaks(name: str) -> None:
-    spec = tiny(*CASES[name])
+    spec = SPECS[name]
     torch.manual_seed(0)
     torch._dynamo.reset()
-    model = build_model(spec)
+    model = build_model(spec, layers=tuple(spec.blocks))
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     tokens, cache = _tokens(model), model.new_cache(2, LENGTH)
     assert torch.allclose(compiled(tokens), model(tokens), atol=1e-5)

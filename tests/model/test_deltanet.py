@@ -14,24 +14,23 @@ from torch import Tensor, nn
 
 import archcmp
 from archcmp.errors import ConfigError, SpecError
+from archcmp.model.build import build_block
 from archcmp.model.cache import RecurrentCache
-from archcmp.model.decoder import Decoder
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.ops.delta_rule import CHUNK, gated_delta_rule
 from archcmp.oracle.models import transformers_model
+from archcmp.oracle.verify import verify_model
 from archcmp.spec.hf import import_config, to_config
 from archcmp.spec.hf.model_type import same_function
 from archcmp.spec.scale import shrunk
-from archcmp.spec.schema import GatedDeltaNet, ModelSpec
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.known import tiny
+from tests.analysis import closed_forms_recurrent as closed_forms
+from tests.known import DELTA_NET, tiny
 
 CONFIG: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "configs" / "qwen3-next-80b-a3b.json").read_text()
-)
-MIXER = (
-    "blocks.main.mixer={kind: gated_delta_net, n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, "
-    "value_head_dim: 6, conv_size: 3}"
 )
 
 # ---- the operator -----------------------------------------------------------------------------------
@@ -144,42 +143,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "linear_conv_kernel_dim": 2,
     },
 }
-BATCH, TOKENS = 2, 2 * CHUNK + 22
+every_variant = pytest.mark.parametrize("change", VARIANTS.values(), ids=VARIANTS)
 
 
-@pytest.fixture(scope="module", params=list(VARIANTS.values()), ids=list(VARIANTS))
-def pair(request: pytest.FixtureRequest) -> tuple[Decoder, Tensor, Tensor]:
-    """Our shrunk model, tokens, and the logits that `transformers` gives for them."""
-    spec = shrunk(import_config(CONFIG | request.param).spec)
+@every_variant
+def test_logits_equal_those_of_transformers_over_several_chunks(change: dict[str, Any]) -> None:
+    n_tokens = 2 * CHUNK + 22
+    small = shrunk(import_config(CONFIG | change).spec)
+    spec = small.model_copy(update={"context_length": n_tokens})
     torch.manual_seed(0)
-    reference = transformers_model(spec, "cpu", torch.float32, "eager").eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in reference.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(noise * 0.08 if parameter.dim() > 1 else parameter + 0.2 * noise)
-    model = archcmp.build_model(spec).eval()
-    archcmp.load_hf_weights(model, reference.state_dict())
-    assert archcmp.count(spec).params.total == sum(p.numel() for p in reference.parameters())
-    tokens = torch.randint(0, spec.vocab_size, (BATCH, TOKENS), generator=generator)
-    with torch.inference_mode():
-        return model, tokens, reference(tokens).logits
+    theirs = transformers_model(spec, "cpu", torch.float32, "eager")
+    result = verify_model("qwen3-next", spec, theirs, n_tokens=n_tokens)
+    assert result.agrees and result.logits_std > 0.1, result
 
 
-@pytest.mark.parametrize(
-    "pieces", [[TOKENS], [20] + [1] * (TOKENS - 20), [1, 5, 70, 2, 1, TOKENS - 79], [CHUNK, TOKENS - CHUNK]]
-)
-@torch.inference_mode()
-def test_logits_equal_those_of_transformers(pair: tuple[Decoder, Tensor, Tensor], pieces: list[int]) -> None:
-    model, tokens, logits = pair
-    cache = model.new_cache(BATCH, TOKENS)
-    ours = torch.cat([model(piece, cache) for piece in tokens.split(pieces, dim=1)], dim=1)
-    assert logits.std() > 0.1, "logits near zero would agree whatever the maths"
-    assert (ours - logits).abs().max() <= 1e-4
-    assert (model(tokens) - logits).abs().max() <= 1e-4
-
-
-@pytest.mark.parametrize("change", list(VARIANTS.values()), ids=list(VARIANTS))
+@every_variant
 def test_configurations_go_there_and_back(change: dict[str, Any]) -> None:
     spec = import_config(CONFIG | change).spec
     config = to_config(spec)
@@ -192,7 +170,7 @@ def test_the_bundled_spec_is_the_published_configuration() -> None:
     assert same_function(bundled, imported)
     assert (list(bundled.blocks), bundled.layers) == (list(imported.blocks), imported.layers)
     assert bundled.published is not None
-    assert archcmp.count(bundled).params.total == bundled.published.params
+    assert archcmp.count(bundled).params["total"].total == bundled.published.params
 
 
 def test_other_activations_are_refused() -> None:
@@ -203,21 +181,28 @@ def test_other_activations_are_refused() -> None:
 # ---- the cache and the count ------------------------------------------------------------------------
 
 
-def _bytes_per_sequence(mixer: GatedDeltaNet, itemsize: int) -> int:
-    state = mixer.n_value_heads * mixer.key_head_dim * mixer.value_head_dim
-    channels = 2 * mixer.n_key_heads * mixer.key_head_dim + mixer.n_value_heads * mixer.value_head_dim
-    return 4 * state + itemsize * (mixer.conv_size - 1) * channels
+def _mixer(spec: ModelSpec) -> GatedDeltaNet:
+    mixer = spec.blocks["main"].mixer
+    assert isinstance(mixer, GatedDeltaNet)
+    return mixer
+
+
+def test_weights_are_those_of_the_paper() -> None:
+    spec = tiny(DELTA_NET)
+    weights = build_block(spec, "main", "meta").mixer.parameters()
+    expected = closed_forms.matmul_weights(spec.d_model, _mixer(spec)) + closed_forms.other_weights(
+        _mixer(spec)
+    )
+    assert sum(weight.numel() for weight in weights) == expected
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_the_cache_is_as_large_for_any_length(dtype: str) -> None:
-    spec = tiny(MIXER)
+    spec = tiny(DELTA_NET)
     model = archcmp.build_model(spec, dtype=getattr(torch, dtype))
-    mixer = spec.blocks["main"].mixer
-    assert isinstance(mixer, GatedDeltaNet)
-    expected = 2 * 3 * _bytes_per_sequence(mixer, getattr(torch, dtype).itemsize)
+    expected = 2 * 3 * closed_forms.kept_bytes(_mixer(spec), getattr(torch, dtype).itemsize)
     for length in (1, 64, 4096):
-        assert archcmp.count(spec, 3, length, dtype).memory.kv_cache_bytes == expected
+        assert archcmp.count(spec, 3, length, dtype).memory["kv_cache_bytes"].total == expected
         assert model.new_cache(3, length).nbytes == expected
     cache = model.new_cache(3, 9)
     with torch.inference_mode():
@@ -227,7 +212,7 @@ def test_the_cache_is_as_large_for_any_length(dtype: str) -> None:
 
 @torch.inference_mode()
 def test_a_sequence_that_begins_again_finds_an_empty_cache() -> None:
-    model = archcmp.build_model(tiny(MIXER))
+    model = archcmp.build_model(tiny(DELTA_NET))
     tokens = torch.randint(0, 61, (2, 10))
     cache = model.new_cache(2, 10)
     first = model(tokens, cache)
@@ -236,31 +221,19 @@ def test_a_sequence_that_begins_again_finds_an_empty_cache() -> None:
     assert torch.equal(model(tokens, cache), first)
 
 
-def _matmul_weights(spec: ModelSpec, mixer: GatedDeltaNet) -> int:
-    key_width, value_width = (
-        mixer.n_key_heads * mixer.key_head_dim,
-        mixer.n_value_heads * mixer.value_head_dim,
-    )
-    return spec.d_model * (2 * key_width + 2 * value_width + 2 * mixer.n_value_heads + value_width)
-
-
 @pytest.mark.parametrize("convention", ["exact", "full", "window"])
 def test_flops_are_the_recurrent_closed_form(convention: str) -> None:
-    spec = tiny(MIXER)
-    mixer = spec.blocks["main"].mixer
-    assert isinstance(mixer, GatedDeltaNet)
-    channels = 2 * mixer.n_key_heads * mixer.key_head_dim + mixer.n_value_heads * mixer.value_head_dim
-    recurrent = 6 * mixer.n_value_heads * mixer.key_head_dim * mixer.value_head_dim
-    per_token = 2 * _matmul_weights(spec, mixer) + 2 * mixer.conv_size * channels + recurrent
+    spec = tiny(DELTA_NET)
+    per_token = closed_forms.flops_per_token(spec.d_model, _mixer(spec))
     around = 2 * (2 * 3 * spec.d_model * 24) + 2 * spec.d_model * spec.vocab_size
     for batch, length in ((1, 1), (2, 130), (1, 1_000_000)):
         flops = archcmp.count(spec, batch, length, convention=convention).flops
-        assert flops.by_component["mixer"] == 2 * per_token * batch * length
-        assert flops.decode == batch * (2 * per_token + around)
+        assert flops["forward"].by_component["mixer"] == 2 * per_token * batch * length
+        assert flops["decode"].total == batch * (2 * per_token + around)
 
 
 def test_key_heads_must_divide_value_heads() -> None:
     with pytest.raises(SpecError, match="n_key_heads: 3 does not divide n_value_heads = 4"):
-        tiny(MIXER, "blocks.main.mixer.n_key_heads=3")
+        tiny(DELTA_NET, "blocks.main.mixer.n_key_heads=3")
     with pytest.raises(SpecError, match="make projections 128,"):
-        tiny(MIXER, "blocks.main.mixer.value_head_dim=16_000_000")
+        tiny(DELTA_NET, "blocks.main.mixer.value_head_dim=16_000_000")

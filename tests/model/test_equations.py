@@ -18,8 +18,10 @@ from archcmp.model.ops import attention as sdpa
 from archcmp.model.ops.attention import attention
 from archcmp.model.residual import RESIDUALS
 from archcmp.model.rope import Rope
-from archcmp.spec import schema
-from tests.known import tiny
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.residual import Parallel, PostNorm, PreNorm, ReorderedNorm, SandwichNorm
+from archcmp.spec.schema.rope import Rope as RopeSpec
+from tests.known import MAIN_AND_FAR, tiny
 
 
 def naive_attention(
@@ -78,11 +80,11 @@ def test_windowed_attention_is_differentiable_exactly(monkeypatch: pytest.Monkey
 
 # With f(x) = x + 1 and norm(x) = 10 x every arrangement of two sub-layers takes 3 elsewhere.
 RESIDUAL_OF_3 = {
-    schema.PreNorm: 34 + (340 + 1),
-    schema.PostNorm: 10 * (70 + 71),
-    schema.ReorderedNorm: 43 + 10 * 44,
-    schema.SandwichNorm: 313 + 10 * (3130 + 1),
-    schema.Parallel: 3 + 31 + 31,
+    PreNorm: 34 + (340 + 1),
+    PostNorm: 10 * (70 + 71),
+    ReorderedNorm: 43 + 10 * 44,
+    SandwichNorm: 313 + 10 * (3130 + 1),
+    Parallel: 3 + 31 + 31,
 }
 
 
@@ -92,7 +94,7 @@ class TimesTen(nn.Module):
 
 
 @pytest.mark.parametrize("kind", RESIDUALS)
-def test_residual_equations(kind: type[schema.Part]) -> None:
+def test_residual_equations(kind: type[Part]) -> None:
     residual = RESIDUALS[kind](
         kind.model_validate({"kind": get_args(kind.model_fields["kind"].annotation)[0]}), TimesTen, 2
     )
@@ -100,7 +102,7 @@ def test_residual_equations(kind: type[schema.Part]) -> None:
 
 
 def test_a_residual_multiplier_scales_every_sub_layer() -> None:
-    residual = RESIDUALS[schema.PreNorm](schema.PreNorm(kind="pre_norm", multiplier=2.0), TimesTen, 2)
+    residual = RESIDUALS[PreNorm](PreNorm(kind="pre_norm", multiplier=2.0), TimesTen, 2)
     assert residual(torch.tensor(3.0), lambda x: x + 1, lambda x: x + 1).item() == 65 + 2 * (10 * 65 + 1)
 
 
@@ -135,7 +137,7 @@ def test_block_equals_the_original_transformer_layer(kind: str, norm_first: bool
 
 
 def test_rotation_depends_on_distance_only_and_keeps_length() -> None:
-    rope = Rope(schema.Rope(theta=100.0, partial=0.5), head_dim=16)
+    rope = Rope(RopeSpec(theta=100.0, partial=0.5), head_dim=16)
     q, k = torch.randn(16), torch.randn(16)
 
     def at(x: Tensor, position: int) -> Tensor:
@@ -156,14 +158,12 @@ def test_casting_a_model_does_not_spoil_its_positions() -> None:
 
 
 def test_windowed_layers_keep_only_their_window() -> None:
-    model = build_model(
-        tiny("blocks.far={extends: main, mixer: {window: 5}}", "layers[0].repeat=[main, far]"), "meta"
-    )
+    model = build_model(tiny(*MAIN_AND_FAR), "meta")
     full, rolling = model.new_cache(batch_size=1, capacity=64).layers
     assert isinstance(full, FullCache) and not isinstance(full, RollingCache)
     assert isinstance(rolling, RollingCache)
     assert full.nbytes == 2 * 2 * 64 * 8 * 4
-    assert rolling.nbytes == 2 * 2 * 5 * 8 * 4
+    assert rolling.nbytes == 2 * 2 * 3 * 8 * 4
 
 
 def test_sequences_beyond_learned_positions_or_the_cache_are_refused() -> None:

@@ -82,7 +82,7 @@ def test_published_file_layouts(model: Decoder, checkpoint: dict[str, Tensor], t
 
 def test_gpt2_files_without_the_usual_prefix(tmp_path: Path) -> None:
     heads = "blocks.main.mixer={n_heads: 2, n_kv_heads: 2, head_dim: 16}"
-    spec = archcmp.load_spec(f"gpt2+layers[0].count=2+d_model=32+vocab_size=61+{heads}")
+    spec = archcmp.load_spec(f"gpt2+layers[0].n_layers=2+d_model=32+vocab_size=61+{heads}")
     state = randomise(transformers_model(spec, "cpu", torch.float32)).state_dict()
     stripped = {n.removeprefix("transformer."): t for n, t in state.items() if n != "lm_head.weight"}
     stripped["h.0.attn.bias"] = torch.ones(1, 1, 4, 4)

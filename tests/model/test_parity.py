@@ -1,4 +1,5 @@
-"""The maths equals `transformers`: same random weights, same tokens, logits within 1e-4 in float32.
+"""The maths equals `transformers`: same random weights, same tokens, logits within 1e-4 in float32, whole and
+through the cache.
 
 Every published size is compared, shrunk; those that are then alike are compared once.
 """
@@ -6,20 +7,13 @@ Every published size is compared, shrunk; those that are then alike are compared
 from __future__ import annotations
 
 import pytest
-import torch
-from torch import Tensor
 
-import archcmp
-from archcmp.model.decoder import Decoder
-from archcmp.oracle.models import transformers_model
-from archcmp.oracle.verify import TOLERANCE, randomise
+from archcmp.oracle.verify import verify_spec
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.scale import SPAN, shrunk
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.scale import shrunk
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED, distinct
-
-BATCH, TOKENS, PREFILL = 2, 45, 20
 
 YARN = "blocks.main.mixer.rope={theta: 100, scaling: {kind: yarn, factor: 4, original_context_length: 32}}"
 VARIANTS = {
@@ -42,52 +36,15 @@ def _designs() -> dict[str, ModelSpec]:
 
 DESIGNS = _designs()
 
-Pair = tuple[Decoder, Tensor, Tensor]
+
+@pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
+def test_logits_equal_those_of_transformers(spec: ModelSpec) -> None:
+    result = verify_spec(spec.title, spec)
+    assert result.logits_std > 0.02, "logits near zero would agree whatever the maths"
+    assert result.agrees, result
 
 
-@pytest.fixture(scope="module", params=list(DESIGNS.values()), ids=list(DESIGNS))
-def pair(request: pytest.FixtureRequest) -> Pair:
-    """Our model, tokens, and the logits that the reference gives for them."""
-    spec: ModelSpec = request.param
-    reference = randomise(transformers_model(spec, "cpu", torch.float32, "eager"))
-    model = archcmp.build_model(spec).eval()
-    archcmp.load_hf_weights(model, reference.state_dict())
-    tokens = torch.randint(0, spec.vocab_size, (BATCH, TOKENS), generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        return model, tokens, reference(tokens).logits
-
-
-def assert_close(ours: Tensor, reference: Tensor) -> None:
-    """Within the tolerance; the tighter, the smaller a logit multiplier makes the logits."""
-    assert reference.std() > 0.02, "logits near zero would agree whatever the maths"
-    assert (ours - reference).abs().max() <= TOLERANCE * min(1.0, reference.std().item())
-
-
-def test_every_distinct_block_and_the_window_are_exercised(pair: Pair) -> None:
-    spec = pair[0].spec
-    assert set(layer_blocks(spec)) == set(spec.blocks)
-    assert 2 * SPAN < PREFILL
-
-
-@torch.inference_mode()
-def test_whole_pass_equals_reference(pair: Pair) -> None:
-    model, tokens, logits = pair
-    assert_close(model(tokens), logits)
-    assert_close(model(tokens, last_only=True), logits[:, -1:])
-
-
-@torch.inference_mode()
-def test_step_by_step_decoding_equals_reference(pair: Pair) -> None:
-    model, tokens, logits = pair
-    cache = model.new_cache(BATCH, TOKENS)
-    steps = [model(tokens[:, :PREFILL], cache)]
-    steps += [model(tokens[:, i : i + 1], cache) for i in range(PREFILL, TOKENS)]
-    assert_close(torch.cat(steps, dim=1), logits)
-
-
-@torch.inference_mode()
-def test_decoding_in_uneven_pieces_equals_reference(pair: Pair) -> None:
-    model, tokens, logits = pair
-    cache = model.new_cache(BATCH, TOKENS)
-    pieces = [model(piece, cache) for piece in tokens.split([1, 5, 11, 2, 1, 20, 5], dim=1)]
-    assert_close(torch.cat(pieces, dim=1), logits)
+def test_every_distinct_block_is_compared() -> None:
+    for name, spec in DESIGNS.items():
+        assert set(layer_blocks(spec)) == set(spec.blocks), name
+        assert shrunk(spec) == spec, f"{name} is shrunk further where it is compared"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archcmp.errors import ArchcmpError, SpecError
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import bundled_folder
 from archcmp.spec.yaml.load import load_spec
 from archcmp.spec.yaml.write import to_yaml

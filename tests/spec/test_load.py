@@ -10,11 +10,13 @@ import pytest
 import archcmp
 from archcmp.errors import SpecError
 from archcmp.spec.layers import distinct_blocks, layer_blocks
-from archcmp.spec.schema import LayerNorm, ModelSpec
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.schema.norms import LayerNorm
 from archcmp.spec.yaml.find import known_specs
-from archcmp.spec.yaml.load import Reference, load_spec, load_subjects, spec_sha256
+from archcmp.spec.yaml.load import Reference, load_models, load_spec, spec_sha256
 from tests.known import FAMILIES, PUBLISHED, PUBLISHED_IDS, TINY, attention, dense, tiny
 
+SIZES_OF_GEMMA = ("gemma3:1b", "gemma3:4b", "gemma3:1b+ffn.d_ff=64")
 CSV = Path(__file__).parents[1] / "published_params.csv"
 
 
@@ -65,7 +67,7 @@ def test_references(text: str, parsed: Reference) -> None:
 
 def test_a_bare_family_is_its_default_size() -> None:
     assert load_spec("olmo2") == load_spec("olmo2:7b")
-    assert load_subjects(["olmo2+d_model=8"])[0].id == "olmo2:7b+d_model=8"
+    assert load_models(["olmo2+d_model=8"])[0].id == "olmo2:7b+d_model=8"
 
 
 def test_gemma3_layers_are_five_local_to_one_global() -> None:
@@ -80,9 +82,15 @@ def test_gemma3_layers_are_five_local_to_one_global() -> None:
     assert local.rope.scaling is None and global_.rope.scaling is not None
 
 
-def test_extends_follows_sizes_and_overrides() -> None:
-    spec = load_spec("gemma3:1b+blocks.local.ffn.d_ff=64")
-    assert {dense(spec, name).d_ff for name in spec.blocks} == {64}
+def test_a_block_that_extends_another_follows_a_size_and_a_key_of_all_blocks() -> None:
+    sizes = [{dense(load_spec(name), block).d_ff for block in ("local", "global")} for name in SIZES_OF_GEMMA]
+    assert sizes == [{6912}, {10240}, {64}]
+
+
+def test_a_key_of_one_block_changes_that_block_alone() -> None:
+    for key in ("blocks.local.ffn.d_ff", "local.ffn.d_ff"):
+        spec = load_spec(f"gemma3:1b+{key}=64")
+        assert [dense(spec, block).d_ff for block in ("local", "global")] == [64, 6912]
 
 
 def test_null_removes_what_a_parent_or_family_says() -> None:
@@ -111,7 +119,7 @@ def test_a_kind_may_come_from_a_size_and_blocks_may_have_any_name(tmp_path: Path
 
 
 def test_overrides_reach_into_lists_and_change_one_model_only() -> None:
-    changed, plain = (s.spec for s in load_subjects(["olmo2+layers[0].count=3", "olmo2"]))
+    changed, plain = (s.spec for s in load_models(["olmo2+layers[0].n_layers=3", "olmo2"]))
     assert len(layer_blocks(changed)) == 3
     assert len(layer_blocks(plain)) == 32
 

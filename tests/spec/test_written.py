@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from archcmp.spec.choices import design_choices
+from archcmp.spec.describe import design_choices
 from archcmp.spec.yaml.find import bundled_folder
 from archcmp.spec.yaml.json_schema import file_schema_text
 from archcmp.spec.yaml.load import load_spec, spec_sha256
@@ -66,8 +66,8 @@ def test_choices_say_what_the_architectures_are_known_for() -> None:
         "attention (MHA)",
     )
     assert (gemma["residual"], gemma["qk_norm"]) == ("sandwich_norm", "per_head")
-    assert gemma["window"] == "local: 1,024; global: none"
-    assert gemma["n_layers"] == "62 (5 local : 1 global)"
+    assert gemma["window"] == {"local": 1024, "global": None}
+    assert (gemma["n_layers"], gemma["layers"]) == ({"local": 52, "global": 10}, "5 local : 1 global")
     assert design_choices(tiny("blocks.main.mixer.n_kv_heads=1"))["mixer"] == "attention (MQA)"
 
 
@@ -76,7 +76,7 @@ def test_specs_that_compute_differently_show_different_choices() -> None:
         "norm.eps=0.5",
         "blocks.main.ffn.bias=true",
         "output.softcap=3",
-        "layers[0].count=3",
+        "layers[0].n_layers=3",
         "d_model=8",
     ]
     for change in changes:
@@ -86,13 +86,13 @@ def test_specs_that_compute_differently_show_different_choices() -> None:
 def test_the_order_of_layers_is_a_choice() -> None:
     far = "blocks.far={extends: main, mixer: {window: 3}}"
     orders = [
-        "[{repeat: [main, main, far], count: 6}]",
-        "[{repeat: [main, far, main], count: 6}]",
-        "[{repeat: [main], count: 4}, {repeat: [far], count: 2}]",
+        "[{repeat: [main, main, far], n_layers: 6}]",
+        "[{repeat: [main, far, main], n_layers: 6}]",
+        "[{repeat: [main], n_layers: 4}, {repeat: [far], n_layers: 2}]",
     ]
-    shown = [design_choices(tiny(far, f"layers={order}"))["n_layers"] for order in orders]
+    shown = [design_choices(tiny(far, f"layers={order}"))["layers"] for order in orders]
     assert shown == [
-        "6 (2 main : 1 far)",
-        "6 (1 main : 1 far : 1 main)",
-        "6 (4 main, then 2 far)",
+        "2 main : 1 far",
+        "1 main : 1 far : 1 main",
+        "4 main, then 2 far",
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from archcmp.experiments.contests.core import Contest, Entry, RaceResult
+from archcmp.results.request import Request
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.pieces import Piece, composed, whole
 from archcmp.timing.workloads import WORKLOADS
 
@@ -15,8 +17,9 @@ class Composed(Contest):
 
     contenders = ("whole", "composed")
 
-    def plan(self) -> dict[str, float]:
-        return {name: WORKLOADS[name].share for name in self.request.measure}
+    @classmethod
+    def plan(cls, spec: ModelSpec, request: Request, seq_len: int) -> dict[str, float]:
+        return {name: WORKLOADS[name].share for name in request.measure}
 
     def _pieces(self, cell: str) -> list[Piece]:
         """The whole, then its pieces."""

@@ -61,6 +61,11 @@ class Contest(ABC):
     """
 
     contenders: ClassVar[tuple[str, ...]]
+    axis: ClassVar[str] = "workload"
+    """What the cells are."""
+
+    packages: ClassVar[list[str]] = []
+    """Other packages whose versions the figures depend on."""
 
     def __init__(
         self,
@@ -75,15 +80,16 @@ class Contest(ABC):
         self.spec, self.request, self.batch_size, self.seq_len = spec, request, batch_size, seq_len
         self.device, self.dtype = settled(request)
         self.timer = timer or DeviceTimer(self.device)
-        self.shares = self.plan()
+        self.shares = self.plan(spec, request, seq_len)
         room = available_bytes(self.device) if available is None else available
         if short := shortage(self.needed_bytes(), room):
             raise MeasureError(f"the race {short}")
         keep_freed_memory()
         self.budget = Budget(request.budget_s, self.timer, on_progress)
 
+    @classmethod
     @abstractmethod
-    def plan(self) -> dict[str, float]:
+    def plan(cls, spec: ModelSpec, request: Request, seq_len: int) -> dict[str, float]:
         """Every cell, in the order of racing, and its share of the budget, as a ratio to the others'. Raises
         UsageError where there is none."""
 

@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from archcmp.errors import UsageError
 from archcmp.experiments.contests.core import Contest, Entry, RaceResult
 from archcmp.model.ops.attention import attention
+from archcmp.results.request import Request
 from archcmp.spec.layers import distinct_blocks
 from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.model import ModelSpec
 
 
 class Masked(Contest):
@@ -20,33 +22,26 @@ class Masked(Contest):
     as archcmp computes it, as one masked SDPA call, and of the same layer made global."""
 
     contenders = ("windowed", "masked", "global")
+    axis = "block"
 
-    def plan(self) -> dict[str, float]:
-        cells = dict.fromkeys(self._mixers(), 1.0)
+    @classmethod
+    def plan(cls, spec: ModelSpec, request: Request, seq_len: int) -> dict[str, float]:
+        cells = dict.fromkeys(_windowed(spec, seq_len), 1.0)
         if not cells:
-            raise UsageError(f"{self.spec.title} has no window shorter than {self.seq_len:,} tokens")
+            raise UsageError(f"{spec.title} has no window shorter than {seq_len:,} tokens")
         return cells
-
-    def _mixers(self) -> dict[str, Attention]:
-        """Of every windowed block the attention."""
-        mixers = {name: self.spec.blocks[name].mixer for name in distinct_blocks(self.spec)}
-        return {
-            name: mixer
-            for name, mixer in mixers.items()
-            if isinstance(mixer, Attention) and mixer.window and mixer.window < self.seq_len
-        }
 
     def needed_bytes(self) -> int:
         """Per (query, key) pair a boolean, and what SDPA makes of it in the dtype; per token q, k, v, the
         keys and values repeated for every head, two outputs, and a float32 copy of what is drawn."""
         pairs = self.seq_len**2 * (1 + self.dtype.itemsize)
-        widest = max(mixer.n_heads * mixer.head_dim for mixer in self._mixers().values())
+        widest = max(mixer.n_heads * mixer.head_dim for mixer in _windowed(self.spec, self.seq_len).values())
         return pairs + self.batch_size * self.seq_len * widest * (8 * self.dtype.itemsize + 4)
 
     @torch.inference_mode()
     def race(self, cell: str) -> RaceResult:
         self.report(cell)
-        mixer = self._mixers()[cell]
+        mixer = _windowed(self.spec, self.seq_len)[cell]
         assert mixer.window is not None
         q, k, v = self._projections(mixer)
         scale = float(mixer.query_pre_attn_scalar or mixer.head_dim) ** -0.5
@@ -70,6 +65,16 @@ class Masked(Contest):
             torch.randn(*shape, heads, mixer.head_dim, device=self.device).to(self.dtype).transpose(1, 2)
             for heads in (mixer.n_heads, mixer.n_kv_heads, mixer.n_kv_heads)
         ]
+
+
+def _windowed(spec: ModelSpec, seq_len: int) -> dict[str, Attention]:
+    """The attention of every block whose window is shorter than the sequence."""
+    mixers = {name: spec.blocks[name].mixer for name in distinct_blocks(spec)}
+    return {
+        name: mixer
+        for name, mixer in mixers.items()
+        if isinstance(mixer, Attention) and mixer.window and mixer.window < seq_len
+    }
 
 
 def _masked(q: Tensor, k: Tensor, v: Tensor, scale: float, visible: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ prefill, and every reading decodes one token more.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
 from archcmp.model.ops.packed import pack_linears
 from archcmp.oracle.models import find_config, import_transformers, transformers_model
+from archcmp.results.request import Request
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.pieces import whole
 from archcmp.timing.rounds import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
 from archcmp.timing.runnable import Run, RunnableDecoder, next_token_loss, random_tokens
@@ -99,15 +101,17 @@ class Transformers(Contest):
     """Our model of a spec against the one of `transformers`. Cells are workloads; those that train go first,
     since weights packed for inference do not train."""
 
-    contenders = ("archcmp", "transformers")
+    contenders = ("transformers", "archcmp")
+    packages: ClassVar[list[str]] = ["transformers"]
     _models: tuple[Decoder, nn.Module] | None = None
     _packed = False
 
-    def plan(self) -> dict[str, float]:
-        find_config(self.spec)
-        workloads = [WORKLOADS[name] for name in self.request.measure]
+    @classmethod
+    def plan(cls, spec: ModelSpec, request: Request, seq_len: int) -> dict[str, float]:
+        find_config(spec)
+        workloads = [WORKLOADS[name] for name in request.measure]
         for workload in workloads:
-            self._room(workload)
+            _room(spec, workload, seq_len)
         ordered = sorted(workloads, key=lambda workload: not workload.trains)
         return {workload.name: workload.share for workload in ordered}
 
@@ -124,14 +128,14 @@ class Transformers(Contest):
     def race(self, cell: str) -> RaceResult:
         self.report(cell)
         workload = WORKLOADS[cell]
-        seq_len, most_rounds = self._room(workload)
+        seq_len, most_rounds = _room(self.spec, workload, self.seq_len)
         if self.request.compile:
             torch.compiler.reset()
         ours, theirs = self._same_weights(workload.trains)
         how = (self.request.compile, CHECKED_STEPS + MAX_WARM_UPS + most_rounds)
         runs = [
             workload.prepare(model, self.batch_size, seq_len)
-            for model in (Ours(ours, *how), Theirs(theirs, *how))
+            for model in (Theirs(theirs, *how), Ours(ours, *how))
         ]
         figures = self.agreed(cell, runs, CHECKED_STEPS if workload.way.cached else 1)
         label, tokens = workload.label(seq_len), workload.tokens(self.batch_size, seq_len)
@@ -155,21 +159,21 @@ class Transformers(Contest):
             self._packed = True
         return ours, theirs
 
-    def _room(self, workload: Workload) -> tuple[int, int]:
-        """Tokens before the first reading, and rounds at the most. Learned positions end a sequence, so where
-        each reading is a token more, it starts that much shorter."""
-        spec = self.spec
-        if not workload.way.cached or spec.embedding.positions != "learned":
-            return self.seq_len, MAX_ROUNDS
-        unread = CHECKED_STEPS + MAX_WARM_UPS
-        steps = min(unread + MAX_ROUNDS, spec.context_length // 2)
-        if steps < unread + MIN_ROUNDS:
-            others = ",".join(name for name, other in WORKLOADS.items() if not other.way.cached)
-            raise UsageError(
-                f"{spec.title} has learned positions for {spec.context_length:,} tokens, too few to decode "
-                f"repeatedly; {2 * (unread + MIN_ROUNDS)} would do. Use --measure {others}"
-            )
-        return min(self.seq_len, spec.context_length - steps), steps - unread
+
+def _room(spec: ModelSpec, workload: Workload, seq_len: int) -> tuple[int, int]:
+    """Tokens before the first reading, and rounds at the most. Learned positions end a sequence, so where
+    each reading is a token more, it starts that much shorter."""
+    if not workload.way.cached or spec.embedding.positions != "learned":
+        return seq_len, MAX_ROUNDS
+    unread = CHECKED_STEPS + MAX_WARM_UPS
+    steps = min(unread + MAX_ROUNDS, spec.context_length // 2)
+    if steps < unread + MIN_ROUNDS:
+        others = ",".join(name for name, other in WORKLOADS.items() if not other.way.cached)
+        raise UsageError(
+            f"{spec.title} has learned positions for {spec.context_length:,} tokens, too few to decode "
+            f"repeatedly; {2 * (unread + MIN_ROUNDS)} would do. Use --measure {others}"
+        )
+    return min(seq_len, spec.context_length - steps), steps - unread
 
 
 CONTEST = Transformers

@@ -7,14 +7,18 @@ from torch import nn
 from archcmp.model.ffn.glu import GLU
 from archcmp.model.ffn.mlp import MLP
 from archcmp.model.ffn.moe import MoE
-from archcmp.spec import schema
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.ffn import FFN
+from archcmp.spec.schema.ffn import GLU as GLUSpec
+from archcmp.spec.schema.ffn import MLP as MLPSpec
+from archcmp.spec.schema.ffn import MoE as MoESpec
 
-FFNS: dict[type[schema.Part], type[nn.Module]] = {
-    schema.MLP: MLP,
-    schema.GLU: GLU,
-    schema.MoE: MoE,
+FFNS: dict[type[Part], type[nn.Module]] = {
+    MLPSpec: MLP,
+    GLUSpec: GLU,
+    MoESpec: MoE,
 }
 
 
-def build_ffn(spec: schema.FFN, d_model: int) -> nn.Module:
+def build_ffn(spec: FFN, d_model: int) -> nn.Module:
     return FFNS[type(spec)](spec, d_model)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from archcmp.model.ffn.activations import ACTIVATIONS
 from archcmp.model.linear import Linear, MakeLinear
-from archcmp.spec import schema
+from archcmp.model.ops.grouped import Groups
+from archcmp.spec.schema.ffn import GLU as GLUSpec
 
 
 class GLU(nn.Module):
-    """down(activation(gate(x)) * up(x)), gate and up as one matrix. https://arxiv.org/abs/2002.05202
+    """down(activation(gate(x)) * up(x)), gate and up as one matrix. (..., C) -> (..., C).
+    https://arxiv.org/abs/2002.05202
 
-    Layers of another kind than Linear may be given, and what they want beside x is passed on to them.
+    `linear` builds the projections: Linear, or GroupedLinear for experts, whose rows x (N, C) then come
+    with their `groups`.
     """
 
-    def __init__(self, spec: schema.GLU, d_model: int, linear: MakeLinear = Linear) -> None:
+    def __init__(self, spec: GLUSpec, d_model: int, linear: MakeLinear = Linear) -> None:
         super().__init__()
         self.spec = spec
         self.activation = ACTIVATIONS[spec.activation]
         self.gate_up = linear(d_model, 2 * spec.d_ff, spec.bias)
         self.down = linear(spec.d_ff, d_model, spec.bias)
 
-    def forward(self, x: Tensor, *where: Any) -> Tensor:
+    def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
+        where = () if groups is None else (groups,)
         gate, up = self.gate_up(x, *where).chunk(2, dim=-1)
         if (limit := self.spec.clamp) is not None:
             gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)

@@ -12,9 +12,12 @@ from archcmp.model.ffn.mlp import MLP
 from archcmp.model.ffn.router import Router
 from archcmp.model.linear import Linear
 from archcmp.model.ops.grouped import GroupedLinear, Groups
-from archcmp.spec import schema
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.ffn import GLU as GLUSpec
+from archcmp.spec.schema.ffn import MLP as MLPSpec
+from archcmp.spec.schema.ffn import MoE as MoESpec
 
-EXPERTS: dict[type[schema.Part], type[GLU | MLP]] = {schema.GLU: GLU, schema.MLP: MLP}
+EXPERTS: dict[type[Part], type[GLU | MLP]] = {GLUSpec: GLU, MLPSpec: MLP}
 
 
 class MoE(nn.Module):
@@ -24,7 +27,7 @@ class MoE(nn.Module):
     own once, and sorted back. https://arxiv.org/abs/1701.06538
     """
 
-    def __init__(self, spec: schema.MoE, d_model: int) -> None:
+    def __init__(self, spec: MoESpec, d_model: int) -> None:
         super().__init__()
         self.spec = spec
         self.router = Router(spec, d_model)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from archcmp.model.linear import Linear
-from archcmp.spec import schema
+from archcmp.spec.schema.ffn import ExpertGroups, MoE
 
 
 class Router(nn.Module):
@@ -19,7 +19,7 @@ class Router(nn.Module):
 
     correction: Tensor | None
 
-    def __init__(self, spec: schema.MoE, d_model: int) -> None:
+    def __init__(self, spec: MoE, d_model: int) -> None:
         super().__init__()
         self.spec = spec.router
         self.n_experts, self.top_k = spec.n_experts, spec.top_k
@@ -39,7 +39,7 @@ class Router(nn.Module):
             weights = weights / weights.sum(-1, keepdim=True)
         return (weights * self.spec.scale).to(x.dtype), experts
 
-    def _in_best_groups(self, ranked: Tensor, groups: schema.ExpertGroups) -> Tensor:
+    def _in_best_groups(self, ranked: Tensor, groups: ExpertGroups) -> Tensor:
         """Ranks (N, E), -inf for experts outside the best groups."""
         grouped = ranked.unflatten(-1, (groups.n_groups, -1))
         best = grouped.topk(1 if groups.score == "max" else 2, dim=-1).values.sum(-1)

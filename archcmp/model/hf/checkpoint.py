@@ -16,13 +16,44 @@ StateDict = Mapping[str, Tensor]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
+SUFFIX = ".safetensors"
+WHOLE, INDEX = f"model{SUFFIX}", f"model{SUFFIX}.index.json"
+
+
+def _is_here(folder: Path, name: object) -> bool:
+    """Whether `name` is the plain name of a safetensors file in the folder, perhaps as a link to one."""
+    return (
+        isinstance(name, str)
+        and name.endswith(SUFFIX)
+        and not set(name) & set("/\\\0")
+        and (folder / name).is_file()
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files that hold the weights: those that the index names and the unsharded one, or, without an
+    index, all. Raises WeightsError for an index that leads anywhere else."""
+    index = folder / INDEX
+    if not index.exists():
+        return sorted(folder.glob(f"*{SUFFIX}"))
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise WeightsError(f"{index}: not a readable index of safetensors files") from None
+    if elsewhere := [name for name in names if not _is_here(folder, name)]:
+        first = repr(min(elsewhere, key=str))[:80]
+        raise WeightsError(f"{index}: {first} is not the plain name of a {SUFFIX} file in this folder")
+    return sorted({folder / name for name in names} | set(folder.glob(WHOLE)))
+
+
 class SafetensorsFolder(Mapping[str, Tensor]):
     """The tensors of a checkpoint folder, read one at a time as they are asked for, so that no more than one
-    is in memory. Raises WeightsError for a folder without any; pickles, which can run code, are refused."""
+    is in memory. Raises WeightsError for a folder without any, and for a tensor that is in two files;
+    pickles, which can run code, are refused."""
 
     def __init__(self, folder: Path) -> None:
         self._file_of: dict[str, Path] = {}
-        files = sorted(folder.glob("*.safetensors"))
+        files = _files(folder)
         if not files:
             pickled = next((file.name for pattern in PICKLES for file in folder.glob(pattern)), None)
             why = f"; {pickled} is a pickle, which could run any code" if pickled else ""
@@ -30,9 +61,13 @@ class SafetensorsFolder(Mapping[str, Tensor]):
         for file in files:
             try:
                 with safe_open(file, framework="pt") as opened:
-                    self._file_of.update(dict.fromkeys(opened.keys(), file))
+                    names = list(opened.keys())
             except (SafetensorError, OSError, json.JSONDecodeError) as error:
                 raise WeightsError(f"{file}: not a readable safetensors file ({error})") from None
+            if twice := sorted(self._file_of.keys() & set(names)):
+                first = self._file_of[twice[0]].name
+                raise WeightsError(f"{folder}: {twice[0]} is in two files, {first} and {file.name}")
+            self._file_of.update(dict.fromkeys(names, file))
 
     def __getitem__(self, name: str) -> Tensor:
         with safe_open(self._file_of[name], framework="pt") as opened:

@@ -14,55 +14,60 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcmp.spec import schema
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.mla import MLA
+from archcmp.spec.schema.model import Block
+from archcmp.spec.schema.residual import Parallel, PreNorm, ReorderedNorm, SandwichNorm
 
-View = Callable[[Tensor, schema.Block], Any]
+View = Callable[[Tensor, Block], Any]
 """Their tensor -> the rows of ours that it fills."""
 
 
-def _as_is(theirs: Tensor, block: schema.Block) -> Tensor:
+def _as_is(theirs: Tensor, block: Block) -> Tensor:
     return theirs
 
 
-def _transposed(theirs: Tensor, block: schema.Block) -> Any:
+def _transposed(theirs: Tensor, block: Block) -> Any:
     """(..., in, out) -> (..., out, in); biases have nothing to transpose."""
     return theirs.mT if theirs.dim() > 1 else theirs
 
 
-def _gate_and_up_in_turn(theirs: Tensor, block: schema.Block) -> Any:
+def _gate_and_up_in_turn(theirs: Tensor, block: Block) -> Any:
     """(E, in, 2 d_ff) with gate and up in turn -> (E, 2 d_ff, in), all of gate first; biases alike."""
     rows = theirs.mT if theirs.dim() > 2 else theirs
     return rows.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1, 2)
 
 
-def _qkv_by_head(theirs: Tensor, block: schema.Block) -> Any:
+def _qkv_by_head(theirs: Tensor, block: Block) -> Any:
     """Rows by head, its q, k and v together -> all q, all k, all v."""
     mixer = block.mixer
-    assert isinstance(mixer, schema.Attention)
+    assert isinstance(mixer, Attention)
     return theirs.unflatten(0, (mixer.n_heads, 3, mixer.head_dim)).transpose(0, 1).flatten(0, 2)
 
 
-def _query_or_gate(theirs: Tensor, block: schema.Block, which: int) -> Any:
+def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
     """Rows by head, its query and its output gate together -> one of the two."""
     mixer = block.mixer
-    assert isinstance(mixer, schema.Attention)
+    assert isinstance(mixer, Attention)
     if not mixer.output_gate:
         return theirs
     return theirs.unflatten(0, (mixer.n_heads, 2, mixer.head_dim))[:, which].flatten(0, 1)
 
 
-def _query(theirs: Tensor, block: schema.Block) -> Any:
+def _query(theirs: Tensor, block: Block) -> Any:
     return _query_or_gate(theirs, block, 0)
 
 
-def _output_gate(theirs: Tensor, block: schema.Block) -> Any:
+def _output_gate(theirs: Tensor, block: Block) -> Any:
     return _query_or_gate(theirs, block, 1)
 
 
-def _by_head(theirs: Tensor, block: schema.Block) -> Any:
+def _by_head(theirs: Tensor, block: Block) -> Any:
     """(heads * (nope + v), rank) -> (heads, nope + v, rank)."""
     mixer = block.mixer
-    assert isinstance(mixer, schema.MLA)
+    assert isinstance(mixer, MLA)
     return theirs.unflatten(0, (mixer.n_heads, -1))
 
 
@@ -72,24 +77,24 @@ def _parts_by_key_head(theirs: Tensor, sizes: list[int], n_key_heads: int) -> An
     return torch.cat([part.flatten(0, 1) for part in of_each])
 
 
-def _qkvz(theirs: Tensor, block: schema.Block) -> Any:
+def _qkvz(theirs: Tensor, block: Block) -> Any:
     """Rows by key head, its q, k and its value heads' v and z together -> all q, all k, all v, all z."""
     mixer = block.mixer
-    assert isinstance(mixer, schema.GatedDeltaNet)
+    assert isinstance(mixer, GatedDeltaNet)
     of_values = mixer.value_width // mixer.n_key_heads
     sizes = [mixer.key_head_dim, mixer.key_head_dim, of_values, of_values]
     return _parts_by_key_head(theirs, sizes, mixer.n_key_heads)
 
 
-def _ba(theirs: Tensor, block: schema.Block) -> Any:
+def _ba(theirs: Tensor, block: Block) -> Any:
     """Rows by key head, its value heads' b and a together -> all b, all a."""
     mixer = block.mixer
-    assert isinstance(mixer, schema.GatedDeltaNet)
+    assert isinstance(mixer, GatedDeltaNet)
     n_values = mixer.n_value_heads // mixer.n_key_heads
     return _parts_by_key_head(theirs, [n_values, n_values], mixer.n_key_heads)
 
 
-def _channels(theirs: Tensor, block: schema.Block) -> Any:
+def _channels(theirs: Tensor, block: Block) -> Any:
     """(channels, 1, taps) -> (channels, taps)."""
     return theirs.flatten(1)
 
@@ -219,14 +224,14 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
     "before.0": (_one("input_layernorm.*"), _one("ln_1.*")),
     "before.1": (_one("post_attention_layernorm.*"), _one("ln_2.*")),
 }
-NORMS: dict[type[schema.Part], dict[str, tuple[Way, ...]]] = {
-    schema.PreNorm: _BEFORE_EACH,
-    schema.Parallel: _BEFORE_EACH,
-    schema.ReorderedNorm: {
+NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
+    PreNorm: _BEFORE_EACH,
+    Parallel: _BEFORE_EACH,
+    ReorderedNorm: {
         "after.0": (_one("post_attention_layernorm.*"),),
         "after.1": (_one("post_feedforward_layernorm.*"),),
     },
-    schema.SandwichNorm: {
+    SandwichNorm: {
         "before.0": (_one("input_layernorm.*"),),
         "after.0": (_one("post_attention_layernorm.*"),),
         "before.1": (_one("pre_feedforward_layernorm.*"),),

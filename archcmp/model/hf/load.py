@@ -26,7 +26,7 @@ from archcmp.model.hf.layouts import (
     Way,
 )
 from archcmp.model.mixers.attention import Attention
-from archcmp.spec import schema
+from archcmp.spec.schema.model import Block as BlockSpec
 
 _EXPERT = "{e}"
 
@@ -40,7 +40,7 @@ class _Piece:
     rows: slice
     theirs: str
     view: View | None = None
-    block: schema.Block | None = None
+    block: BlockSpec | None = None
     expert: int | None = None
 
     def target(self, tensors: Mapping[str, Tensor]) -> Tensor:

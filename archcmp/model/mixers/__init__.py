@@ -10,16 +10,21 @@ from __future__ import annotations
 from archcmp.model.mixers.attention import Attention
 from archcmp.model.mixers.deltanet import GatedDeltaNet
 from archcmp.model.mixers.mla import MLA
-from archcmp.spec import schema
+from archcmp.spec.schema.attention import Attention as AttentionSpec
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
+from archcmp.spec.schema.mla import MLA as MLASpec
+from archcmp.spec.schema.model import Mixer as MixerSpec
+from archcmp.spec.schema.norms import Norm
 
 Mixer = Attention | MLA | GatedDeltaNet
 
-MIXERS: dict[type[schema.Part], type[Mixer]] = {
-    schema.Attention: Attention,
-    schema.MLA: MLA,
-    schema.GatedDeltaNet: GatedDeltaNet,
+MIXERS: dict[type[Part], type[Mixer]] = {
+    AttentionSpec: Attention,
+    MLASpec: MLA,
+    GatedDeltaNetSpec: GatedDeltaNet,
 }
 
 
-def build_mixer(spec: schema.Mixer, d_model: int, norm: schema.Norm) -> Mixer:
+def build_mixer(spec: MixerSpec, d_model: int, norm: Norm) -> Mixer:
     return MIXERS[type(spec)](spec, d_model, norm)  # type: ignore[arg-type]

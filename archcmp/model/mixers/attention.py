@@ -11,7 +11,9 @@ from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
-from archcmp.spec import schema
+from archcmp.spec.schema.attention import Attention as AttentionSpec
+from archcmp.spec.schema.attention import QueryTemperature
+from archcmp.spec.schema.norms import Norm
 
 
 class Attention(nn.Module):
@@ -21,7 +23,7 @@ class Attention(nn.Module):
     The three projections are one matrix: the rows of all query heads, then keys, then values.
     """
 
-    def __init__(self, spec: schema.Attention, d_model: int, norm: schema.Norm) -> None:
+    def __init__(self, spec: AttentionSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
         self.widths = [heads * spec.head_dim for heads in (spec.n_heads, spec.n_kv_heads, spec.n_kv_heads)]
@@ -77,7 +79,7 @@ class Attention(nn.Module):
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
 
-def _temperature(spec: schema.QueryTemperature, start: int, q: Tensor) -> Tensor:
+def _temperature(spec: QueryTemperature, start: int, q: Tensor) -> Tensor:
     """(T, 1), what queries (B, H, T, D) of positions start .. start + T - 1 are multiplied by."""
     positions = torch.arange(start, start + q.shape[2], device=q.device).to(torch.float32)
     steps = torch.floor((positions + 1) / spec.floor_scale)

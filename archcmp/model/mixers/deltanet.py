@@ -14,7 +14,8 @@ from archcmp.model.norms import build_norm
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.ops.delta_rule import gated_delta_rule
 from archcmp.model.rope import Rotation
-from archcmp.spec import schema
+from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
+from archcmp.spec.schema.norms import Norm, RMSNorm
 
 _UNIT_EPS = 1e-6
 """Added to the squared length that queries and keys are divided by the root of."""
@@ -34,7 +35,7 @@ class GatedDeltaNet(nn.Module):
 
     rope = None
 
-    def __init__(self, spec: schema.GatedDeltaNet, d_model: int, norm: schema.Norm) -> None:
+    def __init__(self, spec: GatedDeltaNetSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
         self.widths = [spec.key_width, spec.key_width, spec.value_width]
@@ -45,7 +46,7 @@ class GatedDeltaNet(nn.Module):
         self.A_log = nn.Parameter(torch.empty(spec.n_value_heads).uniform_(*_DECAY_RATES).log())
         steps = torch.empty(spec.n_value_heads).uniform_(*map(math.log, _STEPS)).exp()
         self.dt_bias = nn.Parameter(steps.expm1().log())
-        self.norm = build_norm(schema.RMSNorm(kind="rmsnorm", eps=norm.eps), spec.value_head_dim)
+        self.norm = build_norm(RMSNorm(kind="rmsnorm", eps=norm.eps), spec.value_head_dim)
         self.out = Linear(spec.value_width, d_model, bias=False)
 
     def new_cache(self, batch_size: int, capacity: int) -> RecurrentCache:

@@ -11,13 +11,14 @@ from archcmp.model.linear import INIT_STD, Linear
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
-from archcmp.spec import schema
+from archcmp.spec.schema.mla import MLA as MLASpec
+from archcmp.spec.schema.norms import Norm
 
 
 class LowRank(nn.Module):
-    """up(norm(down(x))), a projection through `rank` dimensions."""
+    """up(norm(down(x))), a projection through `rank` dimensions. (..., d_in) -> (..., d_out)."""
 
-    def __init__(self, d_in: int, rank: int, d_out: int, norm: schema.Norm) -> None:
+    def __init__(self, d_in: int, rank: int, d_out: int, norm: Norm) -> None:
         super().__init__()
         self.down = Linear(d_in, rank, bias=False)
         self.norm = build_norm(norm, rank)
@@ -34,7 +35,7 @@ class MLA(nn.Module):
     c = norm(W_dkv x) and k_rope shared by all heads. (B, T, C) -> (B, T, C). https://arxiv.org/abs/2405.04434
     """
 
-    def __init__(self, spec: schema.MLA, d_model: int, norm: schema.Norm) -> None:
+    def __init__(self, spec: MLASpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
         self.rope = Rope(spec.rope, spec.qk_rope_head_dim)

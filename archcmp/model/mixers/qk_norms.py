@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from archcmp.model.norms import Normalization, build_norm
-from archcmp.spec import schema
+from archcmp.spec.schema.attention import AllHeadsQKNorm, EachHeadQKNorm, PerHeadQKNorm, QKNorm
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.norms import Norm
 
 
 class AllHeadsNorm(nn.Module):
     """One norm over the whole projection."""
 
-    def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
+    def __init__(self, norm: Norm, n_heads: int, head_dim: int) -> None:
         super().__init__()
         self.heads = (n_heads, head_dim)
         self.norm = build_norm(norm, n_heads * head_dim)
@@ -25,7 +27,7 @@ class AllHeadsNorm(nn.Module):
 class PerHeadNorm(nn.Module):
     """One norm over each head, its weight shared by all."""
 
-    def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
+    def __init__(self, norm: Norm, n_heads: int, head_dim: int) -> None:
         super().__init__()
         self.heads = (n_heads, head_dim)
         self.norm = build_norm(norm, head_dim)
@@ -38,7 +40,7 @@ class PerHeadNorm(nn.Module):
 class EachHeadNorm(Normalization):
     """One norm over each head, every head with weights of its own; no biases."""
 
-    def __init__(self, norm: schema.Norm, n_heads: int, head_dim: int) -> None:
+    def __init__(self, norm: Norm, n_heads: int, head_dim: int) -> None:
         super().__init__()
         self.heads = (n_heads, head_dim)
         bare = norm.model_copy(
@@ -52,20 +54,20 @@ class EachHeadNorm(Normalization):
         return normed
 
 
-QK_NORMS: dict[type[schema.Part], type[AllHeadsNorm | PerHeadNorm | EachHeadNorm]] = {
-    schema.AllHeadsQKNorm: AllHeadsNorm,
-    schema.PerHeadQKNorm: PerHeadNorm,
-    schema.EachHeadQKNorm: EachHeadNorm,
+QK_NORMS: dict[type[Part], type[AllHeadsNorm | PerHeadNorm | EachHeadNorm]] = {
+    AllHeadsQKNorm: AllHeadsNorm,
+    PerHeadQKNorm: PerHeadNorm,
+    EachHeadQKNorm: EachHeadNorm,
 }
 
 
-def split_heads(spec: schema.QKNorm | None, n_heads: int, head_dim: int, norm: schema.Norm) -> nn.Module:
+def split_heads(spec: QKNorm | None, n_heads: int, head_dim: int, norm: Norm) -> nn.Module:
     """(B, T, heads * D) -> (B, T, heads, D), normalised where `spec` says so before rotary positions."""
     if spec is None or is_after_rope(spec):
         return nn.Unflatten(-1, (n_heads, head_dim))
     return QK_NORMS[type(spec)](spec.norm or norm, n_heads, head_dim)
 
 
-def is_after_rope(spec: schema.QKNorm | None) -> bool:
+def is_after_rope(spec: QKNorm | None) -> bool:
     """Whether the norm stands after rotary positions."""
-    return isinstance(spec, schema.PerHeadQKNorm) and spec.after_rope
+    return isinstance(spec, PerHeadQKNorm) and spec.after_rope

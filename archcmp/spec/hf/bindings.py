@@ -92,7 +92,7 @@ class Field:
             value = self.null(fields)
         try:
             draft.set(self.path, None if value is None else self.decode(value))
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        except (KeyError, TypeError, ValueError, ArithmeticError):
             raise fields.refuse(self.key, value, "it has no counterpart here") from None
 
     def write(self, draft: Draft, config: Tree) -> None:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from pydantic import ValidationError
 
 from archcmp.errors import ConfigError, did_you_mean
+from archcmp.spec.hf import families
 from archcmp.spec.hf.bindings import Tree
-from archcmp.spec.hf.decoders import DECODERS
-from archcmp.spec.hf.deepseek import DEEPSEEKS
-from archcmp.spec.hf.gemma import GEMMAS
-from archcmp.spec.hf.hybrids import HYBRIDS
-from archcmp.spec.hf.layernorm import WITH_LAYERNORM
-from archcmp.spec.hf.mixtures import MIXTURES
 from archcmp.spec.hf.model_type import ModelType
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.yaml.messages import to_spec_error
+from archcmp.spec.yaml.nodes import node_of
 
-_TABLES = (DECODERS, GEMMAS, WITH_LAYERNORM, MIXTURES, DEEPSEEKS, HYBRIDS)
-MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for table in _TABLES for kind in table}
+
+def _listed() -> Iterator[ModelType]:
+    """The model types of every file in the folder of families."""
+    for module in iter_modules(families.__path__):
+        yield from import_module(f"{families.__name__}.{module.name}").MODEL_TYPES
+
+
+MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in _listed()}
 
 ALIASES = {"kimi_k2": "deepseek_v3"}
 """Types whose configurations mean what another's do."""
@@ -102,10 +107,9 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
         options, ignored = kind.read(text, source)
         spec = ModelSpec.model_validate(options | {"name": name or _name(tree, kind)})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise ConfigError(f"{source}: does not make a model: {place}: {first['msg']}") from None
-    except (TypeError, AttributeError, KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        problem = to_spec_error(error, node_of(options, lambda _: source))
+        raise ConfigError(kind.explained(problem)) from None
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{source}: a field has the wrong form: {error}") from None
     return Imported(spec, sorted(ignored), [*left_out, *_further_heads(text)])
 

@@ -53,13 +53,18 @@ class Fields:
 
     def refuse(self, key: str, value: object, understood: str) -> ConfigError:
         """The error that `key` has a value which changes the computation in a way archcmp does not know."""
-        return ConfigError(f"{self.source}: {key}: {value!r} is not understood; {understood}")
+        return ConfigError(f"{self.source}: {key}: {value!r:.60} is not understood; {understood}")
+
+    def wrong(self, key: str, value: object, wanted: str) -> ConfigError:
+        """The error that `key` must be something else."""
+        given = f"the text {value!r:.60}" if isinstance(value, str) else f"{value!r:.60}"
+        return ConfigError(f"{self.source}: {key} must be {wanted}, not {given}")
 
     def refuse_all(self, unknown: list[str], model_type: str) -> ConfigError:
         """The error that these fields are unknown, each named."""
         return ConfigError(
-            f"{self.source}: not understood for model type {model_type}, and perhaps of consequence: "
-            f"{'; '.join(unknown)}. Remove what changes nothing, or write the spec by hand"
+            f"{self.source}: model type {model_type} has unknown fields that may change the computation: "
+            f"{'; '.join(unknown)}. Remove those that change nothing, or write the spec by hand"
         )
 
     def expect(self, key: str, allowed: Any) -> None:

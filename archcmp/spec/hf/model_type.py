@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archcmp.errors import ArchcmpError
+from archcmp.errors import ArchcmpError, SpecError
+from archcmp.spec.edit import copied, merged
 from archcmp.spec.hf.axes import Axis
-from archcmp.spec.hf.bindings import Binding, Draft, Tree
+from archcmp.spec.hf.bindings import Binding, Draft, Field, Tree
 from archcmp.spec.hf.fields import IGNORED, Fields
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.base import MAX_LAYERS
+from archcmp.spec.schema.model import ModelSpec
 
 MAIN = "main"
-MAX_LAYERS = 10_000
 
 
-def fresh(tree: Mapping[str, Any]) -> Tree:
-    """A copy that shares no mapping with the original, nor between two of its own options."""
-    return {key: fresh(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
-
-
-def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> Tree:
-    """`change` over `base`, deeply; another kind replaces."""
-    kinds = [part.get("kind") for part in (base, change)]
-    if None not in kinds and kinds[0] != kinds[1]:
-        return fresh(change)
-    result = fresh(base)
-    for key, value in change.items():
-        old = result.get(key)
-        if isinstance(value, Mapping):
-            result[key] = merged(old, value) if isinstance(old, Mapping) else fresh(value)
-        else:
-            result[key] = value
-    return result
+def _repeats(names: list[str]) -> list[int]:
+    """For each period, how many names from the first on repeat with it (the Z-function, linear)."""
+    ahead = [0] * len(names)
+    left = right = 0
+    for i in range(1, len(names)):
+        length = min(right - i, ahead[i - left]) if i < right else 0
+        while i + length < len(names) and names[length] == names[i + length]:
+            length += 1
+        ahead[i] = length
+        if i + length > right:
+            left, right = i, i + length
+    return [period + ahead[period] for period in range(len(names))]
 
 
 def compress(names: list[str]) -> list[Tree]:
     """The runs that make up the layers: the shortest pattern that repeats, run after run."""
     runs: list[Tree] = []
-    start = 0
-    while start < len(names):
-        rest = names[start:]
-        best, covered = 1, 0
-        for period in range(1, len(rest) // 2 + 1):
-            n = next((i for i, name in enumerate(rest) if name != rest[i % period]), len(rest))
+    while names:
+        best, covered = 1, 1
+        for period, n in enumerate(_repeats(names)[1 : len(names) // 2 + 1], 1):
             if n > covered and (period == 1 or n >= 2 * period):
                 best, covered = period, n
-        covered = max(covered, 1)
-        runs.append({"repeat": rest[:best], "count": covered})
-        start += covered
+        runs.append({"repeat": names[:best], "n_layers": covered})
+        names = names[covered:]
     return runs
 
 
@@ -74,12 +66,12 @@ class ModelType:
         fields = Fields(config, source)
         n_layers = fields.get(self.n_layers)
         if type(n_layers) is not int or not 1 <= n_layers <= MAX_LAYERS:
-            raise fields.refuse(self.n_layers, n_layers, f"a whole number from 1 to {MAX_LAYERS:,} is")
+            raise fields.wrong(self.n_layers, n_layers, f"a whole number from 1 to {MAX_LAYERS:,}")
         parts = [axis.read(fields, n_layers) for axis in self.axes]
         if any(len(part) != n_layers for part in parts):
             raise fields.refuse(self.n_layers, n_layers, "a list of kinds of layer has another length")
         roles = list(zip(*parts, strict=True)) if parts else [()] * n_layers
-        draft = Draft(fresh(self.model), {role: self._block(role) for role in dict.fromkeys(roles)})
+        draft = Draft(copied(self.model), {role: self._block(role) for role in dict.fromkeys(roles)})
         for binding in self.bindings:
             binding.read(fields, draft)
         ignored = [key for key in fields.unread() if key in IGNORED or key in self.unused]
@@ -89,7 +81,7 @@ class ModelType:
         return draft.model | {"blocks": blocks, "layers": compress([names[role] for role in roles])}, ignored
 
     def _block(self, role: tuple[str, ...]) -> Tree:
-        block = fresh(self.block)
+        block: Tree = copied(self.block)
         for axis, part in zip(self.axes, role, strict=True):
             block = merged(block, axis.parts.get(part, {}))
         return block
@@ -102,6 +94,16 @@ class ModelType:
         ]
         if unknown:
             raise fields.refuse_all(unknown, self.name)
+
+    def explained(self, error: SpecError) -> str:
+        """What is wrong with the spec that a configuration makes, under the names of its fields."""
+        bindings = [binding for binding in self.bindings if isinstance(binding, Field)]
+        fields = {binding.path.rpartition(":")[2]: binding.key for binding in bindings}
+        place = next((key for path, key in fields.items() if error.key.endswith(path)), error.key)
+        names = {path.rpartition(".")[2]: key for path, key in fields.items()}
+        problem = re.sub(r"\b[a-z]\w*_\w+\b", lambda word: names.get(word[0], word[0]), error.problem)
+        key = "" if problem.startswith(place) else place
+        return str(SpecError(error.file, None, key, problem))
 
     def write(self, spec: ModelSpec) -> Tree:
         """The configuration of a model with the layers of `spec`, which says what this type can say of it."""
@@ -124,7 +126,7 @@ class ModelType:
         try:
             tree, _ = self.read(self.write(spec), "")
             again = ModelSpec.model_validate(tree | {"name": spec.name})
-        except (ValueError, KeyError, TypeError, AttributeError, ArchcmpError):
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, ArchcmpError):
             return False
         return same_function(spec, again)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import model_validator
 
-from archcmp.spec.schema.base import MAX_DIM, Dim, Length, Part, Positive, expand_kind, fault
+from archcmp.spec.schema.base import MAX_DIM, Dim, Length, Part, Positive, Slot, divisors, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
 
@@ -26,6 +26,7 @@ class PerHeadQKNorm(Part):
     kind: Literal["per_head"]
     norm: Norm | None = None
     after_rope: bool = False
+    """Queries and keys are normalised after the rotation: Llama 4."""
 
 
 class EachHeadQKNorm(Part):
@@ -36,13 +37,7 @@ class EachHeadQKNorm(Part):
     norm: Norm | None = None
 
 
-_AnyQKNorm = AllHeadsQKNorm | PerHeadQKNorm | EachHeadQKNorm
-QKNorm = Annotated[
-    Annotated[_AnyQKNorm, Field(discriminator="kind")],
-    BeforeValidator(
-        expand_kind, json_schema_input_type=Literal["all_heads", "per_head", "each_head"] | _AnyQKNorm
-    ),
-]
+QKNorm = Annotated[AllHeadsQKNorm | PerHeadQKNorm | EachHeadQKNorm, Slot(shorthand=True)]
 
 
 class QueryTemperature(Part):
@@ -85,6 +80,14 @@ class Attention(Part):
     """Scores are bounded: softcap * tanh(score / softcap)."""
     rope: Rope | None = None
 
+    LABELS: ClassVar[dict[str, str]] = {
+        "MHA": "Multi-head attention: every query head has a key and value head of its own.",
+        "GQA": "Grouped-query attention: n_heads / n_kv_heads query heads share a key and value head. "
+        "https://arxiv.org/abs/2305.13245",
+        "MQA": "Multi-query attention: all query heads share one key and value head. "
+        "https://arxiv.org/abs/1911.02150",
+    }
+
     @property
     def label(self) -> str:
         """The usual short name: MHA, GQA or MQA."""
@@ -95,13 +98,16 @@ class Attention(Part):
     @model_validator(mode="after")
     def _dimensions_divide(self) -> Attention:
         if self.n_heads % self.n_kv_heads:
-            raise fault(("n_kv_heads",), f"{self.n_kv_heads} does not divide n_heads = {self.n_heads}")
-        if self.n_heads * self.head_dim > MAX_DIM:
             raise fault(
-                ("n_heads",), f"x head_dim = {self.n_heads * self.head_dim:,} must be at most {MAX_DIM:,}"
+                ("n_kv_heads",),
+                f"n_kv_heads = {self.n_kv_heads} does not divide n_heads = {self.n_heads}; "
+                f"{divisors(self.n_heads)}",
             )
+        if self.n_heads * self.head_dim > MAX_DIM:
+            width = self.n_heads * self.head_dim
+            raise fault(("n_heads",), f"n_heads x head_dim = {width:,} must be at most {MAX_DIM:,}")
         if self.window and self.chunk:
-            raise fault(("chunk",), "and window exclude each other", "Set one of them to null")
+            raise fault(("chunk",), "chunk and window cannot both be set", "Set one of them to null")
         if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
             raise fault(
                 ("rope", "partial") if self.rope.partial < 1 else ("head_dim",),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
 
 MAX_DIM = 2**24
+MAX_LAYERS = 1_000
 Dim = Annotated[int, Field(gt=0, le=MAX_DIM)]
 Length = Annotated[int, Field(gt=0, le=2**31)]
 Positive = Annotated[float, Field(gt=0)]
@@ -19,9 +21,10 @@ def fault(path: tuple[str | int, ...], problem: str, hint: str = "") -> Pydantic
     return PydanticCustomError("fault", "{problem}", {"path": path, "problem": problem, "hint": hint})
 
 
-def expand_kind(value: Any) -> Any:
-    """`residual: pre_norm` is short for `residual: {kind: pre_norm}`."""
-    return {"kind": value} if isinstance(value, str) else value
+def divisors(number: int) -> str:
+    """What divides a number, as a message lists it: '1, 2, 4 or 8 do'."""
+    found = [str(n) for n in range(1, min(number, 4096) + 1) if number % n == 0]
+    return f"{', '.join(found[:-1])} or {found[-1]} do" if len(found) > 1 else f"only {found[0]} does"
 
 
 class Part(BaseModel):
@@ -30,3 +33,31 @@ class Part(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+def kind_of(part: type[BaseModel]) -> str | None:
+    """What is written as the `kind` of a choice; None for a part that has none."""
+    field = part.model_fields.get("kind")
+    return str(get_args(field.annotation)[0]) if field else None
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Makes a union of parts the choices of a slot, told apart by `kind`. With `shorthand` the bare kind may
+    be written: `residual: pre_norm` is short for `residual: {kind: pre_norm}`.
+
+    The union is the only list of the choices: `Residual = Annotated[PreNorm | PostNorm, Slot()]`."""
+
+    shorthand: bool = False
+
+    def __get_pydantic_core_schema__(self, union: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = Annotated[union, Field(discriminator="kind")]
+        if not self.shorthand:
+            return handler.generate_schema(choices)
+        names = Literal[tuple(kind_of(part) for part in get_args(union))]  # type: ignore[valid-type]
+        expand = BeforeValidator(_expand_kind, json_schema_input_type=names | union)
+        return handler.generate_schema(Annotated[choices, expand])
+
+
+def _expand_kind(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value

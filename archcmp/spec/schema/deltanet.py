@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
 
 
 class GatedDeltaNet(Part):
@@ -27,6 +27,9 @@ class GatedDeltaNet(Part):
     key_head_dim: Dim
     value_head_dim: Dim
     conv_size: Dim = 4
+    """Tokens that the causal convolution sees."""
+
+    LABELS: ClassVar[dict[str, str]] = {"GDN": "The gated delta net, a linear attention."}
 
     @property
     def label(self) -> str:
@@ -47,10 +50,14 @@ class GatedDeltaNet(Part):
     def _dimensions_fit(self) -> GatedDeltaNet:
         if self.n_value_heads % self.n_key_heads:
             raise fault(
-                ("n_key_heads",), f"{self.n_key_heads} does not divide n_value_heads = {self.n_value_heads}"
+                ("n_key_heads",),
+                f"n_key_heads = {self.n_key_heads} does not divide n_value_heads = {self.n_value_heads}; "
+                f"{divisors(self.n_value_heads)}",
             )
         if (width := 2 * (self.key_width + self.value_width)) > MAX_DIM:
             raise fault(
-                ("n_value_heads",), f"make projections {width:,} wide; at most {MAX_DIM:,} are allowed"
+                ("n_value_heads",),
+                f"n_value_heads x value_head_dim makes projections {width:,} wide; at most {MAX_DIM:,} are "
+                "allowed",
             )
         return self

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from archcmp.spec.schema.base import Dim, Part, Positive, fault
+from archcmp.spec.schema.base import Dim, Part, Positive, Slot, divisors, fault
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "relu2"]
 
@@ -17,7 +17,9 @@ class MLP(Part):
     kind: Literal["mlp"]
     d_ff: Dim
     activation: Activation
+    """The non-linearity of the hidden layer."""
     bias: bool = False
+    """Both projections have a bias: GPT-2."""
 
 
 class GLU(Part):
@@ -28,9 +30,16 @@ class GLU(Part):
     kind: Literal["glu"]
     d_ff: Dim
     activation: Activation
+    """The non-linearity of the hidden layer."""
     bias: bool = False
+    """Every projection of the feed-forward has a bias."""
     clamp: Positive | None = None
+    """gate(x) is bounded above by it, up(x) on both sides: gpt-oss."""
     up_offset: bool = False
+    """1 is added to up(x): gpt-oss."""
+
+
+Dense = Annotated[MLP | GLU, Slot()]
 
 
 class ExpertGroups(Part):
@@ -41,6 +50,7 @@ class ExpertGroups(Part):
     n_groups: Dim
     top_groups: Dim
     score: Literal["max", "top2_sum"]
+    """A group is as good as its best expert (max) or as its best two together (top2_sum)."""
 
 
 class Router(Part):
@@ -50,12 +60,19 @@ class Router(Part):
     (`weighs: input`, Llama 4)."""
 
     scoring: Literal["softmax", "sigmoid"]
+    """The function that turns the router's logits into the experts' scores."""
     renormalize: bool = False
+    """The scores of the chosen experts are divided by their sum."""
     scale: Positive = 1.0
+    """Scales the scores of the chosen experts."""
     bias: bool = False
+    """The router's projection has a bias: gpt-oss."""
     correction_bias: bool = False
+    """A bias per expert takes part in the choice, not in the weights, and balances the load: DeepSeek V3,
+    https://arxiv.org/abs/2408.15664"""
     groups: ExpertGroups | None = None
     weighs: Literal["output", "input"] = "output"
+    """What the scores multiply: the experts' outputs, or their inputs (Llama 4)."""
 
 
 class MoE(Part):
@@ -67,17 +84,21 @@ class MoE(Part):
     n_experts: Dim
     top_k: Dim
     router: Router
-    expert: Annotated[MLP | GLU, Field(discriminator="kind")]
-    shared: Annotated[MLP | GLU, Field(discriminator="kind")] | None = None
+    expert: Dense
+    shared: Dense | None = None
+    """A feed-forward that every token visits beside its experts: DeepSeek, Qwen."""
     shared_gate: bool = False
+    """The shared feed-forward's output is multiplied by sigmoid(w x): Qwen3-Next."""
 
     @model_validator(mode="after")
     def _experts_suffice(self) -> MoE:
         groups = self.router.groups
         if self.top_k > self.n_experts:
-            raise fault(("top_k",), f"{self.top_k} is more than n_experts = {self.n_experts}")
+            raise fault(("top_k",), f"top_k = {self.top_k} is more than n_experts = {self.n_experts}")
         if self.shared_gate and self.shared is None:
-            raise fault(("shared_gate",), "has no shared expert to gate", "Add shared, or remove it")
+            raise fault(
+                ("shared_gate",), "shared_gate needs a shared expert", "Add shared, or remove shared_gate"
+            )
         if groups is not None:
             self._groups_suffice(groups)
         return self
@@ -86,17 +107,21 @@ class MoE(Part):
         path = ("router", "groups")
         if self.n_experts % groups.n_groups:
             raise fault(
-                (*path, "n_groups"), f"{groups.n_groups} does not divide n_experts = {self.n_experts}"
+                (*path, "n_groups"),
+                f"n_groups = {groups.n_groups} does not divide n_experts = {self.n_experts}; "
+                f"{divisors(self.n_experts)}",
             )
         if groups.top_groups > groups.n_groups:
             raise fault(
-                (*path, "top_groups"), f"{groups.top_groups} is more than n_groups = {groups.n_groups}"
+                (*path, "top_groups"),
+                f"top_groups = {groups.top_groups} is more than n_groups = {groups.n_groups}",
             )
         size = self.n_experts // groups.n_groups
         if groups.top_groups * size < self.top_k:
-            raise fault((*path, "top_groups"), f"of {size} experts each hold fewer than top_k = {self.top_k}")
+            held = f"top_groups = {groups.top_groups} of {size} experts hold fewer than top_k = {self.top_k}"
+            raise fault((*path, "top_groups"), held)
         if groups.score == "top2_sum" and size < 2:
             raise fault((*path, "score"), "top2_sum needs groups of two experts or more")
 
 
-FFN = Annotated[MLP | GLU | MoE, Field(discriminator="kind")]
+FFN = Annotated[MLP | GLU | MoE, Slot()]

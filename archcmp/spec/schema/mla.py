@@ -24,6 +24,7 @@ class MLA(Part):
     kind: Literal["mla"]
     n_heads: Dim
     q_lora_rank: Dim | None = None
+    """Queries, too, are projected up from a latent, of this width."""
     kv_lora_rank: Dim
     qk_nope_head_dim: Dim
     qk_rope_head_dim: Dim
@@ -45,9 +46,14 @@ class MLA(Part):
     @model_validator(mode="after")
     def _rotary_part_is_even(self) -> MLA:
         if self.qk_rope_head_dim % 2:
-            raise fault(("qk_rope_head_dim",), f"{self.qk_rope_head_dim} is odd; pairs of dimensions turn")
+            raise fault(
+                ("qk_rope_head_dim",),
+                f"qk_rope_head_dim = {self.qk_rope_head_dim} is odd; pairs of dimensions turn",
+            )
         if self.rope.partial != 1:
-            raise fault(("rope", "partial"), "is what qk_rope_head_dim says in mla", "Remove it")
+            raise fault(
+                ("rope", "partial"), "mla takes qk_rope_head_dim instead of rope.partial", "Remove it"
+            )
         if self.n_heads * max(self.qk_head_dim, self.v_head_dim) > MAX_DIM:
-            raise fault(("n_heads",), f"x head dimensions must be at most {MAX_DIM:,}")
+            raise fault(("n_heads",), f"n_heads x head dimensions must be at most {MAX_DIM:,}")
         return self

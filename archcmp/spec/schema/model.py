@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.base import Dim, Length, Part, Positive, Text, fault
+from archcmp.spec.schema.base import MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import Residual
 
-Mixer = Annotated[Attention | MLA | GatedDeltaNet, Field(discriminator="kind")]
+Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
 
 
 class Block(Part):
@@ -29,7 +29,9 @@ class Embedding(Part):
     """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2)."""
 
     scale: Literal["sqrt_d_model"] | Positive | None = None
+    """Token vectors are multiplied by it: sqrt(d_model) in Gemma, a number in Granite."""
     positions: Literal["learned"] | None = None
+    """A learned vector per position is added to the token's: GPT-2."""
 
 
 class Output(Part):
@@ -38,16 +40,29 @@ class Output(Part):
     R), then the softcap."""
 
     tied: bool
+    """Logits come from the token embedding, not from a matrix of their own."""
     norm: bool = True
+    """The last hidden state is normalised; the original Transformer does not."""
     scale: Positive = 1.0
+    """Logits are multiplied by it: Granite, Command R."""
     softcap: Positive | None = None
+    """Logits are bounded: softcap * tanh(logit / softcap), Gemma 2."""
 
 
 class Run(Part):
-    """`count` layers that take the block names of `repeat` in turn, from the first, over and over."""
+    """`n_layers` layers that take the block names of `repeat` in turn, from the first, over and over."""
 
     repeat: Annotated[tuple[Text, ...], Field(min_length=1, strict=False)]
-    count: Annotated[int, Field(gt=0, le=10_000)]
+    n_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
+    """The layers of the whole run, not the times that `repeat` is repeated."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_has_another_name(cls, options: Any) -> Any:
+        if isinstance(options, dict) and "count" in options:
+            hint = "Write {repeat: [...], n_layers: 8}; n_layers is the number of layers of the whole run"
+            raise fault(("count",), "count is now n_layers", hint)
+        return options
 
 
 class Published(Part):
@@ -92,6 +107,8 @@ class ModelSpec(Part):
 
     @model_validator(mode="after")
     def _layers_name_blocks(self) -> ModelSpec:
+        if (n_layers := sum(run.n_layers for run in self.layers)) > MAX_LAYERS:
+            raise fault(("layers",), f"the layers add up to {n_layers:,}; at most {MAX_LAYERS:,} are allowed")
         for i, run in enumerate(self.layers):
             for j, name in enumerate(run.repeat):
                 if name not in self.blocks:

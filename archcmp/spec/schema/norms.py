@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from archcmp.spec.schema.base import Part, Positive, fault
+from archcmp.spec.schema.base import Part, Positive, Slot, fault
 
 
 class RMSNorm(Part):
@@ -15,15 +15,16 @@ class RMSNorm(Part):
 
     kind: Literal["rmsnorm"]
     eps: Positive = 1e-6
+    """Added to the mean square, so that nothing is divided by zero."""
     weight: bool = True
+    """A learned factor per dimension."""
     unit_offset: bool = False
+    """1 + weight is the factor, not weight: Gemma."""
 
     @model_validator(mode="after")
     def _offset_needs_weight(self) -> RMSNorm:
         if self.unit_offset and not self.weight:
-            raise fault(
-                ("unit_offset",), "a rmsnorm without weight has none to offset", "Remove one of the two"
-            )
+            raise fault(("unit_offset",), "unit_offset needs weight: true", "Remove one of the two")
         return self
 
 
@@ -33,14 +34,17 @@ class LayerNorm(Part):
 
     kind: Literal["layernorm"]
     eps: Positive = 1e-5
+    """Added to the variance, so that nothing is divided by zero."""
     weight: bool = True
+    """A learned factor per dimension."""
     bias: bool = True
+    """A learned number per dimension is added."""
 
     @model_validator(mode="after")
     def _bias_needs_weight(self) -> LayerNorm:
         if self.bias and not self.weight:
-            raise fault(("bias",), "a layernorm without weight has no bias", "Write bias: false")
+            raise fault(("bias",), "bias needs weight: true in a layernorm", "Write bias: false")
         return self
 
 
-Norm = Annotated[RMSNorm | LayerNorm, Field(discriminator="kind")]
+Norm = Annotated[RMSNorm | LayerNorm, Slot()]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
-
-from archcmp.spec.schema.base import Part, Positive, expand_kind
+from archcmp.spec.schema.base import Part, Positive, Slot
 
 
 class PreNorm(Part):
@@ -15,6 +13,7 @@ class PreNorm(Part):
 
     kind: Literal["pre_norm"]
     multiplier: Positive = 1.0
+    """Scales what each sub-layer adds to the stream: Granite."""
 
 
 class PostNorm(Part):
@@ -41,11 +40,7 @@ class Parallel(Part):
 
     kind: Literal["parallel"]
     shared_norm: bool = True
+    """One norm serves the mixer and the feed-forward; false gives each its own."""
 
 
-_AnyResidual = PreNorm | PostNorm | ReorderedNorm | SandwichNorm | Parallel
-_ResidualName = Literal["pre_norm", "post_norm", "reordered_norm", "sandwich_norm", "parallel"]
-Residual = Annotated[
-    Annotated[_AnyResidual, Field(discriminator="kind")],
-    BeforeValidator(expand_kind, json_schema_input_type=_ResidualName | _AnyResidual),
-]
+Residual = Annotated[PreNorm | PostNorm | ReorderedNorm | SandwichNorm | Parallel, Slot(shorthand=True)]

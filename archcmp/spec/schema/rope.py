@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from archcmp.spec.schema.base import Length, Part, Positive, fault
+from archcmp.spec.schema.base import Length, Part, Positive, Slot, fault
 
 
 class LinearScaling(Part):
@@ -23,13 +23,18 @@ class Llama3Scaling(Part):
     kind: Literal["llama3"]
     factor: Positive
     low_freq_factor: Positive = 1.0
+    """Frequencies that turn at most this often over the original context are divided by factor."""
     high_freq_factor: Positive = 4.0
+    """Frequencies that turn at least this often over the original context are kept."""
     original_context_length: Length
 
     @model_validator(mode="after")
     def _band(self) -> Llama3Scaling:
         if self.high_freq_factor < self.low_freq_factor:
-            raise fault(("high_freq_factor",), f"must be at least low_freq_factor = {self.low_freq_factor:g}")
+            raise fault(
+                ("high_freq_factor",),
+                f"high_freq_factor must be at least low_freq_factor = {self.low_freq_factor:g}",
+            )
         return self
 
 
@@ -47,18 +52,24 @@ class YarnScaling(Part):
     factor: Annotated[float, Field(ge=1)]
     original_context_length: Length
     beta_fast: Positive = 32.0
+    """Frequencies that turn at least this often over the original context are kept."""
     beta_slow: Positive = 1.0
+    """Frequencies that turn at most this often over the original context are divided by factor."""
     truncate: bool = True
+    """The ends of the ramp are rounded to whole dimensions; gpt-oss does not."""
     attention_factor: Positive | None = None
+    """Scales cos and sin; 0.1 ln(factor) + 1 by default."""
     mscale: Positive | None = None
+    """DeepSeek's scale of cos and sin, 0.1 mscale ln(factor) + 1, divided by that of mscale_all_dim."""
     mscale_all_dim: Positive | None = None
+    """DeepSeek's scale of the scores, 0.1 mscale_all_dim ln(factor) + 1, squared."""
 
     @model_validator(mode="after")
     def _ramp(self) -> YarnScaling:
         if self.beta_fast < self.beta_slow:
-            raise fault(("beta_fast",), f"must be at least beta_slow = {self.beta_slow:g}")
+            raise fault(("beta_fast",), f"beta_fast must be at least beta_slow = {self.beta_slow:g}")
         if (self.mscale is None) != (self.mscale_all_dim is None):
-            raise fault(("mscale",), "and mscale_all_dim go together", "Give both or neither")
+            raise fault(("mscale",), "mscale and mscale_all_dim go together", "Give both or neither")
         return self
 
 
@@ -70,5 +81,8 @@ class Rope(Part):
 
     theta: Annotated[float, Field(gt=1)]
     partial: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of head_dim that turns: GPT-NeoX, Phi, StableLM."""
     interleaved: bool = False
-    scaling: Annotated[LinearScaling | Llama3Scaling | YarnScaling, Field(discriminator="kind")] | None = None
+    """Dimension 2i is paired with 2i + 1, not i with i + d/2: GPT-J, Command R, DeepSeek."""
+    scaling: Annotated[LinearScaling | Llama3Scaling | YarnScaling, Slot()] | None = None
+    """Frequencies are changed for contexts longer than those of the first training."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from archcmp.spec.schema import ModelSpec
+from archcmp.spec.schema.model import ModelSpec
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

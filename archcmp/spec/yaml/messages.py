@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from archcmp.errors import SpecError, did_you_mean
-from archcmp.spec.schema import ModelSpec, Part
-from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted
+from archcmp.spec import reflect
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain
 
 _BOUNDS = {
     "greater_than": "above {gt}",
@@ -51,74 +52,49 @@ def _kind(node: Node) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def parts_of(annotation: Any) -> list[type[Part]]:
-    """All spec classes named in a type annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, Part):
-        return [annotation]
-    return [part for arg in get_args(annotation) for part in parts_of(arg)]
+def _owner(path: KeyPath, root: Node) -> type[BaseModel]:
+    """The schema class that rules the mapping at `path`; of a choice whose kind is unknown, the slot's."""
+    tree = plain(root)
+    owners = (reflect.part_at(ModelSpec, tree, path[:end]) for end in range(len(path), -1, -1))
+    return next(owner for owner in owners if owner is not None)
 
 
-def _by_kind(part: type[BaseModel], option: str) -> dict[object, type[Part]]:
-    """kind -> class, of the choices that fit in an option's slot."""
-    field = part.model_fields.get(option)
-    choices = parts_of(field.rebuild_annotation()) if field else []
-    return {get_args(c.model_fields["kind"].annotation)[0]: c for c in choices if "kind" in c.model_fields}
-
-
-def kinds_of(part: type[BaseModel], option: str) -> list[str]:
-    """What an option can be: the kinds of its slot, or the values of a plain Literal."""
-    if kinds := _by_kind(part, option):
-        return [str(kind) for kind in kinds]
-    return [value for value in get_args(part.model_fields[option].annotation) if isinstance(value, str)]
-
-
-def _part_at(path: KeyPath, root: Node) -> tuple[type[BaseModel], str]:
-    """The schema class that rules the mapping at `path`, and what to call it."""
-    found: type[BaseModel] = ModelSpec
-    node, name, in_container = root, "a model", False
+def _name(path: KeyPath, root: Node) -> str:
+    """What to call the mapping at `path`: its kind, or the key under which it stands."""
+    node = root
     for step in path:
         node = child(node, step)
-        if in_container or not isinstance(step, str):
-            in_container = False
-        elif step in found.model_fields:
-            annotation = found.model_fields[step].rebuild_annotation()
-            in_container = any(get_origin(a) in (dict, tuple) for a in (annotation, *get_args(annotation)))
-            choices = _by_kind(found, step) or dict(enumerate(parts_of(annotation)))
-            found = choices.get(_kind(node), next(iter(choices.values()), found))
-        name = str(_kind(node) or step) if isinstance(node.value, dict) else str(step)
-    return found, name
+    here = path[-2:] if path and isinstance(path[-1], int) else path[-1:]
+    return _kind(node) or dotted(here) or "a model"
 
 
 def _show(value: object) -> str:
     if isinstance(value, str):
-        return f"'{value[:60]}' is text"
+        return f"the text {value[:60]!r}"
     if isinstance(value, bool):
-        return f"{str(value).lower()} is true-or-false"
+        return str(value).lower()
     if isinstance(value, dict):
-        return "a mapping was given"
+        return "a mapping"
     if isinstance(value, (list, tuple)):
-        return "a list was given"
-    return f"{value} is a number"
+        return "a list"
+    text = f"{value:,}" if isinstance(value, (int, float)) else str(value)
+    return text[:40] + "..." * (len(text) > 40)
 
 
 def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
-    hint = ""
+    problem = f"must be {wanted}, not {_show(value)}"
     if isinstance(value, str) and "number" in wanted:
-        mantissa = re.fullmatch(r"([-+]?\d+)([eE][-+]?\d+)", value)
-        if mantissa:
-            return f"'{value}' is text, not a number; YAML wants {mantissa[1]}.0{mantissa[2]}", ""
-        hint = "Write it without quotes, in digits"
+        if exponent := re.fullmatch(r"([-+]?\d+)([eE][-+]?\d+)", value):
+            return problem, f"YAML wants {exponent[1]}.0{exponent[2]}"
+        return problem, "Write it without quotes, in digits"
     if isinstance(value, str) and wanted == "true or false" and value in ("yes", "no", "on", "off"):
-        hint = f"Write {'true' if value in ('yes', 'on') else 'false'}"
-    if wanted == "text":
-        hint = "Put it in quotes"
-    return f"{_show(value)}, not {wanted}", hint
+        return problem, f"Write {'true' if value in ('yes', 'on') else 'false'}"
+    return problem, "Put it in quotes" if wanted == "text" else ""
 
 
 def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
-    owner, name = _part_at(path[:-1], root)
-    allowed = [key for key in owner.model_fields if key != "size"]
-    return f"{name} has no such option", did_you_mean(str(path[-1]), allowed)
+    allowed = [key for key in _owner(path[:-1], root).model_fields if key != "size"]
+    return f"{_name(path[:-1], root)} has no such option", did_you_mean(str(path[-1]), allowed)
 
 
 def _union_names(context: dict[str, Any]) -> list[str]:
@@ -126,10 +102,8 @@ def _union_names(context: dict[str, Any]) -> list[str]:
 
 
 def _numbers_allowed(root: Node, path: KeyPath) -> list[str]:
-    """A slot that takes names may take numbers, too."""
-    owner, _ = _part_at(path[:-1], root)
-    field = owner.model_fields.get(str(path[-1]))
-    return ["a number above 0"] if field is not None and "float" in str(field.annotation) else []
+    """An option that takes names may take numbers, too."""
+    return ["a number above 0"] if reflect.takes(float, _owner(path[:-1], root), str(path[-1])) else []
 
 
 def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tuple[str, str]:
@@ -140,22 +114,21 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
     if kind == "extra_forbidden":
         return _unknown_key(path, root)
     if kind == "union_tag_not_found":
-        owner, _ = _part_at(path[:-1], root)
-        return "has no kind", f"Allowed: {', '.join(kinds_of(owner, str(path[-1])))}"
+        return "has no kind", f"Allowed: {', '.join(reflect.names(_owner(path[:-1], root), str(path[-1])))}"
     if kind == "union_tag_invalid":
         return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
     if kind == "literal_error":
         allowed = [*_union_names(context), *_numbers_allowed(root, path)]
-        return f"'{str(value)[:60]}' is not known here", did_you_mean(str(value), allowed)
+        return f"cannot be {_show(value).removeprefix('the text ')}", did_you_mean(str(value), allowed)
     if kind in _BOUNDS:
-        text = f"{value:,}"
-        return f"{text[:40]}{'...' * (len(text) > 40)} must be {_BOUNDS[kind].format(**context)}", ""
+        bound = _BOUNDS[kind].format(**{name: f"{limit:,}" for name, limit in context.items()})
+        return f"must be {bound}, not {_show(value)}", ""
     if kind == "string_pattern_mismatch":
         return "must be one line of text without control characters", ""
     if kind in ("too_short", "string_too_short"):
         return "must not be empty", ""
     if kind == "finite_number":
-        return f"{value} is not a finite number", ""
+        return f"must be a finite number, not {value}", ""
     wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
     return _wrong_type(wanted, value) if wanted else (error["msg"], "")
 
@@ -165,9 +138,11 @@ def _missing(error: ValidationError, parent: tuple[str | int, ...], root: Node) 
     found = [e["loc"] for e in error.errors(include_url=False) if e["type"] == "missing"]
     first, *others = [str(loc[-1]) for loc in found if loc[:-1] == parent]
     node, path = _locate(root, parent, keep_last=False)
-    problem = f"is missing, and so are {', '.join(others)}" if others else "is missing"
+    further = f", and so {'are' if len(others) > 1 else 'is'} {', '.join(others)}" if others else ""
     place = f"below {dotted(path)}" if path else "to the file"
-    return node.error(dotted((*path, first)), problem, f"Add {'them' if others else 'it'} {place}")
+    return node.error(
+        dotted((*path, first)), f"is missing{further}", f"Add {'them' if others else 'it'} {place}"
+    )
 
 
 def to_spec_error(error: ValidationError, root: Node) -> SpecError:

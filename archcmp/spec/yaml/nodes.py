@@ -8,9 +8,10 @@ expand to gigabytes. Here a repeated key, an alias and an unreadable file are er
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import yaml
 
@@ -50,12 +51,24 @@ def child(node: Node, step: str | int) -> Node:
     return node
 
 
-def plain(node: Node) -> object:
-    """The bare Python value, with removed (null) keys left out."""
+def node_of(tree: Any, source: Callable[[KeyPath], str], path: KeyPath = (), file: str = "") -> Node:
+    """Plain data as a tree, without lines. `source` says what the value at a path comes from; '' for what its
+    parent comes from."""
+    here = source(path) or file
+    if isinstance(tree, dict):
+        inner = {key: node_of(value, source, (*path, key), here) for key, value in tree.items()}
+        return Node(inner, here, None)
+    if isinstance(tree, (list, tuple)):
+        return Node([node_of(value, source, (*path, i), here) for i, value in enumerate(tree)], here, None)
+    return Node(tree, here, None)
+
+
+def plain(node: Node, nulls: bool = False) -> object:
+    """The bare Python value; keys that are removed (null) are left out, unless `nulls` are wanted."""
     if isinstance(node.value, dict):
-        return {k: plain(v) for k, v in node.value.items() if v.value is not None}
+        return {k: plain(v, nulls) for k, v in node.value.items() if nulls or v.value is not None}
     if isinstance(node.value, list):
-        return [plain(v) for v in node.value]
+        return [plain(v, nulls) for v in node.value]
     return node.value
 
 
@@ -123,6 +136,9 @@ def _tree(node: yaml.Node, file: str, path: KeyPath) -> Node:
     return Node(mapping, file, line)
 
 
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+
+
 def _refuse_unbounded(text: str, file: str) -> None:
     """Aliases (which can expand without bound) and deep nesting are refused before anything is built."""
     depth = 0
@@ -140,7 +156,7 @@ def _refuse_unbounded(text: str, file: str) -> None:
             raise SpecError(file, _line(event), "", f"YAML tag {tag} is not allowed", hint)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise SpecError(file, _line(event), "", f"nested more than {MAX_DEPTH} levels deep")
+            raise SpecError(file, _line(event), "", _TOO_DEEP)
 
 
 def parse(text: str, file: str, path: KeyPath = ()) -> Node:
@@ -151,6 +167,8 @@ def parse(text: str, file: str, path: KeyPath = ()) -> Node:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
+        if "nesting depth" in problem:  # some versions of libyaml have a limit of their own
+            raise SpecError(file, mark.line + 1 if mark else None, "", _TOO_DEEP) from None
         hint = "Indent with spaces, not tabs" if "\t" in text else ""
         raise SpecError(
             file, mark.line + 1 if mark else None, "", f"not valid YAML: {problem}", hint

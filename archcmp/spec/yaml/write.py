@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from archcmp.spec.schema import ModelSpec, Part
+from archcmp.spec import reflect
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import bundled_folder
-from archcmp.spec.yaml.messages import kinds_of
 from archcmp.spec.yaml.nodes import parse
 
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[\w./() -]|:(?! ))*(?<![ :])", re.ASCII)
-_SHORTHAND = ("residual", "qk_norm")
 
 
 _LINE_BREAKS = str.maketrans({"\x85": r"\N", "\u2028": r"\L", "\u2029": r"\P"})
@@ -62,7 +62,7 @@ def _set_options(part: BaseModel) -> Iterator[tuple[str, Any]]:
 def _comment(part: BaseModel, name: str) -> str:
     """The other kinds that a slot can hold, as a comment."""
     value = getattr(part, name)
-    kinds = kinds_of(type(part), name)
+    kinds = reflect.names(type(part), name)
     others = [kind for kind in kinds if kind != getattr(value, "kind", value)]
     return f"  # or {', '.join(others)}" if others else ""
 
@@ -80,7 +80,7 @@ def _lines(part: BaseModel, indent: str, comments: bool) -> Iterator[str]:
             for key, child in value.items():
                 yield f"{indent}  {_scalar(key)}:"
                 yield from _lines(child, indent + "    ", comments)
-        elif name in _SHORTHAND and list(dict(_set_options(value))) == ["kind"]:
+        elif reflect.has_shorthand(type(part), name) and list(dict(_set_options(value))) == ["kind"]:
             yield f"{indent}{name}: {_scalar(value.kind)}{comment}"
         elif isinstance(value, Part) and name in ("mixer", "ffn"):
             yield f"{indent}{name}:"

@@ -1,0 +1,115 @@
+"""The Python API: each kind of experiment as a function that returns its document.
+
+A model is named by a reference, such as "olmo2:13b+n_layers=16", or given as a ModelSpec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archcmp.experiments.core import OnProgress
+from archcmp.experiments.runner import Session
+from archcmp.report.export import export
+from archcmp.report.formats.html import fragment
+from archcmp.report.tables import tables_of
+from archcmp.results import store
+from archcmp.results.document import Document
+from archcmp.results.rows import tidy_rows
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.yaml.find import known_specs
+from archcmp.spec.yaml.load import all_sizes
+
+Models = str | ModelSpec | Sequence[str | ModelSpec]
+
+
+@dataclass(frozen=True, repr=False)
+class Results(Document):
+    """A document that can be taken apart, written, and looked at."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A plain dictionary per cell, model and quantity, which pandas takes as they are."""
+        return list(tidy_rows(self))
+
+    def export(self, path: str | Path) -> None:
+        """Write a .json, .csv, .md, .tex or .html file. Raises UsageError."""
+        export(self, Path(path))
+
+    def __repr__(self) -> str:
+        names = ", ".join(model.name for model in self.models)
+        return f"<{self.kind} of {names}; {len(self.cells)} of {len(self.request.points())} cells>"
+
+    def _repr_html_(self) -> str:
+        return fragment(tables_of(self))
+
+
+def run(
+    kind: str,
+    models: Models = (),
+    *,
+    output: str | Path | None = None,
+    resume: str | Path | None = None,
+    on_progress: OnProgress | None = None,
+    on_document: Callable[[Document], None] | None = None,
+    **options: Any,
+) -> Results:
+    """Run an experiment of any kind. `options` are those of Request; `output` is a new file that keeps
+    every cell, `resume` continues one. Raises SpecError and UsageError for bad input, before anything is
+    built, MeasureError for what cannot be measured, and KeyboardInterrupt when interrupted."""
+    references = [models] if isinstance(models, (str, ModelSpec)) else list(models)
+    session = Session(kind, references, options, None if resume is None else Path(resume))
+    if output is not None:
+        session.keep_in(Path(output))
+    return Results(**vars(session.run(on_document, on_progress)))
+
+
+def compare(
+    models: Models,
+    measure: Sequence[str] | None = ("prefill", "decode", "train"),
+    *,
+    batch_size: int = 1,
+    seq_len: int | None = None,
+    **options: Any,
+) -> Results:
+    """Models side by side. `measure` names the workloads to time, None counts only; `seq_len` None is 2048,
+    or fewer where learned positions end sooner. Other options: `run`'s and Request's."""
+    axes = {"batch_size": [batch_size]} | ({} if seq_len is None else {"seq_len": [seq_len]})
+    return run("comparison", models, measure=list(measure or ()), axes=axes, **options)
+
+
+def bench(
+    models: Models = (),
+    *,
+    batch_sizes: Sequence[int] | None = None,
+    seq_lens: Sequence[int] | None = None,
+    **options: Any,
+) -> Results:
+    """A comparison at every pair of a batch size and a sequence length. `budget_s` is for each."""
+    given = {"batch_size": batch_sizes, "seq_len": seq_lens}
+    axes = {axis: list(values) for axis, values in given.items() if values is not None}
+    return run("grid", models, axes=axes, **options)
+
+
+def race(
+    model: str | ModelSpec,
+    against: str = "transformers",
+    *,
+    batch_size: int = 1,
+    seq_len: int = 1024,
+    **options: Any,
+) -> Results:
+    """One model against another way to compute the same: "transformers", "composed" or "masked"."""
+    axes = {"batch_size": [batch_size], "seq_len": [seq_len]}
+    return run("race", model, axes=axes, options={"against": against}, **options)
+
+
+def read(path: str | Path) -> Results:
+    """The results in a file, of any version. Raises UsageError."""
+    return Results(**vars(store.read(path)))
+
+
+def list_specs() -> list[str]:
+    """A reference for every size of every known family."""
+    return [reference for family in known_specs() for reference in all_sizes(family)]

@@ -1,0 +1,102 @@
+"""Options that several commands share, under one name each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archcmp.errors import UsageError
+
+Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A family, family:size, or path to a YAML file.")]
+Specs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SPEC...]",
+        help="Families, family:size, paths, saved .json results; +key=value changes one spec.",
+        show_default=False,
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change every spec that has the key: window=512."),
+]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option("--vary", metavar="KEY=A,B", help="A variant of each spec for each value; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Numbers = Annotated[str | None, typer.Option(metavar="N")]
+BatchSize = Annotated[
+    str | None, typer.Option("--batch-size", "-b", metavar="N", help="Sequences in a batch.")
+]
+SeqLen = Annotated[str | None, typer.Option("--seq-len", "-t", metavar="N", help="Tokens in a sequence.")]
+Measure = Annotated[str | None, typer.Option("--measure", metavar="NAMES", help="Workloads to time.")]
+Convention = Annotated[
+    str | None,
+    typer.Option("--flops", metavar="NAME", help="FLOPs convention: exact (default), full, window or 6n."),
+]
+Budget = Annotated[float | None, typer.Option("--budget", help="Seconds to spend on measuring.")]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
+]
+DType = Annotated[
+    str | None,
+    typer.Option("--dtype", help="bfloat16, float16 or float32.", show_default="bfloat16 where native"),
+]
+Compose = Annotated[
+    str | None,
+    typer.Option(
+        "--compose",
+        help="Time distinct blocks alone and sum them: auto (if the whole is too large), never, always.",
+    ),
+]
+Compile = Annotated[
+    bool | None, typer.Option("--compile/--eager", help="Time torch.compile's code.", show_default="eager")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE.json", help="A new results file, written whole after every cell."
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume", metavar="FILE.json", help="Continue a results file: only what is missing is measured."
+    ),
+]
+Export = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--export", metavar="FILE", help="Write a .json, .csv, .md, .tex or .html file; repeatable."
+    ),
+]
+Details = Annotated[
+    bool, typer.Option("--details", help="Show spread, rounds, roofline and build times, too.")
+]
+AllChoices = Annotated[
+    bool, typer.Option("--all", help="Show all design choices, not only those that differ.")
+]
+
+
+def names(text: str | None) -> list[str] | None:
+    """'prefill,decode' as a list."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def numbers(option: str, text: str | None) -> list[int] | None:
+    """'512,2048' as numbers. Raises UsageError."""
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"{option} must be whole numbers with commas between them, such as 512,2048, not {text!r:.60}"
+        ) from None
+
+
+def axes(batch_size: str | None, seq_len: str | None) -> dict[str, list[int]]:
+    """The axes that were given."""
+    given = {"batch_size": numbers("--batch-size", batch_size), "seq_len": numbers("--seq-len", seq_len)}
+    return {axis: values for axis, values in given.items() if values is not None}

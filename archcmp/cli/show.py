@@ -1,0 +1,65 @@
+"""One architecture, resolved and counted."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from archcmp.cli import options as o
+from archcmp.cli.experiment import SAVED, Show, run_experiment, say
+from archcmp.cli.progress import waiting
+from archcmp.experiments.runner import Session
+from archcmp.results.store import to_text
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.yaml.load import load_models
+from archcmp.spec.yaml.write import to_yaml
+
+
+def _print_heading(spec: ModelSpec) -> None:
+    """Who made a model, when, and where its numbers come from."""
+    console = Console(highlight=False)
+    about = ", ".join(part for part in (spec.organization, spec.released) if part)
+    console.print(Text(f"{spec.title} ({about})" if about else spec.title, style="bold"))
+    for line in (spec.note, spec.source, *spec.sources):
+        if line:
+            console.print(Text(line))
+    console.print()
+
+
+def command(
+    spec: o.Spec,
+    overrides: o.Set = None,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the resolved spec as YAML (with --json, as JSON).")
+    ] = False,
+    export: o.Export = None,
+    as_json: o.Json = False,
+    batch_size: o.BatchSize = None,
+    seq_len: o.SeqLen = None,
+    dtype: o.DType = None,
+    convention: o.Convention = None,
+) -> None:
+    if spec.endswith(SAVED):
+        run_experiment("comparison", [spec], {}, Show(as_json, True, True, export or ()))
+    if as_yaml:
+        (named,) = load_models([spec], overrides or (), notify=say)
+        if as_json:
+            typer.echo(json.dumps(named.spec.model_dump(mode="json"), indent=2))
+        else:
+            typer.echo(to_yaml(named.spec), nl=False)
+        return
+    given = {"overrides": overrides, "axes": o.axes(batch_size, seq_len), "measure": [], "dtype": dtype}
+    show = Show(as_json, all_choices=True, exports=export or ())
+    show.check()
+    session = Session("comparison", [spec], given | {"convention": convention}, notify=say)
+    with waiting("counting"):
+        doc = session.run()
+    if as_json:
+        typer.echo(to_text(doc), nl=False)
+        return
+    _print_heading(session.specs[0].spec)
+    show.ended(doc)

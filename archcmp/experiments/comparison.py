@@ -1,0 +1,89 @@
+"""A comparison: models counted and timed at one batch size and sequence length. A grid: at several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from archcmp.errors import UsageError
+from archcmp.experiments.core import Experiment, Progress, Run, register
+from archcmp.results.document import ModelResult
+from archcmp.results.request import Point, Request, check_name
+from archcmp.spec.shapes import check_shapes, default_seq_len
+from archcmp.spec.yaml.load import NamedSpec
+from archcmp.timing.workloads import WORKLOADS
+
+
+@register
+class Comparison(Experiment):
+    """Counts, and the throughput of every workload that `measure` names, all models in the same rounds."""
+
+    kind = "comparison"
+    defaults: ClassVar[dict[str, Any]] = {"measure": list(WORKLOADS), "budget_s": 60.0}
+    default_axes: ClassVar[dict[str, list[int] | None]] = {"batch_size": [1], "seq_len": None}
+
+    def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
+        if not specs:
+            raise UsageError("no spec was named")
+        for workload in request.measure:
+            check_name("workload", workload, list(WORKLOADS))
+        models = [named.spec for named in specs]
+        axes = {
+            axis: request.axes.get(axis) or values or [default_seq_len(models)]
+            for axis, values in self.default_axes.items()
+        }
+        request = replace(request, axes=axes)
+        for point in request.points():
+            check_shapes(models, point["batch_size"], point["seq_len"])
+        return request
+
+    def measure(self, run: Run, point: Point) -> Progress:
+        from archcmp.analysis import count
+
+        request = run.request
+        assert request.dtype is not None
+        counted = [
+            count(named.spec, point["batch_size"], point["seq_len"], request.dtype, request.convention)
+            for named in run.specs
+        ]
+        results = [ModelResult(**vars(counts)) for counts in counted]
+        yield results
+        if request.measure:
+            yield from self._time(run, point, results)
+
+    def _time(self, run: Run, point: Point, results: list[ModelResult]) -> Progress:
+        """The counts with the throughput of each workload as it ends; what Ctrl-C leaves of the last, too."""
+        from archcmp.timing.measurement import Measurement
+
+        specs = [named.spec for named in run.specs]
+        measurement = Measurement(specs, run.request, point["batch_size"], point["seq_len"], run.on_progress)
+
+        def so_far() -> list[ModelResult]:
+            run.environment = replace(run.environment, rates=measurement.rates)
+            timings = measurement.results()
+            return [replace(r, throughput=t) for r, t in zip(results, timings, strict=True)]
+
+        try:
+            for _ in measurement.run():
+                yield so_far()
+        except KeyboardInterrupt:
+            yield so_far()
+            raise
+
+
+@register
+class Grid(Comparison):
+    """A comparison at every pair of a batch size and a sequence length."""
+
+    kind = "grid"
+    defaults: ClassVar[dict[str, Any]] = {"measure": ["prefill", "decode"], "budget_s": 20.0}
+    default_axes: ClassVar[dict[str, list[int] | None]] = {
+        "batch_size": [1, 8],
+        "seq_len": [512, 2048, 8192],
+    }
+
+    def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
+        if not request.measure:
+            raise UsageError("no workload was named")
+        return super().check(request, specs)

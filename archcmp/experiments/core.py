@@ -1,0 +1,98 @@
+"""What every kind of experiment is made of, and the registry that finds it by its name.
+
+    request -> points -> measure(point) -> cells -> document
+
+A kind says which options it takes, which models its columns are, and how one point is measured. What is kept,
+resumed, interrupted, merged, shown and exported is the same for all (runner, results, report).
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, ClassVar
+
+from archcmp.errors import UsageError, did_you_mean
+from archcmp.results.document import Environment, Model, ModelResult
+from archcmp.results.request import Point, Request
+from archcmp.spec.describe import design_choices
+from archcmp.spec.yaml.load import NamedSpec, spec_sha256
+
+OnProgress = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is done."""
+
+Progress = Iterator[list[ModelResult]]
+"""The results of one cell as they grow, a result per model; the last is the cell's."""
+
+
+@dataclass
+class Run:
+    """One experiment under way: the request with its device and dtype resolved, the loaded specs, and where
+    it runs. `state` is the experiment's own, kept from cell to cell (models that are built once)."""
+
+    request: Request
+    specs: list[NamedSpec]
+    environment: Environment
+    on_progress: OnProgress = lambda text, share: None
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+class Experiment(ABC):
+    """A kind of experiment. One module in this package defines one; nothing else names it."""
+
+    kind: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]] = {}
+    """Options of Request that this kind sets when they are not given."""
+
+    @abstractmethod
+    def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
+        """The request with every default filled in that the specs decide. Raises UsageError for what cannot
+        be measured. Loads no torch."""
+
+    @abstractmethod
+    def measure(self, run: Run, point: Point) -> Progress:
+        """Measure one point, yielding the results so far whenever there is more to show. KeyboardInterrupt
+        passes through; what was yielded before stays."""
+
+    def models(self, specs: Sequence[NamedSpec], request: Request) -> list[Model]:
+        """The columns: a model per spec, unless the kind has others."""
+        return [described(named) for named in specs]
+
+    def packages(self, request: Request) -> list[str]:
+        """Other packages whose versions the figures depend on."""
+        return []
+
+
+def described(named: NamedSpec, name: str | None = None) -> Model:
+    """What the document holds of one spec, so that it can be counted again anywhere."""
+    spec = named.spec
+    return Model(
+        id=named.id,
+        name=name or named.name,
+        spec_sha256=spec_sha256(spec),
+        spec=spec.model_dump(mode="json"),
+        choices=dict(design_choices(spec)),
+    )
+
+
+EXPERIMENTS: dict[str, Experiment] = {}
+"""kind -> experiment, filled by `register`."""
+
+
+def register(experiment: type[Experiment]) -> type[Experiment]:
+    """Make a kind known by its name."""
+    EXPERIMENTS[experiment.kind] = experiment()
+    return experiment
+
+
+def find_experiment(kind: str) -> Experiment:
+    """The experiment of that name; the modules of this package are imported first. Raises UsageError."""
+    package = import_module("archcmp.experiments")
+    for module in pkgutil.iter_modules(package.__path__):
+        import_module(f"archcmp.experiments.{module.name}")
+    if kind not in EXPERIMENTS:
+        raise UsageError(f"no kind of experiment '{kind}'. {did_you_mean(kind, sorted(EXPERIMENTS))}")
+    return EXPERIMENTS[kind]

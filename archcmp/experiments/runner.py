@@ -1,0 +1,188 @@
+"""The one runner: it measures the cells that are missing, keeps each at once, and has one rule for Ctrl-C.
+
+What is finished stays. The cell in flight is kept with what it has, marked as interrupted, and measured again
+when the experiment is resumed. The library raises KeyboardInterrupt; the command line turns it into exit
+code 130.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from archcmp.errors import ArchcmpError, UsageError
+from archcmp.experiments.core import Experiment, OnProgress, Run, find_experiment
+from archcmp.results.document import Cell, Document, ModelResult, Status
+from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_options
+from archcmp.results.store import Store, read
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.yaml.load import NamedSpec, load_models, spec_sha256
+
+OnDocument = Callable[[Document], None]
+"""Called with the document whenever it holds more."""
+
+
+class Session:
+    """One experiment from its request to its document. Nothing is measured before `run`, and making one
+    needs no torch: whatever is wrong with the request is told here."""
+
+    def __init__(
+        self,
+        kind: str,
+        specs: Sequence[str | ModelSpec],
+        given: dict[str, Any],
+        resume: Path | None = None,
+        notify: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`given` has the options that were given, by their names in Request; with `resume` there are no
+        `specs`. `notify` is called with remarks for the user. Raises SpecError and UsageError."""
+        self.experiment: Experiment = find_experiment(kind)
+        self.notify = notify
+        self.store: Store | None = None
+        self.resumed = resume is not None
+        if resume is not None:
+            self.document = _resumable(resume, kind, specs, given)
+            self.specs = _specs_of(self.document)
+            self.store = Store(resume)
+            return
+        given = {name: value for name, value in given.items() if value is not None}
+        asked = Request(kind, **self.experiment.defaults | given)
+        check_options(asked)
+        self.specs = load_models(specs, asked.overrides, asked.vary, notify)
+        asked = replace(asked, specs=[named.id for named in self.specs], overrides=[], vary=[])
+        request = self.experiment.check(asked, self.specs)
+        self.document = Document(request, self.experiment.models(self.specs, request))
+
+    def keep_in(self, path: Path) -> None:
+        """Create the file that every cell is written to. Raises UsageError if it is there already."""
+        self.store = Store.create(path, self.document)
+
+    def run(self, on_document: OnDocument | None = None, on_progress: OnProgress | None = None) -> Document:
+        """Measure what is missing. `on_document` is called with the document whenever it holds more. Raises
+        KeyboardInterrupt when interrupted; `document` has what was measured until then."""
+        show = on_document or (lambda doc: None)
+        try:
+            if missing := self.document.missing():
+                run = self._resolved(on_progress or (lambda text, share: None))
+                for point in missing:
+                    self._measure(run, point, show)
+            else:
+                show(self.document)
+        finally:
+            if self.store is not None and not self.resumed and not self.document.cells:
+                self.store.discard()
+        return self.document
+
+    def _resolved(self, on_progress: OnProgress) -> Run:
+        """With the device and the dtype that counts and readings are made in; torch is loaded here."""
+        from archcmp.timing.device import environment_of, native_dtype, resolve_device
+
+        request = self.document.request
+        timed = bool(request.measure)
+        if timed or request.device is not None:
+            device = resolve_device(request.device)
+            dtype = request.dtype or (native_dtype(device) if timed else DEFAULT_DTYPE)
+            request = replace(request, device=str(device), dtype=dtype)
+            environment = environment_of(device if timed else None, self.experiment.packages(request))
+        else:
+            request = replace(request, dtype=request.dtype or DEFAULT_DTYPE)
+            environment = environment_of(None, self.experiment.packages(request))
+        environment = replace(environment, compiled=request.compile if timed else None)
+        if self.document.cells:
+            for name, (before, now) in self.document.environment.changes(environment).items():
+                self.notify(f"cells measured earlier had another environment: {name} was {before}, now {now}")
+        self.document = replace(self.document, request=request)
+        return Run(request, self.specs, environment, on_progress)
+
+    def _measure(self, run: Run, point: Point, show: OnDocument) -> None:
+        """Measure one cell; every state of it is shown and kept."""
+        n_cells, n_left = len(self.document.request.points()), len(self.document.missing())
+        place = f"cell {n_cells - n_left + 1} of {n_cells}, {point_text(point)}, " if n_cells > 1 else ""
+
+        def within(text: str, share: float) -> None:
+            outer(place + text, (n_cells - n_left + share) / n_cells)
+
+        outer = run.on_progress
+        run = replace(run, on_progress=within)
+        results: list[ModelResult] = []
+        for results in self.experiment.measure(run, point):
+            self._keep(run, Cell(point, Status.INTERRUPTED, results), show)
+        status = Status.REFUSED if any(result.refused for result in results) else Status.DONE
+        self._keep(run, Cell(point, status, results), show)
+
+    def _keep(self, run: Run, cell: Cell, show: OnDocument) -> None:
+        """Show first, then write: a file that cannot be written costs no figure."""
+        others = [other for other in self.document.cells if other.point != cell.point]
+        if not others:
+            self.document = replace(self.document, environment=run.environment)
+        elif run.environment != self.document.environment:
+            cell = replace(cell, environment=run.environment)
+        self.document = self.document.with_cell(cell)
+        show(self.document)
+        if self.store is not None:
+            self.store.write(self.document)
+
+
+def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: dict[str, Any]) -> Document:
+    """The saved document, if it can be continued with the options given. Raises UsageError."""
+    doc = read(path)
+    if doc.kind != kind:
+        raise UsageError(f"'{path}' holds a {doc.kind}, not a {kind}; show it with: archcmp compare {path}")
+    if any(model.spec is None for model in doc.models):
+        raise UsageError(f"'{path}' was written by version 1; it can be shown, but not continued")
+    if not doc.missing():
+        return doc
+    asked = {name: value for name, value in given.items() if value is not None}
+    overrides, vary = asked.pop("overrides", ()), asked.pop("vary", ())
+    differing = [
+        f"{name} was {_shown(known)}, now {_shown(value)}"
+        for name, value in asked.items()
+        if (known := _asked(doc.request, name, value)) != value
+    ]
+    if specs or overrides or vary:
+        ids = [named.id for named in load_models(specs, overrides, vary)]
+        if ids != doc.request.specs:
+            differing.append(f"specs were {_shown(doc.request.specs)}, now {_shown(ids)}")
+    if differing:
+        raise UsageError(f"cannot continue '{path}' with other options: {'; '.join(differing)}")
+    return doc
+
+
+def _asked(request: Request, name: str, value: Any) -> Any:
+    """What was asked for under an option's name; of the axes only those that are given now."""
+    asked = getattr(request, name)
+    return {key: asked.get(key) for key in value} if isinstance(value, dict) else asked
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    return " ".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else str(value)
+
+
+def _specs_of(doc: Document) -> list[NamedSpec]:
+    """The specs that a document began with, as it holds them. Raises UsageError where the file that a
+    reference names has changed since."""
+    models = {model.id: model for model in doc.models}
+    found = []
+    for reference in doc.request.specs:
+        model = models[reference]
+        spec = ModelSpec.model_validate(model.spec)
+        try:
+            changed = spec_sha256(load_models([reference])[0].spec) != model.spec_sha256
+        except ArchcmpError:
+            changed = False
+        if changed:
+            raise UsageError(f"{reference} has changed since these results were begun; begin others")
+        found.append(NamedSpec(reference, model.name, spec))
+    return found
+
+
+def point_text(point: Point) -> str:
+    """'batch 8 x 2,048 tokens', or any other point in words."""
+    words = {"batch_size": "batch {:,}", "seq_len": "{:,} tokens"}
+    return " x ".join(
+        words[axis].format(value) if axis in words else f"{axis} {value}" for axis, value in point.items()
+    )

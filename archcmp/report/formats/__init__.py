@@ -1,0 +1,27 @@
+"""Files that tables and documents are written as: a module per format, found by listing this folder.
+
+A file format has a SUFFIX and either `render(title, tables)` or, where it is made from the document itself,
+`render_document(doc)`. Modules without a SUFFIX, and those whose names begin with '_', are none."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from types import ModuleType
+
+FORMATS: dict[str, ModuleType]
+"""The module of each suffix. It is filled when first asked for: formats import libraries."""
+
+
+@functools.cache
+def _found() -> dict[str, ModuleType]:
+    names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return {module.SUFFIX: module for module in modules if hasattr(module, "SUFFIX")}
+
+
+def __getattr__(name: str) -> object:
+    if name == "FORMATS":
+        return _found()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,204 @@
+"""Tables on a terminal, no wider than it is, or in a pipe, as wide as they are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from archcmp.report.formats._text import CELL, LABEL, NAME, lines, printable, widest_piece
+from archcmp.report.table import Row, Table
+
+NARROWEST = 20
+"""Nothing is legible in less: a smaller COLUMNS is taken for none."""
+UNLIMITED = 100_000
+GAP = 2
+INDENT = "  "
+ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
+"""box.SIMPLE_HEAD for outputs that cannot encode its line."""
+
+
+def _console() -> Console:
+    """As wide as COLUMNS or the terminal says; lines of a pipe are as long as they need to be."""
+    unknown = 80 if sys.stdout.isatty() else UNLIMITED
+    width = shutil.get_terminal_size((unknown, 24)).columns
+    return Console(highlight=False, width=min(width, UNLIMITED) if width >= NARROWEST else unknown)
+
+
+def _shown(text: str, encoding: str) -> str:
+    """What standard output can encode, and nothing that could drive it."""
+    return printable(text).encode(encoding, "replace").decode(encoding)
+
+
+# ---- widths -----------------------------------------------------------------------------------------
+
+
+def _widest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts), default=1)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A name above cells, each of one line or more. Names are broken between words; cells only where there
+    is no room, in one of `ways`."""
+
+    name: str
+    cells: Sequence[Sequence[str]]
+    ways: tuple[re.Pattern[str], ...]
+
+    def name_lines(self, width: int) -> list[str]:
+        return lines(self.name, width, NAME, cell_len)
+
+    def cell_lines(self, n: int, width: int) -> list[str]:
+        """A cell's own lines where they fit."""
+        return [piece for line in self.cells[n] for piece in lines(line, width, self.ways, cell_len)]
+
+    def used(self, width: int) -> int:
+        """What the name and the cells take of `width`."""
+        cells = (line for n in range(len(self.cells)) for line in self.cell_lines(n, width))
+        return min(width, max(map(cell_len, (*self.name_lines(width), *cells))))
+
+    @property
+    def natural(self) -> int:
+        return max(cell_len(self.name), self.whole)
+
+    @property
+    def whole(self) -> int:
+        """The width that leaves cells and the words of the name whole."""
+        return self._narrowest(cell_len)
+
+    def broken(self, way: int) -> int:
+        """The width that leaves the pieces of cells whole."""
+        return self._narrowest(lambda line: widest_piece(line, self.ways[way], cell_len))
+
+    def _narrowest(self, size: Callable[[str], int]) -> int:
+        cells = (size(line) for cell in self.cells for line in cell)
+        return max(1, widest_piece(self.name, NAME[-1], cell_len), *cells)
+
+
+def _total(widths: Iterable[int]) -> int:
+    return sum(width + GAP for width in widths) - GAP
+
+
+def _widths(columns: Sequence[_Column], room: int) -> list[int]:
+    """As wide as names and cells need; or else narrow columns so and the wide ones all equally wide, with
+    cells whole where there is room for them, or else labels, or else pieces of them."""
+    label, *others = columns
+    choices = (
+        [column.whole for column in columns],
+        [label.whole, *(column.broken(0) for column in others)],
+        [column.broken(0) for column in columns],
+        [column.broken(-1) for column in columns],
+        [1] * len(columns),
+    )
+    least = next((choice for choice in choices if _total(choice) <= room), choices[-1])
+    natural = [column.natural for column in columns]
+    for level in range(max(natural), 0, -1):
+        widths = [min(most, max(low, level)) for most, low in zip(natural, least, strict=True)]
+        left = room - _total(widths)
+        if left >= 0:
+            widths[-1] = min(natural[-1], widths[-1] + left)
+            return [column.used(width) for column, width in zip(columns, widths, strict=True)]
+    return least
+
+
+def _groups(columns: Sequence[_Column], n_text: int, room: int) -> list[list[int]]:
+    """Columns that fit side by side; every group starts with the labels and the first model, the base of
+    ratios."""
+    base = [*range(min(max(2, n_text), len(columns)))]
+    groups = [base[:]]
+    for i in range(len(base), len(columns)):
+        needed = _total(columns[j].whole for j in (*groups[-1], i))
+        if needed > room and len(groups[-1]) > len(base):
+            groups.append(base[:])
+        groups[-1].append(i)
+    return groups
+
+
+# ---- tables -----------------------------------------------------------------------------------------
+
+
+def _columns(table: Table, shown: Callable[[str], str], differences: bool, listed: bool) -> list[_Column]:
+    """`listed`: a cell that lists several things has a line for each."""
+    labels = [[INDENT * row.level + shown(row.label)] for row in table.rows]
+    columns = [_Column(shown(table.header[0]), labels, LABEL)]
+    for i, name in enumerate(table.header[1:]):
+        texts = [shown(row.figures[i].text(differences)) for row in table.rows]
+        cells = [text.split("; ") if listed else [text] for text in texts]
+        columns.append(_Column(shown(name), cells, CELL))
+    return columns
+
+
+def _fitting(table: Table, shown: Callable[[str], str], room: int) -> list[_Column]:
+    """With differences where the whole table has room for them, and on few lines."""
+    for differences, listed in ((True, False), (False, False), (False, True)):
+        columns = _columns(table, shown, differences, listed)
+        if _total(column.whole for column in columns) <= room:
+            break
+    return columns
+
+
+def _differs(row: Row, chosen: Sequence[int]) -> bool:
+    values = [row.figures[i - 1].value for i in chosen if i > 0]
+    return any(value != values[0] for value in values)
+
+
+def _grid(console: Console, table: Table, columns: Sequence[_Column], chosen: Sequence[int]) -> RichTable:
+    head = box.SIMPLE_HEAD if console.encoding.startswith("utf") else ASCII_HEAD
+    grid = RichTable(
+        box=head, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold cyan"
+    )
+    widths = dict(zip(chosen, _widths([columns[i] for i in chosen], console.width), strict=True))
+    for i, width in widths.items():
+        justify: JustifyMethod = "left" if i < table.n_text else "right"
+        name = "\n".join(columns[i].name_lines(width))
+        grid.add_column(Text(name), justify=justify, overflow="fold", width=width)
+    is_part = len(chosen) < len(columns)
+    for n, row in enumerate(table.rows):
+        if not (table.differing and is_part) or _differs(row, chosen):
+            cells = (Text("\n".join(columns[i].cell_lines(n, width))) for i, width in widths.items())
+            grid.add_row(*cells, style="dim" if row.level else "")
+    return grid
+
+
+def _print_table(console: Console, table: Table, split: bool) -> None:
+    shown = partial(_shown, encoding=console.encoding)
+    columns = _fitting(table, shown, console.width)
+    groups = _groups(columns, table.n_text, console.width) if split else [[*range(len(columns))]]
+    for part, chosen in enumerate(groups):
+        console.print(Text(shown(table.title) + (" (continued)" if part else ""), style="bold"))
+        if table.rows:
+            console.print(_grid(console, table, columns, chosen))
+            console.print()
+    for note in table.notes:
+        console.print(Text(shown(note), style="italic"))
+    if table.notes:
+        console.print()
+
+
+def print_tables(tables: Iterable[Table], details: bool = False, split: bool = True) -> None:
+    """Print to standard output, rows of detail only with `details`. With `split`, a table too wide for it is
+    continued below."""
+    console = _console()
+    for table in tables:
+        rows = [row for row in table.rows if details or not row.detail]
+        if rows or table.notes:
+            _print_table(console, replace(table, rows=rows), split)
+
+
+def print_heading(heading: str, about: Iterable[str] = ()) -> None:
+    """A heading and lines below it."""
+    console = _console()
+    console.print(Text(_shown(heading, console.encoding), style="bold"))
+    for line in about:
+        console.print(Text(_shown(line, console.encoding)))
+    console.print()

@@ -1,0 +1,162 @@
+"""A comparison: the choices that differ, what they cost, and how fast the models are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from archcmp.report.table import Figure, Row, Table
+from archcmp.report.tables.rows import (
+    header,
+    rate,
+    rates_notes,
+    row,
+    section_rows,
+    timing_notes,
+    where_measured,
+)
+from archcmp.results.document import Document, ModelResult
+from archcmp.results.request import CONVENTIONS
+from archcmp.results.timings import Throughput
+from archcmp.spec.describe import differing, merged_keys, shown
+from archcmp.units import Bytes, Count, Flops, Seconds, Share
+
+
+def tables(doc: Document, show_all: bool) -> list[Table]:
+    made = [choices_table(doc, show_all)] if any(model.choices for model in doc.models) else []
+    if doc.cells:
+        made += [params_table(doc), flops_table(doc), memory_table(doc)]
+        made += [throughput_table(doc)] if doc.measured else []
+    return made
+
+
+def choices_table(doc: Document, show_all: bool = False) -> Table:
+    """The design choices that differ, or all of them."""
+    choices = [model.choices for model in doc.models]
+    all_shown = show_all or len(choices) == 1
+    keys = merged_keys(choices) if all_shown else differing(choices)
+    rows = [Row(key, [Figure(text) for text in shown(choices, key)]) for key in keys]
+    title = "Design choices" if all_shown else "Design choices that differ"
+    notes = [] if rows else ["No design choices differ."]
+    return Table(title, header(doc), rows, notes, differing=not all_shown)
+
+
+def params_table(doc: Document) -> Table:
+    """The total, the components that sum to it, and what one token visits where that is less."""
+    results = doc.cells[0].models
+    rows = section_rows(results, lambda r: r.params, "total", "total", Count)
+    totals, active = (_totals(results, name) for name in ("total", "active"))
+    if active != totals:
+        embeddings = [_embedding(result) for result in results]
+        rows.append(row("active per token", active, Count))
+        less = [None if a is None or e is None else a - e for a, e in zip(active, embeddings, strict=True)]
+        rows.append(row("less embedding", less, Count, level=1))
+    return Table("Parameters", header(doc), rows)
+
+
+def _totals(results: list[ModelResult], name: str) -> list[int | None]:
+    return [result.params[name].total if name in result.params else None for result in results]
+
+
+def _embedding(result: ModelResult) -> int | None:
+    return result.params["active"].by_component.get("embedding") if "active" in result.params else None
+
+
+def flops_table(doc: Document) -> Table:
+    """One pass of the whole batch, under the convention that the note names."""
+    results, convention = doc.cells[0].models, doc.request.convention
+    rows = section_rows(results, lambda r: r.flops, "forward", "forward", Flops)
+    labels = {"prefill": "prefill", "decode": "decode, one step", "train": "train step"}
+    for name in dict.fromkeys(name for result in results for name in result.flops):
+        if name != "forward":
+            values = [result.flops[name].total if name in result.flops else None for result in results]
+            rows.append(row(labels.get(name, name), values, Flops))
+    meaning = CONVENTIONS.get(convention)
+    notes = [f"Convention {convention}{': ' + meaning if meaning else ''}. A multiply-add is 2 FLOPs."]
+    notes.append("Norms, RoPE, softmax, activations and routing are not counted.")
+    return Table(f"FLOPs, {_shape(doc)}", header(doc), rows, notes)
+
+
+_MEMORY_LABELS = {"weights_bytes": "weights", "kv_cache_bytes": "KV cache"}
+_MEMORY_LABELS |= {"train_state_bytes": "training state"}
+
+
+def memory_table(doc: Document) -> Table:
+    """Bytes in the requested dtype, a row per term."""
+    results = doc.cells[0].models
+    rows = []
+    for name in dict.fromkeys(name for result in results for name in result.memory):
+        values = [result.memory[name].total if name in result.memory else None for result in results]
+        rows.append(row(_MEMORY_LABELS.get(name, name.removesuffix("_bytes")), values, Bytes))
+    note = "Training state: weights, gradients and both Adam moments, without activations."
+    return Table(f"Memory, {_shape(doc)}, {doc.request.dtype}", header(doc), rows, [note])
+
+
+def _shape(doc: Document) -> str:
+    point = doc.cells[0].point
+    return f"batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens"
+
+
+# ---- throughput -------------------------------------------------------------------------------------
+
+
+def _spread(timing: Throughput) -> str | None:
+    if timing.iqr_s is None or timing.rounds is None:
+        return None
+    far_out = f", {len(timing.outliers)} far out" if timing.outliers else ""
+    return f"{Seconds(timing.iqr_s)} in {timing.rounds} rounds{far_out}"
+
+
+def _roofline(timing: Throughput) -> str | None:
+    """The bound, what binds, and how many times as long the measured run takes."""
+    bound = timing.roofline
+    if bound is None or timing.median_s is None:
+        return None
+    return f"{Seconds(bound.bound_s)} ({bound.binds}), took {timing.median_s / bound.bound_s:.2f}x"
+
+
+_LIMITS: dict[str, Callable[[Throughput], float | None]] = {
+    "MFU": lambda timing: timing.mfu,
+    "bandwidth use": lambda timing: timing.bandwidth_use,
+}
+_DETAILS: dict[str, Callable[[Throughput], Figure]] = {
+    "median time": lambda timing: Figure(timing.median_s, Seconds),
+    "IQR": lambda timing: Figure(_spread(timing)),
+    "roofline": lambda timing: Figure(_roofline(timing)),
+    "built in": lambda timing: Figure(timing.build_s, Seconds),
+    "compiled in": lambda timing: Figure(timing.compile_s, Seconds),
+}
+
+
+def _detail(
+    label: str, timings: list[Throughput | None], figure: Callable[[Throughput], Figure], detail: bool
+) -> list[Row]:
+    figures = [Figure() if timing is None else figure(timing) for timing in timings]
+    filled = any(figure.value is not None for figure in figures)
+    return [Row(label, figures, level=1, detail=detail)] if filled else []
+
+
+def _workload_rows(timings: list[Throughput | None]) -> list[Row]:
+    """A line of rates with their verdicts, a line of how near the device's limit they come, and details."""
+    first = timings[0]
+    label = next(timing.label for timing in timings if timing is not None)
+    rows = [Row(label, [rate(timing, first) for timing in timings])]
+    for name, share in _LIMITS.items():
+        rows += _detail(name, timings, lambda timing, share=share: Figure(share(timing), Share), detail=False)  # type: ignore[misc]
+    for name, figure in _DETAILS.items():
+        rows += _detail(name, timings, figure, detail=True)
+    return rows
+
+
+def throughput_table(doc: Document) -> Table:
+    """Measured rates, their verdicts, and what kind of measurement each is."""
+    results = doc.cells[0].models
+    measured = [timing for result in results for timing in result.throughput.values()]
+    rows = []
+    for workload in dict.fromkeys(name for result in results for name in result.throughput):
+        rows += _workload_rows([result.throughput.get(workload) for result in results])
+    notes = [*where_measured(doc), *timing_notes(doc, measured)]
+    if any(timing.roofline for timing in measured):
+        notes += rates_notes(doc)
+    batch_size = doc.cells[0].point.get("batch_size", 1)
+    title = f"Throughput, measured: batch {batch_size:,}, {doc.request.dtype}"
+    return Table(title, header(doc), rows, notes, measured=True)

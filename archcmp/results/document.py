@@ -1,0 +1,147 @@
+"""The document: what was asked, of which models, where, and what came of it. Every table is made from it.
+
+What was not measured is absent or null, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+from archcmp.results.counts import Counts
+from archcmp.results.request import Point, Request
+from archcmp.results.timings import Rates, Throughput
+
+SCHEMA = "archcmp/2"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a reader needs to reproduce the figures: versions, and, where a device took part, the device with
+    the rates that it was calibrated to, and whether torch.compile's code ran."""
+
+    archcmp: str | None = None
+    torch: str | None = None
+    transformers: str | None = None
+    python: str | None = None
+    platform: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    threads: int | None = None
+    thread_binding: str | None = None
+    memory_bytes: int | None = None
+    compiled: bool | None = None
+    rates: Rates | None = None
+
+    def changes(self, other: Environment) -> dict[str, list[Any]]:
+        """What differs in `other`, as [here, there], except where one of the two does not know."""
+        names = [f.name for f in fields(self) if f.name not in ("device", "memory_bytes", "rates")]
+        pairs = {name: [getattr(self, name), getattr(other, name)] for name in names}
+        if self.rates and other.rates:
+            pairs |= {name: [value, getattr(other.rates, name)] for name, value in vars(self.rates).items()}
+        return {name: pair for name, pair in pairs.items() if None not in pair and pair[0] != pair[1]}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a column of a table stands for. `id` is the reference that loads it, `name` the column's unique
+    name, `spec` the resolved spec, from which everything can be counted again, `choices` its design choices
+    (a mapping of block to value where blocks differ), `source` the saved file that it was read from."""
+
+    id: str
+    name: str
+    spec_sha256: str = ""
+    spec: dict[str, Any] | None = None
+    choices: dict[str, Any] = field(default_factory=dict)
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelResult(Counts):
+    """What one cell found of one model: its counts, its throughput by workload, and the plain figures of
+    another kind of experiment."""
+
+    throughput: dict[str, Throughput] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> bool:
+        """Whether any measurement was refused."""
+        return any(timing.refused is not None for timing in self.throughput.values())
+
+
+class Status(str, Enum):
+    """How a cell ended. A cell that was not begun is not in the document."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point, and a result per model of the document, in their order. `environment` is None where it is
+    the document's."""
+
+    point: Point
+    status: Status
+    models: list[ModelResult]
+    environment: Environment | None = None
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One experiment. `sources` has the environment of each saved file whose models were set beside these."""
+
+    request: Request
+    models: list[Model]
+    cells: list[Cell] = field(default_factory=list)
+    environment: Environment = field(default_factory=Environment)
+    created: str = field(default_factory=now)
+    sources: dict[str, Environment] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        return self.request.kind
+
+    def missing(self) -> list[Point]:
+        """The points still to be measured, interrupted ones among them."""
+        ended = [cell.point for cell in self.cells if cell.status is not Status.INTERRUPTED]
+        return [point for point in self.request.points() if point not in ended]
+
+    def with_cell(self, cell: Cell) -> Document:
+        """The document with `cell` in place of an earlier one at the same point."""
+        others = [other for other in self.cells if other.point != cell.point]
+        order = self.request.points()
+        return replace(self, cells=sorted([*others, cell], key=lambda c: order.index(c.point)))
+
+    def environment_of(self, cell: Cell) -> Environment:
+        """Where a cell was measured."""
+        return cell.environment or self.environment
+
+    @property
+    def measured(self) -> bool:
+        """Whether any cell holds a figure that took a clock, or training."""
+        return any(result.throughput or result.figures for cell in self.cells for result in cell.models)
+
+    @property
+    def refused(self) -> bool:
+        """Whether any measurement was refused."""
+        return any(cell.status is Status.REFUSED for cell in self.cells)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`, the schema and the kind first."""
+        data = asdict(self)
+        return {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            **{name: data[name] for name in ("created", "environment", "request", "models", "cells")},
+            "sources": data["sources"],
+        }

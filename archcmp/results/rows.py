@@ -1,0 +1,82 @@
+"""A document as tidy rows: one per cell, model and quantity, each with its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from archcmp.results.counts import Section
+from archcmp.results.document import Document, Model, ModelResult
+from archcmp.results.timings import Throughput
+
+_UNITS = {
+    "tokens_per_second": "tokens/s",
+    "rounds": "rounds",
+    "speedup": "times as fast as the first model",
+    "mfu": "share of calibrated matmul",
+    "bandwidth_use": "share of calibrated copy",
+    "flops": "FLOP",
+}
+_SUFFIXES = {"_bytes": "bytes", "_s": "s"}
+_SECTIONS = {"params": "parameters", "flops": "FLOP", "memory": "bytes"}
+
+
+def unit_of(name: str) -> str:
+    """The unit that a quantity's name says it is in, '' for a plain number."""
+    endings = (unit for suffix, unit in _SUFFIXES.items() if name.endswith(suffix))
+    return _UNITS.get(name) or next(endings, "")
+
+
+def numbers(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every number in nested mappings, by its dotted name."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from numbers(f"{prefix}.{key}", below)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield prefix, value
+
+
+def _counted(name: str, section: Section) -> Iterator[tuple[str, int]]:
+    for quantity, breakdown in section.items():
+        yield f"{name}.{quantity}", breakdown.total
+        for component, value in breakdown.by_component.items():
+            yield f"{name}.{quantity}.{component}", value
+
+
+def _measured(workload: str, timing: Throughput) -> Iterator[dict[str, Any]]:
+    """A refused workload has one row, with the reason and no value."""
+    about = {"seq_len": timing.seq_len, "composed": timing.composed, "refused": timing.refused}
+    prefix = f"throughput.{workload}"
+    if timing.refused is not None:
+        yield {"quantity": f"{prefix}.tokens_per_second", "value": None, "unit": "tokens/s", **about}
+    figures = {name: value for name, value in asdict(timing).items() if name not in ("seq_len", "composed")}
+    for quantity, value in numbers(prefix, figures):
+        name = "speedup" if ".speedup." in quantity else quantity.rpartition(".")[2]
+        yield {"quantity": quantity, "value": value, "unit": unit_of(name), **about}
+
+
+def _of_model(model: Model, result: ModelResult, convention: str) -> Iterator[dict[str, Any]]:
+    for choice, value in model.choices.items():
+        yield {"quantity": f"choices.{choice}", "value": value, "unit": ""}
+    for name, unit in _SECTIONS.items():
+        for quantity, value in _counted(name, getattr(result, name)):
+            row = {"quantity": quantity, "value": value, "unit": unit}
+            yield row | ({"convention": convention} if name == "flops" else {})
+    for workload, timing in result.throughput.items():
+        yield from _measured(workload, timing)
+    for quantity, value in numbers("figures", result.figures):
+        yield {"quantity": quantity, "value": value, "unit": unit_of(quantity.rpartition(".")[2])}
+
+
+def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
+    """All rows with all the columns: where they stand, what they are, and how they were come by."""
+    axes = list(dict.fromkeys(name for cell in doc.cells for name in cell.point))
+    blank = dict.fromkeys(
+        ["model", "name", *axes, "quantity", "value", "unit", "dtype", "convention", "composed", "refused"]
+    )
+    for cell in doc.cells:
+        for model, result in zip(doc.models, cell.models, strict=True):
+            about = {"model": model.id, "name": model.name, "dtype": doc.request.dtype, **cell.point}
+            for row in _of_model(model, result, doc.request.convention):
+                yield blank | about | row

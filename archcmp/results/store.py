@@ -1,0 +1,179 @@
+"""Documents in files: written whole, created at once, read in every version that was ever written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from archcmp.errors import UsageError
+from archcmp.results.document import SCHEMA, Document
+from archcmp.results.files import write_whole
+from archcmp.results.versions import UPGRADES
+
+MAX_FILE_BYTES = 2**28
+LARGEST_NUMBER = 1e30
+"""No count, time or rate is larger; a larger one is a damaged file's."""
+
+_ADAPTER = TypeAdapter(Document)
+
+
+def to_text(doc: Document) -> str:
+    """The document as its file holds it."""
+    return json.dumps(doc.as_json(), indent=2, allow_nan=False) + "\n"
+
+
+# ---- reading ----------------------------------------------------------------------------------------
+
+
+def _number(text: str) -> float:
+    value: float = int(text) if text.lstrip("-").isdigit() and len(text) < 40 else float(text)
+    if not (math.isfinite(value) and abs(value) < LARGEST_NUMBER):
+        raise ValueError(f"{text[:20]} is no figure")
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no figure")
+
+
+def _printable(value: Any) -> Any:
+    """The same data with a replacement character for whatever could drive a terminal or not be written."""
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in value)
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    return value
+
+
+def _bytes_of(path: Path) -> bytes:
+    """A regular file's content. Raises UsageError for a device, a pipe and a file too large to be results."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"cannot read '{path}': it is not a regular file")
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read '{path}': {error.strerror or error}") from None
+    except ValueError as error:
+        raise UsageError(f"cannot read {str(path)!r}: {error}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(f"'{path}' is larger than {MAX_FILE_BYTES:,} bytes, so it is not a results document")
+    return data
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(
+            _bytes_of(path), parse_constant=_refuse_constant, parse_float=_number, parse_int=_number
+        )
+    except (ValueError, RecursionError):
+        raise UsageError(f"'{path}' is not JSON that archcmp writes") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"'{path}' is not a results document: it holds no mapping")
+    if "model_type" in data:
+        raise UsageError(f"'{path}' is a model's configuration. Turn it into a spec: archcmp import '{path}'")
+    printable: dict[str, Any] = _printable(data)
+    return printable
+
+
+def read(path: str | Path) -> Document:
+    """The document in a file. Unknown fields are ignored, and what is missing was not measured. Raises
+    UsageError, which names the place, for a file that is not a results document or is damaged."""
+    path = Path(path)
+    data = _json_of(path)
+    schema = data.get("schema")
+    if isinstance(schema, str) and schema in UPGRADES:
+        try:
+            data = UPGRADES[schema](data)
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+            raise UsageError(f"'{path}' is damaged: it is not as {schema} has it ({error!r:.80})") from None
+    elif schema != SCHEMA:
+        known = ", ".join([SCHEMA, *UPGRADES])
+        raise UsageError(
+            f"'{path}' is not a results document: its schema is {schema!r:.40}, not one of {known}"
+        )
+    try:
+        doc = _ADAPTER.validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"'{path}' is damaged: {where[:80]}: {first['msg']}") from None
+    _check_consistent(doc, path)
+    return doc
+
+
+def _check_consistent(doc: Document, path: Path) -> None:
+    """Every cell is at a point that was asked for, there once, and has a result per model."""
+    points = doc.request.points()
+    seen: list[Any] = []
+    for i, cell in enumerate(doc.cells):
+        if cell.point not in points or cell.point in seen:
+            raise UsageError(f"'{path}' is damaged: cells.{i}.point is not one that was asked for, once")
+        if len(cell.models) != len(doc.models):
+            raise UsageError(
+                f"'{path}' is damaged: cells.{i} has {len(cell.models)} results for {len(doc.models)} models"
+            )
+        seen.append(cell.point)
+    if not doc.models and doc.cells:
+        raise UsageError(f"'{path}' is damaged: it names no model")
+
+
+# ---- writing ----------------------------------------------------------------------------------------
+
+
+class Store:
+    """The file that an experiment is kept in. What cannot be written stays in memory and is tried again
+    with the next figures; `problem` says why."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problem: str | None = None
+
+    @classmethod
+    def create(cls, path: Path, doc: Document) -> Store:
+        """A new file, there at once, so that no other run can take its name. Raises UsageError if it is
+        there already or cannot be written."""
+        if path.suffix != ".json":
+            raise UsageError(f"cannot write '{path}': a results file ends with .json")
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise UsageError(
+                f"'{path}' exists. Choose another name, or continue what it holds: --resume {path}"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot write '{path}': {getattr(error, 'strerror', error)}") from None
+        store = cls(path)
+        store.write(doc)
+        return store
+
+    def write(self, doc: Document) -> None:
+        """Replace the file by the latest state; a failure is kept in `problem`, and no figure is lost."""
+        try:
+            write_whole(self.path, to_text(doc))
+            self.problem = None
+        except (OSError, UsageError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self.problem = reason if str(self.path) in reason else f"cannot write '{self.path}': {reason}"
+
+    def rescue(self, doc: Document) -> Path | None:
+        """A copy in the temporary folder for a file that could not be written; None where that fails too."""
+        place = Path(tempfile.gettempdir()) / f"rescued-{os.getpid()}-{self.path.name}"
+        try:
+            write_whole(place, to_text(doc))
+        except (OSError, UsageError):
+            return None
+        return place
+
+    def discard(self) -> None:
+        """Remove a file that was created for a run of which nothing came."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,229 @@
+"""Documents of version 1, in which every command had a form of its own, as documents of today."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from archcmp.results.document import SCHEMA
+
+Json = dict[str, Any]
+
+ENVIRONMENT = ["archcmp", "torch", "transformers", "python", "platform"]
+ENVIRONMENT += ["device", "device_name", "threads", "thread_binding", "memory_bytes", "compiled"]
+
+
+def _label(workload: str, seq_len: int) -> str:
+    return f"{workload}, context {seq_len:,}" if workload == "decode" else f"{workload}, {seq_len:,} tokens"
+
+
+def _environment(old: Json) -> Json:
+    rates = {name: old.get(name) for name in ("matmul_flops_per_s", "copy_bytes_per_s")}
+    known = {name: old.get(name) for name in ENVIRONMENT}
+    return known | {"rates": None if None in rates.values() else rates}
+
+
+def _value(text: Any) -> Any:
+    """A choice, which version 1 kept as it was displayed: '4,096', 'yes', 'local: 1,024; global: none'."""
+    if not isinstance(text, str):
+        return text
+    if "; " in text and all(": " in part for part in text.split("; ")):
+        return {name: _value(value) for name, value in (part.split(": ", 1) for part in text.split("; "))}
+    plain = {"none": None, "yes": True, "no": False}
+    if text in plain:
+        return plain[text]
+    for number in (int, float):
+        try:
+            return number(text.replace(",", ""))
+        except ValueError:
+            continue
+    return text
+
+
+def _section(totals: Json, breakdowns: Json) -> Json:
+    """Version 1 broke down only some totals."""
+    return {
+        name: {"total": total, "by_component": breakdowns.get(name, {})}
+        for name, total in totals.items()
+        if isinstance(total, int)
+    }
+
+
+def _result(old: Json) -> Json:
+    params, flops, memory = (old.get(name) or {} for name in ("params", "flops", "memory"))
+    embedding = params.get("embedding")
+    active = {} if embedding is None else {"embedding": embedding}
+    totals = {name: params[name] for name in ("total", "active") if name in params}
+    timings = {
+        workload: timing | {"label": _label(workload, timing["seq_len"]), "raw_s": timing.get("raw_s") or []}
+        for workload, timing in (old.get("throughput") or {}).items()
+        if timing is not None
+    }
+    return {
+        "params": _section(totals, {"total": params.get("by_component", {}), "active": active}),
+        "flops": _section(flops, {"forward": flops.get("by_component", {})}),
+        "memory": _section(memory, memory.get("by_component", {})),
+        "throughput": timings,
+    }
+
+
+def _status(old: Json, results: Sequence[Json]) -> str:
+    if old["environment"].get("interrupted"):
+        return "interrupted"
+    timings = [timing for result in results for timing in result["throughput"].values()]
+    return "refused" if any(timing.get("refused") for timing in timings) else "done"
+
+
+def _cell(old: Json) -> Json:
+    results = [_result(model) for model in old["models"]]
+    return {
+        "point": {name: old["settings"][name] for name in ("batch_size", "seq_len")},
+        "status": _status(old, results),
+        "models": results,
+        "environment": _environment(old["environment"]),
+    }
+
+
+def _model(old: Json) -> Json:
+    """Two variants of one spec had one name; what an id overrides tells them apart."""
+    changes = [change.partition("=") for change in str(old["id"]).split("+")[1:] if "=" in change]
+    name = " ".join([str(old["name"]), *(f"{key.rpartition('.')[2]}={value}" for key, _, value in changes)])
+    choices = {key: _value(text) for key, text in (old.get("choices") or {}).items()}
+    return {"id": old["id"], "name": name, "spec_sha256": old.get("spec_sha256", ""), "choices": choices}
+
+
+def _comparison(old: Json) -> Json:
+    settings, environment = old["settings"], old["environment"]
+    measured = {name for model in old["models"] for name, t in (model.get("throughput") or {}).items() if t}
+    request = {
+        "kind": "comparison",
+        "specs": [model["id"] for model in old["models"]],
+        "axes": {name: [settings[name]] for name in ("batch_size", "seq_len")},
+        "measure": sorted(measured, key=["prefill", "decode", "train"].index),
+        "dtype": settings["dtype"],
+        "device": environment.get("device"),
+        "convention": settings["flops_convention"],
+        "budget_s": environment.get("budget_s") or 60.0,
+        "compile": bool(environment.get("compiled")),
+    }
+    return _document(old, request, [_model(model) for model in old["models"]], [_cell(old)])
+
+
+def _sweep(old: Json) -> Json:
+    asked, cells = old["request"], old["cells"]
+    kept = (
+        "specs",
+        "overrides",
+        "measure",
+        "dtype",
+        "device",
+        "budget_s",
+        "compose",
+        "compile",
+        "convention",
+    )
+    axes = {"batch_size": asked["batch_sizes"], "seq_len": asked["seq_lens"]}
+    request = {"kind": "grid", "axes": axes} | {name: asked[name] for name in kept if name in asked}
+    first = cells[0]["models"] if cells else []
+    return _document(old, request, [_model(model) for model in first], [_cell(cell) for cell in cells])
+
+
+# ---- races -------------------------------------------------------------------------------------------
+
+
+def _timing(label: str, seq_len: int, raw_s: list[float], speedup: Json | None = None) -> Json:
+    figures = {"median_s": statistics.median(raw_s), "rounds": len(raw_s), "raw_s": raw_s}
+    return {"seq_len": seq_len, "label": label, "speedup": speedup, **figures}
+
+
+def _times_as_fast(times_as_long: Json | None) -> Json | None:
+    """Version 1 kept how many times as long the windows' rivals and composed models take."""
+    if times_as_long is None:
+        return None
+    ends = {"median": "median", "low": "high", "high": "low"}
+    return {name: 1 / times_as_long[end] for name, end in ends.items()}
+
+
+def _against_transformers(old: Json) -> tuple[str, list[Json], Json]:
+    label = _label(old["workload"], old["seq_len"])
+    timings = [
+        _timing(label, old["seq_len"], old["theirs_s"]),
+        _timing(label, old["seq_len"], old["ours_s"], old["speedup"]),
+    ]
+    return (
+        old["workload"],
+        timings,
+        {"output_difference": old["logits_difference"], "output_std": old["logits_std"]},
+    )
+
+
+def _against_composed(old: Json) -> tuple[str, list[Json], Json]:
+    label = _label(old["workload"], old["seq_len"])
+    timings = [
+        _timing(label, old["seq_len"], old["whole_s"]),
+        _timing(label, old["seq_len"], old["composed_s"], _times_as_fast(old["ratio"])),
+    ]
+    return old["workload"], timings, {}
+
+
+def _against_masked(old: Json) -> tuple[str, list[Json], Json]:
+    label = f"{old['block']}, window {old['window']:,}"
+    timings = [
+        _timing(label, old["seq_len"], old["ours_s"]),
+        _timing(label, old["seq_len"], old["masked_s"], _times_as_fast(old["over_masked"])),
+        _timing(label, old["seq_len"], old["global_s"], _times_as_fast(old["over_global"])),
+    ]
+    return old["block"], timings, {}
+
+
+_CONTESTS: dict[str, tuple[tuple[str, ...], Callable[[Json], tuple[str, list[Json], Json]]]] = {
+    "transformers": (("transformers", "archcmp"), _against_transformers),
+    "composed": (("whole", "composed"), _against_composed),
+    "masked": (("windowed", "masked", "global"), _against_masked),
+}
+
+
+def _race(old: Json) -> Json:
+    settings = old["settings"]
+    contenders, upgrade = _CONTESTS[old["against"]]
+    axis = "block" if old["against"] == "masked" else "workload"
+    shape = {name: settings[name] for name in ("batch_size", "seq_len")}
+    cells: list[Json] = []
+    for result in old["results"]:
+        entry, timings, figures = upgrade(result)
+        models: list[Json] = [{"throughput": {entry: timing}} for timing in timings]
+        models[0]["figures"] = figures
+        cells.append({"point": {**shape, axis: entry}, "status": "done", "models": models})
+    request: Json = {
+        "kind": "race",
+        "specs": [old["model"]],
+        "axes": {name: [value] for name, value in shape.items()}
+        | {axis: [cell["point"][axis] for cell in cells]},
+        "measure": settings["workloads"],
+        "options": {"against": old["against"]},
+        "compile": settings["compiled"],
+        **{name: settings[name] for name in ("dtype", "device", "budget_s")},
+    }
+    return _document(old, request, [{"id": old["model"], "name": name} for name in contenders], cells)
+
+
+def _document(old: Json, request: Json, models: list[Json], cells: list[Json]) -> Json:
+    first = cells[0].get("environment") if cells else None
+    environment = first or _environment(old.get("environment") or {})
+    return {
+        "schema": SCHEMA,
+        "kind": request["kind"],
+        "created": old["created"],
+        "environment": environment,
+        "request": request,
+        "models": models,
+        "cells": cells,
+    }
+
+
+UPGRADES: dict[str, Callable[[Json], Json]] = {
+    "archcmp.comparison/1": _comparison,
+    "archcmp.sweep/1": _sweep,
+    "archcmp.race/1": _race,
+}

@@ -1,0 +1,129 @@
+"""Model types of the Llama kind: RMSNorm, rotary positions, a gated feed-forward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcmp.spec.hf.axes import LocalGlobal, RopeOrNot, every, where_used
+from archcmp.spec.hf.bindings import Binding, Field, Only, Tree
+from archcmp.spec.hf.common import (
+    ATTENTION_BIAS,
+    GLU,
+    GRANITE,
+    GRANITE_BLOCK,
+    LLAMA_BLOCK,
+    MLP_BIAS,
+    NO_ATTENTION_BIAS,
+    RMSNORM,
+    WINDOW,
+    attention,
+    feed_forward,
+    heads,
+    sizes,
+)
+from archcmp.spec.hf.model_type import ModelType
+from archcmp.spec.hf.rope import RopeFields
+
+
+def _llama_like(name: str, *bindings: Binding, block: Tree | None = None, **options: Any) -> ModelType:
+    return ModelType(name, {"norm": RMSNORM, "output": {}}, block or LLAMA_BLOCK, bindings, **options)
+
+
+MODEL_TYPES = (
+    _llama_like(
+        "llama",
+        *sizes(2048, tied=False),
+        *heads(),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        MLP_BIAS,
+        Only("rope_interleaved", False),
+        RopeFields(),
+    ),
+    _llama_like(
+        "mistral",
+        *sizes(131_072, tied=False),
+        *heads(n_kv_heads=8),
+        *feed_forward(),
+        Field("sliding_window", ":mixer.window", 4096, nullable=True),
+        Only("rope_interleaved", False),
+        RopeFields(),
+    ),
+    _llama_like(
+        "qwen2",
+        *sizes(32_768, tied=False),
+        *heads(n_kv_heads=32),
+        *feed_forward(),
+        WINDOW,
+        RopeFields(),
+        block=LLAMA_BLOCK | {"mixer": attention(qkv_bias=True)},
+        axes=(LocalGlobal(where_used, switched=True),),
+        unused=frozenset({"sliding_window", "max_window_layers", "use_sliding_window", "use_mrope"}),
+    ),
+    _llama_like(
+        "qwen3",
+        *sizes(32_768, tied=False),
+        *heads(head_dim=128, n_kv_heads=32),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        WINDOW,
+        RopeFields(),
+        block=LLAMA_BLOCK | {"mixer": attention(qk_norm={"kind": "per_head"})},
+        axes=(LocalGlobal(where_used, switched=True),),
+        unused=frozenset({"sliding_window", "max_window_layers", "use_sliding_window"}),
+    ),
+    _llama_like(
+        "smollm3",
+        *sizes(32_768, tied=True),
+        *heads(n_kv_heads=4),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        MLP_BIAS,
+        Only("use_sliding_window", False),
+        RopeFields(2_000_000.0, part="rope"),
+        axes=(RopeOrNot({"rope": {}, "nope": {"mixer": {"rope": None}}}),),
+        unused=frozenset({"sliding_window", "max_window_layers", "layer_types"}),
+    ),
+    _llama_like(
+        "phi3",
+        *sizes(4096, tied=False, eps=1e-5),
+        *heads(),
+        *feed_forward(),
+        Field("sliding_window", ":mixer.window", None, nullable=True),
+        RopeFields(turns_part=True, kinds=("default",)),
+        NO_ATTENTION_BIAS,
+        unused=frozenset({"original_max_position_embeddings"}),
+    ),
+    _llama_like(
+        "granite",
+        *sizes(2048, tied=False),
+        *heads(),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        MLP_BIAS,
+        *GRANITE,
+        RopeFields(),
+        block=GRANITE_BLOCK,
+    ),
+    _llama_like(
+        "olmo2",
+        *sizes(2048, tied=False, eps=1e-5),
+        *heads(),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        RopeFields(),
+        block={"residual": "reordered_norm", "mixer": attention(qk_norm={"kind": "all_heads"}), "ffn": GLU},
+    ),
+    _llama_like(
+        "olmo3",
+        *sizes(2048, tied=False, eps=1e-5),
+        *heads(),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        WINDOW,
+        RopeFields(500_000.0, "local", "sliding_attention", scaled=False),
+        RopeFields(500_000.0, "global", "full_attention"),
+        block={"residual": "reordered_norm", "mixer": attention(qk_norm={"kind": "all_heads"}), "ffn": GLU},
+        axes=(LocalGlobal(every(4)),),
+    ),
+)

@@ -1,0 +1,99 @@
+"""Model types with latent attention: DeepSeek V2 and V3."""
+
+from __future__ import annotations
+
+from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
+from archcmp.spec.hf.common import NO_ATTENTION_BIAS, RMSNORM, sizes
+from archcmp.spec.hf.families.mixtures import (
+    DENSE,
+    FIRST_DENSE,
+    MODEL,
+    ExpertGroups,
+    SharedExperts,
+    experts,
+    moe,
+)
+from archcmp.spec.hf.fields import Fields
+from archcmp.spec.hf.model_type import ModelType
+from archcmp.spec.hf.rope import RopeFields
+
+MLA: tuple[Binding, ...] = (
+    Field("num_attention_heads", ":mixer.n_heads"),
+    Field("q_lora_rank", ":mixer.q_lora_rank", 1536, nullable=True),
+    Field("kv_lora_rank", ":mixer.kv_lora_rank", 512),
+    Field("qk_nope_head_dim", ":mixer.qk_nope_head_dim", 128),
+    Field("qk_rope_head_dim", ":mixer.qk_rope_head_dim", 64),
+    Field("v_head_dim", ":mixer.v_head_dim", 128),
+    NO_ATTENTION_BIAS,
+    Only("mlp_bias", False),
+)
+_LATENT_EPS = 1e-6
+
+_DEEPSEEK_UNUSED = frozenset(
+    {"num_key_value_heads", "head_dim", "num_nextn_predict_layers", "num_local_experts", "num_experts"}
+    | {"qk_head_dim"}
+)
+
+
+def _deepseek(name: str, ffn: Tree, context: int, *bindings: Binding) -> ModelType:
+    common = (
+        *sizes(context, tied=False),
+        *MLA,
+        LatentNorm(),
+        *DENSE,
+        *experts("n_routed_experts", "moe_intermediate_size", "moe", 8),
+    )
+    block: Tree = {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": ffn}
+    return ModelType(name, MODEL, block, (*common, *bindings), axes=(FIRST_DENSE,), unused=_DEEPSEEK_UNUSED)
+
+
+class LatentNorm:
+    """The latents' norms have an eps of 1e-6, whatever the model's."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        if fields.number("rms_norm_eps", _LATENT_EPS) != _LATENT_EPS:
+            draft.set(":mixer.latent_norm", RMSNORM | {"eps": _LATENT_EPS})
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        pass
+
+
+class QKHeadDims:
+    """What transformers wants beside the parts of a latent head."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        pass
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        config["num_key_value_heads"] = config["num_attention_heads"]
+        config["head_dim"] = config["qk_rope_head_dim"]
+
+
+MODEL_TYPES = (
+    _deepseek(
+        "deepseek_v2",
+        moe("softmax"),
+        2048,
+        SharedExperts(2),
+        Field("routed_scaling_factor", "moe:ffn.router.scale", 1.0, decode=float),
+        Only("scoring_func", "softmax"),
+        Only("norm_topk_prob", False),
+        ExpertGroups("max", by_method=True),
+        RopeFields(interleaved=True),
+        QKHeadDims(),
+    ),
+    _deepseek(
+        "deepseek_v3",
+        moe("sigmoid", correction_bias=True),
+        4096,
+        SharedExperts(),
+        Field("routed_scaling_factor", "moe:ffn.router.scale", 2.5, decode=float),
+        Only("topk_method", "noaux_tc"),
+        Only("scoring_func", "sigmoid"),
+        Field("norm_topk_prob", "moe:ffn.router.renormalize", True),
+        ExpertGroups("top2_sum", 8, 4),
+        RopeFields(interleaved=True),
+        Only("rope_interleave", True),
+        QKHeadDims(),
+    ),
+)

@@ -1,0 +1,79 @@
+"""Model types whose layers mix linear attention with softmax attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archcmp.spec.hf.axes import DenseOrMoE, Options, sparse_steps, write_sparse_steps
+from archcmp.spec.hf.bindings import Field, Only, Tree, activation
+from archcmp.spec.hf.common import GEMMA_NORM, GLU, attention, sizes
+from archcmp.spec.hf.families.mixtures import DENSE, experts, moe
+from archcmp.spec.hf.fields import Fields
+from archcmp.spec.hf.model_type import ModelType
+from archcmp.spec.hf.rope import RopeFields
+
+_LAYER_TYPES = {"linear_attention": "linear", "full_attention": "full"}
+
+
+@dataclass(frozen=True)
+class LinearFull:
+    """Layers with a recurrent state, and layers with attention to every token, by `layer_types` or else
+    every `full_attention_interval`-th."""
+
+    parts: dict[str, Tree]
+    interval: int
+
+    def read(self, fields: Fields, n_layers: int) -> list[str]:
+        interval = fields.number("full_attention_interval", self.interval)
+        types = fields.get("layer_types", None)
+        if types is None:
+            return ["linear" if (i + 1) % interval else "full" for i in range(n_layers)]
+        if unknown := set(types) - set(_LAYER_TYPES):
+            raise fields.refuse("layer_types", sorted(unknown)[0], f"known: {', '.join(_LAYER_TYPES)}")
+        return [_LAYER_TYPES[kind] for kind in types]
+
+    def part_of(self, block: Options) -> str:
+        return "full" if block["mixer"]["kind"] == "attention" else "linear"
+
+    def write(self, parts: list[str], config: Tree) -> None:
+        names = {part: name for name, part in _LAYER_TYPES.items()}
+        config["layer_types"] = [names[part] for part in parts]
+
+
+MODEL_TYPES = (
+    ModelType(
+        "qwen3_next",
+        {"norm": GEMMA_NORM, "output": {}},
+        {
+            "residual": "pre_norm",
+            "mixer": attention(qk_norm={"kind": "per_head"}, output_gate=True),
+            "ffn": moe("softmax") | {"shared": GLU, "shared_gate": True},
+        },
+        (
+            *sizes(32_768, tied=False),
+            Field("num_attention_heads", "full:mixer.n_heads", 16),
+            Field("num_key_value_heads", "full:mixer.n_kv_heads", 2),
+            Field("head_dim", "full:mixer.head_dim", 256),
+            Field("attention_bias", "full:mixer.qkv_bias", False),
+            Field("attention_bias", "full:mixer.output_bias", False),
+            RopeFields(part="full", partial=0.25),
+            Field("linear_num_key_heads", "linear:mixer.n_key_heads", 16),
+            Field("linear_num_value_heads", "linear:mixer.n_value_heads", 32),
+            Field("linear_key_head_dim", "linear:mixer.key_head_dim", 128),
+            Field("linear_value_head_dim", "linear:mixer.value_head_dim", 128),
+            Field("linear_conv_kernel_dim", "linear:mixer.conv_size", 4),
+            *DENSE,
+            *experts("num_experts", "moe_intermediate_size", "moe", 10),
+            Field("shared_expert_intermediate_size", "moe:ffn.shared.d_ff", 512),
+            activation("moe:ffn.shared.activation"),
+            Only("hidden_act", "silu"),
+            Field("norm_topk_prob", "moe:ffn.router.renormalize", True),
+        ),
+        axes=(
+            LinearFull({"linear": {"mixer": {"kind": "gated_delta_net"}}, "full": {}}, interval=4),
+            DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, sparse_steps, write_sparse_steps),
+        ),
+        unused=frozenset({"use_sliding_window", "sliding_window", "max_window_layers"})
+        | {"num_nextn_predict_layers", "num_mtp_layers"},
+    ),
+)

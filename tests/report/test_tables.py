@@ -1,0 +1,108 @@
+"""Tables say what the document says: values, ratios, differences, verdicts, conventions."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import archcmp
+from archcmp.report.formats.terminal import print_tables
+from archcmp.report.table import Table, share_text
+from archcmp.report.tables import tables_of
+from tests.report.documents import counted, measured
+
+
+@pytest.fixture(scope="module")
+def counts() -> archcmp.Results:
+    return counted()
+
+
+@pytest.fixture(scope="module")
+def doc(counts: archcmp.Results) -> archcmp.Results:
+    return measured(counts)
+
+
+def table(doc: archcmp.Results, title: str) -> Table:
+    return next(table for table in tables_of(doc) if table.title.startswith(title))
+
+
+def texts(table: Table) -> dict[str, list[str]]:
+    return {row.label: [figure.text() for figure in row.figures] for row in table.rows}
+
+
+def test_ratios_keep_three_digits() -> None:
+    assert [share_text(share) for share in (1.1, 0.001, 123.4)] == ["1.10x", "0.001x", "123x"]
+
+
+def test_values_are_compared_with_the_first_model_by_difference_and_ratio(counts: archcmp.Results) -> None:
+    shown = texts(table(counts, "Parameters"))
+    assert shown["total"][:2] == ["7.30 B", "8.03 B (+732 M, 1.10x)"]
+    assert shown["mixer"][1] == "1.34 B (-805 M, 0.62x)"
+    assert texts(table(counts, "Memory"))["KV cache"][1] == "128 MiB (-384 MiB, 0.25x)"
+
+
+def test_breakdowns_sum_to_the_totals_that_are_shown(counts: archcmp.Results) -> None:
+    for shown in tables_of(counts)[1:]:
+        for i in range(len(counts.models)):
+            groups: list[list[float]] = []
+            for row in shown.rows:
+                value = row.figures[i].value
+                if row.level == 0:
+                    groups.append([value])
+                elif row.label != "less embedding":
+                    groups[-1].append(value)
+            for total, *components in groups:
+                assert not components or sum(filter(None, components)) == total
+
+
+def test_only_differing_choices_are_shown_and_variants_are_named_by_their_change(
+    counts: archcmp.Results,
+) -> None:
+    choices = table(counts, "Design choices that differ")
+    assert choices.header[1] == "OLMo 2 7B" and choices.header[5] == "OLMo 2 7B window=512"
+    shown = texts(choices)
+    assert shown["qk_norm"] == ["all_heads", "none", "per_head", "none", "all_heads"]
+    assert shown["window"] == ["none", "none", "local: 1,024; global: none", "none", "512"]
+    assert "sinks" not in shown
+
+
+def test_the_throughput_table_is_a_line_of_rates_a_line_of_shares_and_details(doc: archcmp.Results) -> None:
+    throughput = table(doc, "Throughput")
+    plain = [row.label for row in throughput.rows if not row.detail]
+    assert plain == ["prefill, 1,024 tokens", "MFU"]
+    shown = texts(throughput)
+    assert shown["prefill, 1,024 tokens"][:4] == [
+        "100 tok/s",
+        "100 tok/s, 1.31x faster (1.28 to 1.34) *",
+        "refused: needs 16.0 GiB; 8.00 GiB are available",
+        "-",
+    ]
+    assert shown["MFU"][0] == "50 %"
+    assert shown["median time"][0] == "10.2 s" and shown["IQR"][0] == "500 ms in 3 rounds, 1 far out"
+    assert shown["roofline"][0] == "5 s (compute), took 2.05x" and shown["compiled in"][0] == "12 s"
+
+
+def test_every_number_comes_with_its_convention(doc: archcmp.Results) -> None:
+    text = " ".join(table.title + " ".join(table.notes) for table in tables_of(doc))
+    for said in ("Convention exact", "batch 1 x 1,024 tokens", "bfloat16", "composed", "--budget"):
+        assert said in text
+    assert "Testchip & Co, 2 threads" in text and "400 GFLOP/s" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_tables_fit_the_terminal_and_lose_nothing(
+    doc: archcmp.Results, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    tables = tables_of(doc, show_all=True)
+    print_tables(tables, details=True)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= width
+    squeezed = re.sub(r"[^\w.]", "", printed)
+    for shown in tables:
+        for row in shown.rows:
+            for figure in row.figures:
+                text = "" if figure.value is None else str(figure.unit(figure.value))
+                if width >= 80 and len(text) <= 20:
+                    assert re.sub(r"[^\w.]", "", text) in squeezed, text

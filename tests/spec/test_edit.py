@@ -1,0 +1,72 @@
+"""Changes are data: what turns one spec into another, applied, gives the other."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import product
+
+import pytest
+
+from archcmp.errors import SpecError
+from archcmp.spec.edit import Change, apply, diff, knobs
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.yaml.load import load_spec, spec_sha256
+from tests.known import FAMILIES, PUBLISHED, attention, tiny
+
+DEFAULTS = [load_spec(family) for family in FAMILIES]
+SIZES = [load_spec(reference) for reference in PUBLISHED]
+CHANCE = random.Random(7)
+PAIRS = [*product(DEFAULTS, DEFAULTS), *(tuple(CHANCE.sample(SIZES, 2)) for _ in range(500))]
+
+
+def _function(spec: ModelSpec) -> object:
+    return spec.model_dump(exclude=set(ModelSpec.ABOUT))
+
+
+def test_the_difference_of_two_specs_applied_to_one_gives_the_other() -> None:
+    for a, b in PAIRS:
+        assert _function(apply(a, diff(a, b))) == _function(b), (a.title, b.title)
+
+
+def test_a_spec_does_not_differ_from_itself() -> None:
+    for spec in DEFAULTS:
+        assert diff(spec, spec) == [] and apply(spec, []) is spec
+
+
+def test_changes_are_plain_data() -> None:
+    for a, b in PAIRS[::97]:
+        changes = diff(a, b)
+        read = json.loads(json.dumps([[change.path, change.value] for change in changes]))
+        assert [Change(tuple(path), value) for path, value in read] == changes
+
+
+def test_every_knob_is_valid_alone_and_all_together_give_the_other_spec() -> None:
+    for a, b in CHANCE.sample(PAIRS, 200):
+        found = knobs(a, b)
+        for knob in found:
+            assert spec_sha256(apply(a, knob.changes)) != spec_sha256(a), (a.title, b.title, knob.name)
+        together = apply(a, [change for knob in found for change in knob.changes])
+        assert _function(together) == _function(b), (a.title, b.title)
+
+
+def test_knobs_are_the_design_choices_that_differ() -> None:
+    names = [knob.name for knob in knobs(load_spec("olmo2:7b"), load_spec("llama3:8b"))]
+    assert {"residual", "qk_norm", "vocab_size", "n_kv_heads", "ffn.d_ff"} <= set(names)
+
+
+def test_the_name_stays_and_the_published_total_does_not() -> None:
+    changed = apply(load_spec("olmo2"), [Change(("d_model",), 8)])
+    assert (changed.title, changed.published, changed.d_model) == ("OLMo 2 7B", None, 8)
+
+
+def test_a_change_merges_and_none_removes() -> None:
+    rope = ("blocks", "main", "mixer", "rope")
+    merged = attention(apply(tiny(), [Change(rope, {"partial": 0.5})])).rope
+    assert merged is not None and (merged.theta, merged.partial) == (100, 0.5)
+    assert attention(apply(tiny(), [Change(rope, None)])).rope is None
+
+
+def test_a_change_that_does_not_fit_says_why() -> None:
+    with pytest.raises(SpecError, match="Tiny, changed: d_model must be above 0, not 0"):
+        apply(tiny(), [Change(("d_model",), 0)])

@@ -1,0 +1,285 @@
+"""compare and bench as commands, with a measurement that takes no time: nothing measured is lost."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from archcmp.cli import app
+from archcmp.errors import ArchcmpError
+from archcmp.report.formats import FORMATS
+from archcmp.results.document import Status
+from archcmp.results.store import read
+from tests.experiments.fake_measurement import FakeMeasurement
+from tests.known import TINY
+
+SPECS = [str(TINY), f"{TINY}+window=4"]
+GRID = ["--seq-len", "8,16", "--batch-size", "1,2", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("archcmp.timing.measurement.Measurement", FakeMeasurement)
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: None)
+    monkeypatch.setattr(FakeMeasurement, "n_measured", 0)
+    monkeypatch.chdir(tmp_path)
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def at(n: int, stop: Callable[[], object]) -> Callable[[int], object]:
+    return lambda measured: stop() if measured == n else None
+
+
+def ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def points(path: Path, status: Status = Status.DONE) -> list[tuple[int, int]]:
+    cells = [cell for cell in read(path).cells if cell.status is status]
+    return [(cell.point["batch_size"], cell.point["seq_len"]) for cell in cells]
+
+
+# ---- keeping ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["compare", "bench"])
+def test_every_experiment_is_kept_shown_again_and_exported(command: str, tmp_path: Path) -> None:
+    shape = ["--seq-len", "8", "--batch-size", "1", "--measure", "prefill,decode", "--device", "cpu"]
+    exports = [part for suffix in FORMATS for part in ("--export", f"x{suffix}")]
+    result = invoke(command, *SPECS, *shape, "--output", "kept.json", *exports)
+    assert result.exit_code == 0, result.output
+    assert "200 tok/s" in result.stdout and "2.00x faster" in result.stdout
+    assert all("Tiny window=4" in Path(f"x{suffix}").read_text() for suffix in FORMATS)
+    again = invoke(command, "kept.json", "--json")
+    assert again.exit_code == 0 and json.loads(again.stdout) == json.loads(Path("kept.json").read_text())
+    resumed = invoke(command, "--resume", "kept.json", "--json")
+    assert json.loads(resumed.stdout) == json.loads(again.stdout)
+
+
+def test_bench_always_keeps_its_cells(tmp_path: Path) -> None:
+    assert invoke("bench", *SPECS, *GRID).exit_code == 0
+    (path,) = tmp_path.glob("bench-*.json")
+    assert points(path) == [(1, 8), (1, 16), (2, 8), (2, 16)]
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_continue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeMeasurement, "before", at(3, ctrl_c))
+    result = invoke("bench", *SPECS, *GRID, "-o", "x.json")
+    assert result.exit_code == 130
+    assert "1 of 4 cells are finished" in result.stderr and "archcmp bench --resume x.json" in result.stderr
+    assert "1 x 8 " in result.stdout
+    assert points(Path("x.json")) == [(1, 8)] and points(Path("x.json"), Status.INTERRUPTED) == [(1, 16)]
+    assert [*read("x.json").cells[1].models[0].throughput] == ["prefill"]
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: None)
+    result = invoke("bench", "--resume", "x.json", *SPECS, *GRID)
+    assert result.exit_code == 0, result.output
+    assert len(points(Path("x.json"))) == 4
+
+
+def test_a_comparison_that_is_interrupted_shows_and_keeps_its_finished_workloads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FakeMeasurement, "before", at(1, ctrl_c))
+    result = invoke("compare", *SPECS, "-t", "8", "--device", "cpu", "-o", "x.json", "--export", "x.csv")
+    assert result.exit_code == 130
+    assert "prefill, 8 tokens" in result.stdout and "decode, 8 tokens" not in result.stdout
+    assert "throughput.prefill.median_s" in Path("x.csv").read_text()
+    assert points(Path("x.json"), Status.INTERRUPTED) == [(1, 8)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("n", range(4))
+def test_a_kill_loses_only_the_workload_in_flight(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeMeasurement, "before", at(n, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+    arguments = ("bench", *SPECS, *GRID, "-o", "x.json", "--measure", "prefill")
+    child = multiprocessing.get_context("fork").Process(target=invoke, args=arguments)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert points(Path("x.json")) == [(1, 8), (1, 16), (2, 8), (2, 16)][:n]
+
+
+def test_a_run_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
+    """A process of its own, killed at random moments from its start on: the file is absent or whole."""
+    code = (
+        "import archcmp.timing.measurement as m\nfrom tests.experiments.fake_measurement import *\n"
+        "m.Measurement = FakeMeasurement\nfrom archcmp.cli import app\nimport sys\napp()"
+    )
+    command = [sys.executable, "-c", code, "bench", *SPECS, *GRID, "-o"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    rng = random.Random(1)
+    for i in range(5):
+        path = tmp_path / f"{i}.json"
+        with subprocess.Popen([*command, str(path)], env=environment, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 60
+            while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(rng.random() * 0.2)
+            process.kill()
+        assert path.stat().st_size == 0 or read(path).request.specs == SPECS
+    assert not [p for p in tmp_path.iterdir() if not p.name.endswith(".json")]
+
+
+def test_a_name_is_taken_once(tmp_path: Path) -> None:
+    assert invoke("bench", *SPECS, *GRID, "-o", "x.json").exit_code == 0
+    before = Path("x.json").read_bytes()
+    for command in ("bench", "compare"):
+        refused = invoke(command, *SPECS, "-t", "8", "-o", "x.json")
+        assert isinstance(refused.exception, ArchcmpError) and "--resume x.json" in str(refused.exception)
+    assert Path("x.json").read_bytes() == before
+
+
+# ---- files that fail --------------------------------------------------------------------------------
+
+
+def test_one_export_that_fails_costs_no_other_and_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a").mkdir()
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: shutil.rmtree("a", ignore_errors=True))
+    exports = ["--export", "a/x.csv", "--export", "x.md"]
+    result = invoke("compare", *SPECS, "-t", "8", "--device", "cpu", *exports)
+    assert result.exit_code == 1
+    assert "200 tok/s" in result.stdout
+    assert "cannot write 'a/x.csv'" in result.stderr and "200 tok/s" in Path("x.md").read_text()
+
+
+def test_a_results_file_whose_folder_goes_is_rescued(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a").mkdir()
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: shutil.rmtree("a", ignore_errors=True))
+    result = invoke("bench", *SPECS, *GRID, "-o", "a/x.json")
+    assert result.exit_code == 1 and "2 x 16" in result.stdout
+    rescued = Path(result.stderr.rpartition("the figures are in ")[2].strip())
+    assert len(points(rescued)) == 4
+    rescued.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root to fill a disk")
+def test_a_full_disk_costs_no_figure(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=False)
+    if mounted.returncode:
+        pytest.skip("no tmpfs here")
+    try:
+        result = invoke("bench", *SPECS, *GRID, "-o", disk / "x.json", "--export", disk / "x.csv")
+        assert result.exit_code == 1 and "2 x 16" in result.stdout
+        assert "No space left" in result.stderr and "x.csv" in result.stderr
+        rescued = Path(result.stderr.rpartition("the figures are in ")[2].split()[0])
+        assert len(points(rescued)) == 4
+        rescued.unlink()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_an_earlier_measured_file_stays_until_there_are_new_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("compare", *SPECS, "-t", "8", "--device", "cpu", "--export", "july.json")
+    assert invoke(*arguments).exit_code == 0
+    before = Path("july.json").read_bytes()
+    seen = []
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: seen.append(Path("july.json").read_bytes()))
+    monkeypatch.setattr(FakeMeasurement, "changes", {"median_s": 7.0})
+    assert invoke(*arguments).exit_code == 0
+    assert {*seen} == {before} and Path("july.json").read_bytes() != before
+
+
+# ---- saved results ----------------------------------------------------------------------------------
+
+
+def test_saved_results_stand_beside_what_is_measured(tmp_path: Path) -> None:
+    assert invoke("bench", *SPECS, *GRID, "-o", "old.json").exit_code == 0
+    result = invoke("bench", "old.json", SPECS[0], "-b", "1,4", "--device", "cpu", "-o", "new.json", "--json")
+    doc = json.loads(result.stdout)
+    names = [model["name"] for model in doc["models"]]
+    assert names == ["Tiny (old.json)", "Tiny window=4 (old.json)", "Tiny"]
+    assert [cell["point"]["batch_size"] for cell in doc["cells"]] == [1, 1]
+    assert len(points(Path("new.json"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["-b", "3"], "share no point"), (["--dtype", "float16"], "dtype is float16 in this run")],
+    ids=str,
+)
+def test_what_cannot_be_compared_is_told_before_measuring(
+    options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invoke("bench", *SPECS, *GRID, "-o", "old.json").exit_code == 0
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: pytest.fail("measured"))
+    result = invoke("bench", "old.json", SPECS[0], *GRID, *options, "-o", "new.json")
+    assert isinstance(result.exception, ArchcmpError) and said in str(result.exception)
+    assert not Path("new.json").exists()
+
+
+def test_variants_are_the_product_of_what_is_varied() -> None:
+    vary = ["--vary", "n_kv_heads=1,4", "--vary", "residual=pre_norm,reordered_norm"]
+    result = invoke("compare", TINY, "--no-measure", *vary, "--json")
+    names = [model["name"] for model in json.loads(result.stdout)["models"]]
+    assert len({*names}) == 4 and all("n_kv_heads=" in name and "residual=" in name for name in names)
+
+
+# ---- bad input --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no spec"),
+        (["gpt2", "-t", "8,1025"], "learned positions for 1,024"),
+        ([TINY, "-t", "8,8"], "given twice in 8,8"),
+        ([TINY, "-b", "1,0"], "batch size 0"),
+        ([TINY, "--measure", "sing"], "no workload 'sing'"),
+        ([TINY, "--budget", "0"], "budget"),
+        ([TINY, "--dtype", "fp8"], "no dtype"),
+        ([TINY, "-t", "8,x"], "whole numbers"),
+        ([TINY, "-t", "8", "-o", "y.csv"], r"ends with .json"),
+        ([TINY, "--plot", "y.pdf"], "must be one of .svg, .png"),
+        ([TINY, "--plot", "no/y.svg"], "cannot write"),
+        ([TINY, "-t", "8", "--device", "tpu"], "no device 'tpu'"),
+        (["--resume", "no.json"], "cannot read"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_refused_before_measuring_and_leaves_no_file(
+    arguments: list[object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: pytest.fail("measured"))
+    result = invoke("bench", *arguments)
+    assert isinstance(result.exception, ArchcmpError) and said in str(result.exception), result.output
+    assert not list(tmp_path.iterdir())
+
+
+# ---- curves -----------------------------------------------------------------------------------------
+
+
+def drawn(svg: Path) -> str:
+    root = ElementTree.parse(svg).getroot()
+    return "\n".join("".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text"))
+
+
+def test_curves_name_models_units_and_the_device() -> None:
+    assert invoke("bench", *SPECS, *GRID, "-o", "x.json", "--plot", "x.svg").exit_code == 0
+    for said in ("batch 1: Tiny", "batch 2: Tiny window=4", "tokens/s", "prefill", "decode", "threads"):
+        assert said in drawn(Path("x.svg"))
+    assert invoke("bench", "x.json", "--plot", "x.png").exit_code == 0
+    assert Path("x.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_curves_leave_out_shortened_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeMeasurement, "changes", {"shortened": True})
+    assert invoke("bench", *SPECS, *GRID, "-o", "x.json", "--plot", "x.svg").exit_code == 0
+    assert "no length measured as asked" in drawn(Path("x.svg")) and "Tiny" not in drawn(Path("x.svg"))
