@@ -1,4 +1,4 @@
-"""The ways through a model that are counted and measured. No torch."""
+"""The ways through a model that are counted and measured, and what moves on the way. No torch."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ class Pass:
 FORWARD = Pass()
 PREFILL = Pass(last_only=True)
 DECODE = Pass(cached=True, last_only=True)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """How often one run reads or writes, at the least, the weights that its tokens are multiplied by, and all
+    weights, as an optimizer does; and whether it reads or writes the KV cache."""
+
+    multiplied: int = 1
+    updated: int = 0
+    caches: bool = True

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from archcmp.analysis.decompose import Part
 from archcmp.analysis.memory import cache_bytes
 from archcmp.analysis.params import count_params, unvisited
+from archcmp.analysis.passes import Traffic
 
 
 def _multiplied_bytes(part: Part, n_tokens: int) -> int:
@@ -19,19 +20,14 @@ def _multiplied_bytes(part: Part, n_tokens: int) -> int:
     return (params.total - looked_up + head - unvisited(part, n_tokens)) * part.dtype.itemsize
 
 
-def least_bytes(
-    parts: Sequence[Part], batch_size: int, seq_len: int, n_tokens: int, weight_passes: int, caches: bool
-) -> int:
-    """Bytes that one run over `n_tokens` of a batch moves: every weight that the tokens visit, as often as it
-    is read or written, and, where the workload `caches`, the keys and values of `seq_len` positions, which
-    prefill writes and decoding reads. Activations are left out: processor caches may hold them."""
-    return sum(
-        int(
-            part.count
-            * (
-                weight_passes * _multiplied_bytes(part, n_tokens)
-                + (cache_bytes(part, batch_size, seq_len) if caches else 0)
-            )
-        )
-        for part in parts
-    )
+def least_bytes(parts: Sequence[Part], batch_size: int, seq_len: int, n_tokens: int, traffic: Traffic) -> int:
+    """Bytes that one run over `n_tokens` of a batch moves: weights, and the keys and values of `seq_len`
+    positions, which prefill writes and decoding reads. Activations are left out: processor caches may hold
+    them."""
+
+    def moved(part: Part) -> int:
+        weights = traffic.multiplied * _multiplied_bytes(part, n_tokens)
+        updated = traffic.updated * count_params(part)["total"].total * part.dtype.itemsize
+        return weights + updated + (cache_bytes(part, batch_size, seq_len) if traffic.caches else 0)
+
+    return sum(int(part.count * moved(part)) for part in parts)

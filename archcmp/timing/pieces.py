@@ -74,8 +74,8 @@ class Piece:
     def bound(self, workload: Workload, batch_size: int, seq_len: int, rates: Rates) -> Roofline:
         """The shortest time of one run, counted under the exact convention."""
         flops = workload.flops(count_parts(self.parts, batch_size, seq_len, "exact"))
-        n_tokens, caches = workload.tokens(batch_size, seq_len), not workload.trains
-        moved = least_bytes(self.parts, batch_size, seq_len, n_tokens, workload.weight_passes, caches)
+        n_tokens = workload.tokens(batch_size, seq_len)
+        moved = least_bytes(self.parts, batch_size, seq_len, n_tokens, workload.traffic)
         return roofline(flops, moved, rates)
 
     def estimated_s(self, workload: Workload, batch_size: int, seq_len: int, rates: Rates) -> float:

@@ -3,9 +3,6 @@ bytes really allocated."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,13 +11,10 @@ import archcmp
 from archcmp.analysis.check import Check, check, total_params
 from archcmp.analysis.decompose import decompose
 from archcmp.analysis.pairs import causal_pairs
-from archcmp.analysis.roofline import roofline
-from archcmp.analysis.traffic import least_bytes
 from archcmp.errors import CountingError, UsageError
 from archcmp.model.build import build_model
 from archcmp.model.mixers.attention import Attention as AttentionModule
 from archcmp.results.counts import COMPONENTS
-from archcmp.results.timings import Rates, Roofline
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
@@ -268,55 +262,3 @@ def test_check_tells_a_wrong_total() -> None:
     assert not check("olmo2:1b", spec).differs
     bad = check("wrong", wrong)
     assert bad == Check("wrong", 1_484_916_736, 7, "checkpoint") and bad.differs
-
-
-# ---- traffic and the roofline -------------------------------------------------------------------------
-
-
-def _prefill_bytes(spec: ModelSpec, n_tokens: int) -> int:
-    """Bytes of the weights that `n_tokens` read once."""
-    return least_bytes(decompose(spec, torch.bfloat16), 1, 1, n_tokens, weight_passes=1, caches=False)
-
-
-def test_the_bytes_that_must_move_are_known_by_hand() -> None:
-    """Llama 3 8B decodes one token by reading every weight but the input embedding, and the whole cache."""
-    parts = decompose(load_spec("llama3:8b"), torch.bfloat16)
-    weights = 2 * (8_030_261_248 - 128_256 * 4096)
-    cache = 2 * 32 * 8 * 128 * 2048 * 2
-    assert least_bytes(parts, 1, 2048, 1, weight_passes=1, caches=True) == weights + cache
-    assert least_bytes(parts, 1, 2048, 2048, weight_passes=10, caches=False) == 10 * weights
-    assert _prefill_bytes(load_spec("llama3:1b"), 1) == 2 * 1_235_814_400, "the tied table is the head"
-
-
-def test_few_tokens_visit_few_experts_and_many_all() -> None:
-    spec = load_spec("mixtral")
-    params = archcmp.count(spec, 1, 1, convention="6n").params
-    total, active = params["total"].total, params["active"].total
-    table = params["total"].by_component["embedding"]
-    assert _prefill_bytes(spec, 1) == 2 * (active - table)
-    assert _prefill_bytes(spec, 2) == 2 * (total - table - (total - active) * 6 // 8)
-    assert _prefill_bytes(spec, 10_000) == 2 * (total - table)
-
-
-def test_mixtures_that_differ_are_summed_each_by_its_own_share() -> None:
-    ffn = "{kind: moe, top_k: 1, router: {scoring: softmax}, expert: {kind: glu, d_ff: 8, activation: silu}"
-    spec = tiny(
-        f"blocks.main.ffn={ffn}, n_experts: 2}}",
-        f"blocks.wide={{extends: main, ffn: {ffn}, n_experts: 4}}}}",
-        "layers=[{repeat: [main, wide], n_layers: 2}]",
-    )
-    matrices = 3 * 16 * 8
-    left_out = matrices * (2 * (1 / 2) ** 3 + 4 * (3 / 4) ** 3)
-    assert _prefill_bytes(spec, 10_000) - _prefill_bytes(spec, 3) == 2 * left_out
-
-
-def test_the_roofline_is_the_longer_of_the_two_shortest_times() -> None:
-    rates = Rates(matmul_flops_per_s=100.0, copy_bytes_per_s=10.0)
-    assert roofline(200, 10, rates) == Roofline(200, 10, 2.0, "compute")
-    assert roofline(200, 50, rates) == Roofline(200, 50, 5.0, "memory")
-
-
-def test_the_roofline_loads_no_torch() -> None:
-    code = "import archcmp.analysis.roofline, sys; print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "False"

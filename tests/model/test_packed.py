@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -104,6 +105,25 @@ def test_a_packed_model_gives_the_same_logits_whole_and_token_by_token(
         for reference in (exact, theirs.float()):
             error = (ours.float() - reference).norm() / exact.norm()
             assert error < n_layers * torch.finfo(dtype).eps
+
+
+@every_dtype
+def test_each_layer_is_freed_before_the_next_is_packed(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """So packing takes one matrix beside the weights, not all of them once more."""
+    model = build_model(tiny("output.tied=true"), dtype=dtype)
+    linears = [weakref.ref(module) for module in model.modules() if isinstance(module, nn.Linear)]
+    alive: list[int] = []
+    pack = PackedLinear.__init__
+
+    def watched(packed: PackedLinear, linear: nn.Linear) -> None:
+        alive.append(sum(linear() is not None for linear in linears))
+        pack(packed, linear)
+
+    monkeypatch.setattr(PackedLinear, "__init__", watched)
+    pack_linears(model)
+    assert alive == list(range(len(linears), 0, -1))
 
 
 def test_what_a_processor_cannot_pack_is_left_alone() -> None:

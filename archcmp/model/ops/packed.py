@@ -107,11 +107,21 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
 @torch.no_grad()
 def pack_linears(module: nn.Module) -> None:
     """Replace every linear layer inside `module` by a packed one, where the processor can; for inference
-    only. A head tied to the embedding gets a packed copy of its own."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if not isinstance(child, (nn.Linear, GroupedLinear)):
-                continue
-            if can_pack(child.weight.device, child.weight.dtype):
-                packed = PackedLinear(child) if isinstance(child, nn.Linear) else PackedGroupedLinear(child)
-                setattr(parent, name, packed)
+    only. A head tied to the embedding gets a packed copy of its own. Nothing here refers to a layer that was
+    replaced, so its weights are freed before the next layer is packed."""
+    linears = (nn.Linear, GroupedLinear)
+    places = [
+        (parent, name)
+        for parent in module.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, linears)
+    ]
+    for parent, name in places:
+        setattr(parent, name, _packed(getattr(parent, name)))
+
+
+def _packed(linear: nn.Linear | GroupedLinear) -> nn.Module:
+    """The layer packed, where the processor can."""
+    if not can_pack(linear.weight.device, linear.weight.dtype):
+        return linear
+    return PackedLinear(linear) if isinstance(linear, nn.Linear) else PackedGroupedLinear(linear)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from archcmp.analysis.passes import Pass
+from archcmp.analysis.passes import Pass, Traffic
 from archcmp.results.counts import Counts
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ class Workload(ABC):
 
     `share` is its part of the budget, as a ratio to the shares of the other workloads. `way` is the pass
     through the model. A workload that `trains` changes weights, so it needs gradients and optimizer states,
-    and weights that are not packed. `weight_passes` is how often a run reads or writes the weights at the
-    least. `limit` names the figure that shows how near the device's limit a run is.
+    and weights that are not packed. `traffic` says what a run moves at the least. `limit` names the figure
+    that shows how near the device's limit a run is.
     """
 
     name: ClassVar[str]
@@ -29,7 +29,7 @@ class Workload(ABC):
     share: ClassVar[float]
     way: ClassVar[Pass]
     limit: ClassVar[Literal["mfu", "bandwidth_use"]]
-    weight_passes: ClassVar[int] = 1
+    traffic: ClassVar[Traffic] = Traffic()
     trains: ClassVar[bool] = False
 
     def label(self, seq_len: int) -> str:

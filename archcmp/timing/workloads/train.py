@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from archcmp.analysis.passes import FORWARD
+from archcmp.analysis.passes import FORWARD, Traffic
 from archcmp.results.counts import Counts
 from archcmp.timing.workloads.base import Workload
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 
 class Train(Workload):
-    """A run learns from `seq_len` tokens of every sequence. It reads the weights forward and backward, writes
-    and reads their gradients, and AdamW reads and writes the weights and both moments: 10 passes."""
+    """A run learns from `seq_len` tokens of every sequence. It reads the weights forward and backward, and
+    writes and reads their gradients: 4 times. Then AdamW reads and writes every weight, visited or not, and
+    both its moments: 6 times."""
 
     name = "train"
     order = 3
     share = 0.6
     way = FORWARD
     limit = "mfu"
-    weight_passes = 2 + 2 + 6
+    traffic = Traffic(multiplied=4, updated=6, caches=False)
     trains = True
 
     def flops(self, counts: Counts) -> int:
