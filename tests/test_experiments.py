@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from archcmp.cli import app
 from archcmp.errors import ArchcmpError
-from archcmp.report.formats import FORMATS
+from archcmp.report.formats import listed
 from archcmp.results.document import Status
 from archcmp.results.store import read
 from tests.experiments.fake_measurement import FakeMeasurement
@@ -61,11 +61,11 @@ def points(path: Path, status: Status = Status.DONE) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("command", ["compare", "bench"])
 def test_every_experiment_is_kept_shown_again_and_exported(command: str, tmp_path: Path) -> None:
     shape = ["--seq-len", "8", "--batch-size", "1", "--measure", "prefill,decode", "--device", "cpu"]
-    exports = [part for suffix in FORMATS for part in ("--export", f"x{suffix}")]
+    exports = [part for suffix in listed() for part in ("--export", f"x{suffix}")]
     result = invoke(command, *SPECS, *shape, "--output", "kept.json", *exports)
     assert result.exit_code == 0, result.output
     assert "200 tok/s" in result.stdout and "2.00x faster" in result.stdout
-    assert all("Tiny window=4" in Path(f"x{suffix}").read_text() for suffix in FORMATS)
+    assert all("Tiny window=4" in Path(f"x{suffix}").read_text() for suffix in listed())
     again = invoke(command, "kept.json", "--json")
     assert again.exit_code == 0 and json.loads(again.stdout) == json.loads(Path("kept.json").read_text())
     resumed = invoke(command, "--resume", "kept.json", "--json")

@@ -14,7 +14,7 @@ from archcmp.cli import app
 from archcmp.errors import ArchcmpError
 from archcmp.experiments.contests import CONTESTS, contest
 from archcmp.experiments.race import Race
-from archcmp.report.formats import FORMATS
+from archcmp.report.formats import listed
 from archcmp.results.document import ModelResult, Status
 from archcmp.results.store import read
 from tests.known import TINY
@@ -34,7 +34,7 @@ def invoke(*arguments: str) -> Result:
 
 @pytest.mark.parametrize("against", CONTESTS)
 def test_every_contest_is_kept_shown_again_and_exported(against: str) -> None:
-    exports = [part for suffix in FORMATS for part in ("--export", f"x{suffix}")]
+    exports = [part for suffix in listed() for part in ("--export", f"x{suffix}")]
     result = invoke(SPEC, "--against", against, *OPTIONS, "--output", "kept.json", *exports)
     assert result.exit_code == 0, result.output
     doc = read("kept.json")
@@ -43,7 +43,7 @@ def test_every_contest_is_kept_shown_again_and_exported(against: str) -> None:
         first, *others = (next(iter(model.throughput.values())) for model in cell.models)
         assert first.speedup is None and all(other.speedup is not None for other in others)
         assert len({len(timing.raw_s) for timing in (first, *others)}) == 1
-    assert all(doc.models[-1].name in Path(f"x{suffix}").read_text() for suffix in FORMATS)
+    assert all(doc.models[-1].name in Path(f"x{suffix}").read_text() for suffix in listed())
     again = invoke("kept.json", "--json")
     assert json.loads(again.stdout) == json.loads(Path("kept.json").read_text())
     assert json.loads(invoke("--resume", "kept.json", "--json").stdout) == json.loads(again.stdout)

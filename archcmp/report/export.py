@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from archcmp.report.formats import FORMATS
+from archcmp.report.formats import listed
 from archcmp.report.tables import tables_of, title_of
 from archcmp.results.document import Document
 from archcmp.results.files import check_writable, write_whole
@@ -12,12 +12,12 @@ from archcmp.results.files import check_writable, write_whole
 
 def check_export(path: Path) -> None:
     """Raises UsageError for an extension that is not a format, or a path that cannot be written."""
-    check_writable(path, list(FORMATS))
+    check_writable(path, list(listed()))
 
 
 def rendered(doc: Document, suffix: str) -> str:
     """The document as text in one format."""
-    module = FORMATS[suffix]
+    module = listed()[suffix]
     if hasattr(module, "render_document"):
         return str(module.render_document(doc))
     return str(module.render(title_of(doc), tables_of(doc)))

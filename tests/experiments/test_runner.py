@@ -15,7 +15,7 @@ from archcmp.cli import app
 from archcmp.errors import UsageError
 from archcmp.experiments.core import EXPERIMENTS, Experiment, Progress, Run, register
 from archcmp.experiments.runner import Session
-from archcmp.report.formats import FORMATS
+from archcmp.report.formats import listed
 from archcmp.results.document import Document, ModelResult, Status
 from archcmp.results.merge import merged
 from archcmp.results.request import Point, Request
@@ -68,7 +68,7 @@ def test_another_kind_is_measured_kept_and_read(tmp_path: Path) -> None:
 
 def test_another_kind_is_shown_and_exported_in_every_format(tmp_path: Path) -> None:
     doc = run(output=tmp_path / "toy.json")
-    exports = [tmp_path / f"x{suffix}" for suffix in FORMATS]
+    exports = [tmp_path / f"x{suffix}" for suffix in listed()]
     arguments = [part for path in exports for part in ("--export", str(path))]
     result = CliRunner().invoke(app, ["compare", str(tmp_path / "toy.json"), *arguments])
     assert result.exit_code == 0 and "96 bytes" in result.stdout

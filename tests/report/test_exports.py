@@ -13,7 +13,7 @@ import pytest
 import archcmp
 from archcmp.errors import UsageError
 from archcmp.report.export import check_export, rendered
-from archcmp.report.formats import FORMATS
+from archcmp.report.formats import listed
 from archcmp.results.files import write_whole
 from archcmp.results.store import read
 from tests.report.documents import counted, measured
@@ -61,7 +61,7 @@ def test_rows_are_plain_dictionaries_with_the_same_keys(doc: archcmp.Results) ->
     assert {"name": "OLMo 2 7B", "quantity": "params.total"}.items() <= first_count.items()
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", listed())
 def test_every_model_stands_in_every_format(suffix: str, doc: archcmp.Results) -> None:
     text = rendered(doc, suffix)
     assert all(model.name in text for model in doc.models)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
-from archcmp.report.formats import FORMATS, html, latex, markdown
+from archcmp.report.formats import html, latex, listed, markdown
 from archcmp.report.formats._text import NAME, lines, printable
 from archcmp.report.formats.terminal import print_heading, print_tables
 from archcmp.report.table import Figure, Row, Table
@@ -470,8 +470,8 @@ def test_files_show_details_and_notes_without_rows() -> None:
 
 
 def test_formats_are_found_by_suffix_and_loaded_when_asked_for() -> None:
-    assert {".md": markdown, ".tex": latex, ".html": html}.items() <= FORMATS.items()
-    assert all(hasattr(m, "render") or hasattr(m, "render_document") for m in FORMATS.values())
+    assert {".md": markdown, ".tex": latex, ".html": html}.items() <= listed().items()
+    assert all(hasattr(m, "render") or hasattr(m, "render_document") for m in listed().values())
     code = "import sys, archcmp.report.formats; print({'rich', 'tabulate', 'torch'} & {*sys.modules})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

@@ -13,7 +13,7 @@ import pytest
 
 from archcmp.errors import UsageError
 from archcmp.report.export import rendered
-from archcmp.report.formats import FORMATS
+from archcmp.report.formats import listed
 from archcmp.results.document import Document
 from archcmp.results.store import Store, read, to_text
 
@@ -38,7 +38,7 @@ VALUES: list[Any] = [
 
 
 def show_everywhere(doc: Document) -> None:
-    for suffix in FORMATS:
+    for suffix in listed():
         assert rendered(doc, suffix)
 
 
@@ -137,7 +137,7 @@ def test_text_from_a_file_cannot_drive_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "hostile.json"
     path.write_text(json.dumps(data))
     doc = read(path)
-    for suffix in FORMATS:
+    for suffix in listed():
         text = rendered(doc, suffix)
         assert not {"\x1b", "\x07", "\u202e"} & {*text}
         text.encode()

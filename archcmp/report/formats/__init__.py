@@ -10,18 +10,10 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-FORMATS: dict[str, ModuleType]
-"""The module of each suffix. It is filled when first asked for: formats import libraries."""
-
 
 @functools.cache
-def _found() -> dict[str, ModuleType]:
+def listed() -> dict[str, ModuleType]:
+    """The module of each suffix. Asking loads them, and the libraries that they use."""
     names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
     return {module.SUFFIX: module for module in modules if hasattr(module, "SUFFIX")}
-
-
-def __getattr__(name: str) -> object:
-    if name == "FORMATS":
-        return _found()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
