@@ -119,7 +119,7 @@ class NamedSpec:
 
 def _variants(vary: str) -> list[str]:
     """'n_kv_heads=8,4' -> two overrides. A comma separates, unless it stands between brackets or braces; so
-    numbers are not grouped here."""
+    numbers are not grouped here, and runs of layers are written as a list."""
     varied = parse(vary)
     values = re.findall(r"(?:[^,\[{(]|\[[^\]]*\]|\{[^}]*\}|\([^)]*\))+", varied.value)
     if not values:
