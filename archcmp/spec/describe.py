@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
-from pydantic import BaseModel
-
 from archcmp.spec import reflect
 from archcmp.spec.layers import distinct_blocks, pattern
 from archcmp.spec.schema.base import Part, kind_of
@@ -235,12 +233,12 @@ _NOT_CHOICES = frozenset({*ModelSpec.ABOUT, "blocks", "layers", "kind"})
 
 
 def vocabulary() -> list[Choice]:
-    """Every choice that a spec can make: those of the whole model, then those of a block."""
-    found: dict[tuple[type[BaseModel], str, str], Choice] = {}
+    """Every choice that a spec can make, once each: those of the whole model, then those of a block."""
+    found: dict[tuple[str, str], Choice] = {}
     for option in [*reflect.options(ModelSpec), *reflect.options(Block)]:
         if _NOT_CHOICES.isdisjoint(option.path):
             for choice in _explained(option):
-                found.setdefault((option.owner, option.name, choice.name), choice)
+                found.setdefault((choice.name, choice.meaning), choice)
     return list(found.values())
 
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from itertools import cycle, groupby, islice
 from typing import Any
 
 from archcmp.spec.schema.model import ModelSpec
 
 
-def _names(repeat: Iterable[str], n_layers: int) -> Iterable[str]:
-    return islice(cycle(repeat), n_layers)
-
-
 def layer_blocks(spec: ModelSpec) -> tuple[str, ...]:
     """The block name of every layer, first to last; its length is n_layers."""
-    return tuple(name for run in spec.layers for name in _names(run.repeat, run.n_layers))
+    return tuple(name for run in spec.layers for name in islice(cycle(run.repeat), run.n_layers))
 
 
 def distinct_blocks(spec: ModelSpec) -> dict[str, int]:

@@ -197,13 +197,13 @@ def _depth(tree: Tree, override: Override) -> Iterator[Change]:
     total = sum(n for n in wanted.values() if isinstance(n, int)) if isinstance(wanted, dict) else wanted
     if type(total) is not int or total < 1:
         raise UsageError(f"override {override}: n_layers must be a whole number of 1 or more")
-    counts = [run["n_layers"] for run in runs]
-    longest = counts.index(max(counts))
-    n_layers = total - (sum(counts) - counts[longest])
-    if n_layers < 1 or (counts.count(max(counts)) > 1 and total != sum(counts)):
+    lengths = [run["n_layers"] for run in runs]
+    longest = lengths.index(max(lengths))
+    n_layers = lengths[longest] + total - sum(lengths)
+    if n_layers < 1 or (lengths.count(max(lengths)) > 1 and total != sum(lengths)):
         problem = f"the layers are {pattern(runs)}, and it is not clear which of them to change"
         raise UsageError(f"override {override}: {problem}. Write them all, such as layers={pattern(runs)}")
-    if n_layers != counts[longest]:
+    if n_layers != lengths[longest]:
         yield Change(("layers", longest, "n_layers"), n_layers)
 
 
@@ -261,15 +261,19 @@ def override_spec(
     if sources:
         together = f"override {'; '.join(map(str, made))}"
         spec = validated(tree, lambda path: sources.get(path, "" if path else together))
-    _check_labels(spec, made)
+    _check_decided(spec, made)
     return spec
 
 
-def _check_labels(spec: ModelSpec, overrides: Iterable[Override]) -> None:
-    """`mixer=attention (GQA)` names what the numbers of heads must say, too."""
+_DECIDED_BY = {"mixer": "n_kv_heads", "n_layers": "layers"}
+"""Keys whose values are shown with what another key decides: 'attention (GQA)', '26 (22 local, 4 global)'."""
+
+
+def _check_decided(spec: ModelSpec, overrides: Iterable[Override]) -> None:
+    """What stands in brackets must be so once all overrides are made."""
     for override in overrides:
-        shown = text(design_choices(spec)["mixer"]) if override.key == "mixer" else ""
-        if shown and "(" in override.value and override.value != shown:
-            raise UsageError(
-                f"override {override}: n_heads and n_kv_heads make it {shown}; change n_kv_heads"
-            )
+        if override.key in _DECIDED_BY and "(" in override.value:
+            shown = text(design_choices(spec)[override.key], override.key)
+            if override.value != shown:
+                other = _DECIDED_BY[override.key]
+                raise UsageError(f"override {override}: {other} makes it {shown}. Change {other}, too")

@@ -9,7 +9,7 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
-from archcmp.spec.schema.ffn import MoE
+from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec
 
@@ -67,13 +67,6 @@ def _gated_delta_net(mixer: GatedDeltaNet) -> GatedDeltaNet:
     return mixer.model_copy(update=changes | {"value_head_dim": 12})
 
 
-_MIXERS: dict[type[Part], Callable[[Any], Part]] = {
-    Attention: _attention,
-    MLA: _mla,
-    GatedDeltaNet: _gated_delta_net,
-}
-
-
 def _moe(ffn: MoE) -> MoE:
     changes: Changes = {
         "n_experts": min(ffn.n_experts, N_EXPERTS),
@@ -90,13 +83,30 @@ def _moe(ffn: MoE) -> MoE:
     return ffn.model_copy(update=changes)
 
 
+def _dense(ffn: MLP | GLU) -> MLP | GLU:
+    return ffn.model_copy(update={"d_ff": D_FF})
+
+
+def _other(part: Part) -> Part:
+    """A choice that has no rule here: no number of elements or heads above HEAD_DIM."""
+    numbers = {name: value for name, value in part if type(value) is int}
+    return part.model_copy(update={name: min(value, HEAD_DIM) for name, value in numbers.items()})
+
+
+_RULES: dict[type[Part], Callable[[Any], Part]] = {
+    Attention: _attention,
+    MLA: _mla,
+    GatedDeltaNet: _gated_delta_net,
+    MLP: _dense,
+    GLU: _dense,
+    MoE: _moe,
+}
+
+
 def _block(block: Block) -> Block:
-    ffn: Any = block.ffn
+    parts = {"mixer": block.mixer, "ffn": block.ffn}
     return block.model_copy(
-        update={
-            "mixer": _MIXERS[type(block.mixer)](block.mixer),
-            "ffn": _moe(ffn) if isinstance(ffn, MoE) else ffn.model_copy(update={"d_ff": D_FF}),
-        }
+        update={slot: _RULES.get(type(part), _other)(part) for slot, part in parts.items()}
     )
 
 

@@ -106,14 +106,32 @@ def test_any_bytes(data: bytes, tmp_path: Path) -> None:
     raise AssertionError("random bytes are no spec")
 
 
+SHOWN = ["none", "no", "1,024", "main: 3; main: none", "1 main : 1 main", "2 main, then 1 main", "9 (4 main)"]
 KEYS = st.lists(
-    st.sampled_from(["blocks", "main", "mixer", "norm", "layers", "0", "9", "[0]", "²", "kind", "zz", ""]),
+    st.sampled_from(
+        [
+            "blocks",
+            "main",
+            "mixer",
+            "norm",
+            "layers",
+            "n_layers",
+            "window",
+            "rope",
+            "0",
+            "9",
+            "[0]",
+            "²",
+            "kind",
+            "",
+        ]
+    ),
     max_size=4,
 ).map(".".join)
 
 
 @QUICK
-@given(key=KEYS | st.text(max_size=6), value=st.text(max_size=8) | ODD.map(str))
+@given(key=KEYS | st.text(max_size=6), value=st.text(max_size=8) | ODD.map(str) | st.sampled_from(SHOWN))
 def test_any_override(key: str, value: str) -> None:
     try:
         load_spec(str(TINY), [f"{key}={value}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,22 @@ def test_own_folders_come_before_bundled_specs(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("ARCHCMP_SPECS", str(named))
     assert load_spec("mine").name == "From ARCHCMP_SPECS"
     assert {"mine", *FAMILIES} <= set(known_specs())
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    for d_model, changed_s in ((16, 10), (32, 20), (64, None), (96, None)):
+        path.write_text(TINY.read_text().replace("d_model: 16", f"d_model: {d_model}"))
+        if changed_s:
+            os.utime(path, (changed_s, changed_s))
+        assert load_spec(str(path)).d_model == load_spec(str(path)).d_model == d_model
+
+
+def test_a_file_in_this_folder_is_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text(TINY.read_text())
+    with pytest.raises(SpecError, match=r"Write \./own\.yaml"):
+        load_spec("own")
 
 
 def test_public_api_loads_specs() -> None:

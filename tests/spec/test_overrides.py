@@ -143,7 +143,7 @@ def test_a_spec_that_no_file_holds_is_changed_alike() -> None:
         ("n_layers=0", "must be a whole number of 1 or more"),
         ("n_layers=20000", "n_layers must be at most 1,000, not 20,000"),
         ("window=main: 5; far: 3", "has no block 'far'. Blocks: main"),
-        ("mixer=attention (GQA)", "n_heads and n_kv_heads make it attention (MHA)"),
+        ("mixer=attention (GQA)", "n_kv_heads makes it attention (MHA). Change n_kv_heads, too"),
         ("size=7b", "size is set by the name of a size"),
     ],
 )
@@ -173,6 +173,8 @@ def test_a_key_that_is_nowhere_names_the_nearest(override: str, said: str) -> No
 def test_layers_of_which_it_is_not_clear_which_to_change_are_written_out() -> None:
     with pytest.raises(ArchcmpError, match="Write them all, such as layers=3 dense, then 58 moe"):
         load_spec("deepseek-v3+n_layers=3")
+    with pytest.raises(ArchcmpError, match=r"layers makes it 26 \(22 local, 4 global\). Change layers, too"):
+        load_spec("gemma3:1b+n_layers=26 (13 local, 13 global)")
 
 
 def test_models_that_leave_an_option_at_its_default_do_not_differ_from_those_that_lack_it() -> None:

@@ -24,6 +24,11 @@ def test_every_kind_of_every_slot_is_explained() -> None:
     assert len(kinds) > 15 and kinds <= NAMES
 
 
+def test_nothing_is_explained_twice() -> None:
+    places = [(choice.slot, choice.name) for choice in vocabulary()]
+    assert len(places) == len(set(places))
+
+
 @pytest.mark.parametrize("choice", vocabulary(), ids=lambda choice: f"{choice.slot}.{choice.name}")
 def test_an_explanation_is_a_sentence_and_its_source_a_link(choice: describe.Choice) -> None:
     assert len(choice.meaning) > 20 and choice.meaning.endswith(".") and not choice.meaning.endswith("..")

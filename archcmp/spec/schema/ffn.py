@@ -17,9 +17,10 @@ class MLP(Part):
     kind: Literal["mlp"]
     d_ff: Dim
     activation: Activation
-    """The non-linearity of the hidden layer."""
+    """The non-linearity of the hidden layer: silu is x * sigmoid(x), quick_gelu x * sigmoid(1.702 x),
+    gelu_tanh the tanh approximation of gelu, relu2 relu(x)^2."""
     bias: bool = False
-    """Both projections have a bias: GPT-2."""
+    """Every projection of the feed-forward has a bias."""
 
 
 class GLU(Part):
@@ -30,7 +31,8 @@ class GLU(Part):
     kind: Literal["glu"]
     d_ff: Dim
     activation: Activation
-    """The non-linearity of the hidden layer."""
+    """The non-linearity of the hidden layer: silu is x * sigmoid(x), quick_gelu x * sigmoid(1.702 x),
+    gelu_tanh the tanh approximation of gelu, relu2 relu(x)^2."""
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
     clamp: Positive | None = None

@@ -15,7 +15,7 @@ class RMSNorm(Part):
 
     kind: Literal["rmsnorm"]
     eps: Positive = 1e-6
-    """Added to the mean square, so that nothing is divided by zero."""
+    """Added to the mean square or the variance, so that nothing is divided by zero."""
     weight: bool = True
     """A learned factor per dimension."""
     unit_offset: bool = False
@@ -34,7 +34,7 @@ class LayerNorm(Part):
 
     kind: Literal["layernorm"]
     eps: Positive = 1e-5
-    """Added to the variance, so that nothing is divided by zero."""
+    """Added to the mean square or the variance, so that nothing is divided by zero."""
     weight: bool = True
     """A learned factor per dimension."""
     bias: bool = True

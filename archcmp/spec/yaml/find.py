@@ -36,6 +36,13 @@ def known_specs() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def find_spec(name: str) -> Path:
     """The file of a family name, or of a path. Raises SpecError that lists the nearest known names."""
     if name.endswith(SUFFIXES) or "/" in name or os.sep in name:
@@ -50,6 +57,8 @@ def find_spec(name: str) -> Path:
     known = known_specs()
     if name in known:
         return known[name]
+    if here := [f"./{name}{suffix}" for suffix in SUFFIXES if _is_file(Path(f"{name}{suffix}"))]:
+        raise SpecError(name, None, "", "no such spec", f"Write {here[0]} for the file in this folder")
     raise SpecError(
         name or "''",
         None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -62,10 +63,16 @@ def _read_once(path: Path, shown: str, changed_ns: int, size: int) -> Node:
     return read(path, shown)
 
 
+SETTLED_NS = 2_000_000_000
+"""A file changed less long ago may change again without another time of change."""
+
+
 def _file(family: str) -> Node:
     """A family's file, read again only after it has changed."""
     path = find_spec(family)
     about = path.stat()
+    if time.time_ns() - about.st_mtime_ns < SETTLED_NS:
+        return read(path, _shown(path))
     return _read_once(path, _shown(path), about.st_mtime_ns, about.st_size)
 
 
@@ -124,7 +131,7 @@ class NamedSpec:
 
 def _variants(vary: str) -> list[str]:
     """'n_kv_heads=8,4' -> two overrides. A comma separates, unless it stands between brackets or braces; so
-    numbers are not grouped here."""
+    numbers are not grouped here, and runs of layers are written as a list."""
     varied = parse(vary)
     values = re.findall(r"(?:[^,\[{(]|\[[^\]]*\]|\{[^}]*\}|\([^)]*\))+", varied.value)
     if not values:
