@@ -36,7 +36,7 @@ def command(
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in checks], indent=2))
     else:
-        _print(checks, [text(design_choices(named.spec)["n_layers"]) for named in found])
+        _print(checks, [text(design_choices(named.spec)["n_layers"], "n_layers") for named in found])
     raise typer.Exit(2 if n_broken else int(any(result.differs for result in checks)))
 
 

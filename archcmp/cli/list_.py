@@ -16,7 +16,7 @@ from archcmp.cli.progress import waiting
 from archcmp.errors import UsageError, did_you_mean
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Figure, Row, Table
-from archcmp.spec.describe import features
+from archcmp.spec.describe import features, vocabulary
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import known_specs
@@ -35,7 +35,7 @@ def command(
     least, most = _parse_count(min_params), float("inf") if max_params is None else _parse_count(max_params)
     wanted = [choice.lower() for choice in choices or ()]
     known = list(_known_models())
-    _check_choices(wanted, {choice for model in known for choice in model["choices"]})
+    _check_choices(wanted, {choice.name for choice in vocabulary()})
     models = [m for m in known if {*wanted} <= {*m["choices"]} and least <= m["params"] <= most]
     if as_json:
         typer.echo(json.dumps(models, indent=2))
@@ -85,7 +85,7 @@ def _check_choices(wanted: Sequence[str], known: set[str]) -> None:
     for choice in wanted:
         if choice not in known:
             hint = did_you_mean(choice, sorted(known), "Choices")
-            raise UsageError(f"no known model has '{choice}'. {hint}")
+            raise UsageError(f"no choice is called '{choice}'. {hint}")
 
 
 def _print(models: Sequence[dict[str, Any]]) -> None:
