@@ -55,7 +55,7 @@ def test_mixtures_that_differ_are_summed_each_by_its_own_share() -> None:
     spec = tiny(
         f"blocks.main.ffn={ffn}, n_experts: 2}}",
         f"blocks.wide={{extends: main, ffn: {ffn}, n_experts: 4}}}}",
-        "layers=[{repeat: [main, wide], count: 2}]",
+        "layers=[{repeat: [main, wide], n_layers: 2}]",
     )
     matrices = 3 * 16 * 8
     left_out = matrices * (2 * (1 / 2) ** 3 + 4 * (3 / 4) ** 3)

@@ -148,6 +148,8 @@ class Transformers(Contest):
     def _same_weights(self, trains: bool) -> tuple[Decoder, nn.Module]:
         """Both models, built once, with the same weights; ours packed for inference."""
         if self._models is None or (trains and self._packed):
+            self._models = None
+            self.give_back()
             theirs = transformers_model(self.spec, self.device, self.dtype)
             self._models = build_model(self.spec, self.device, self.dtype), theirs
             self._packed = False
