@@ -1,4 +1,4 @@
-"""What an addition takes (docs/extending.md): one file, or a file and a line in a table. Shown by making one."""
+"""What an addition takes by docs/extending.md: one file, or a file and a line. Shown by making one."""
 
 from __future__ import annotations
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from archcmp.cli import INTERRUPTED
+from archcmp.cli import options as o
 from archcmp.cli.progress import MeasuringProgress
 from archcmp.errors import ArchcmpError, UsageError
 from archcmp.experiments.runner import Session
@@ -89,33 +91,92 @@ def say(text: str) -> None:
     typer.echo(f"archcmp: {text}", err=True)
 
 
-def run_experiment(
-    kind: str,
-    references: Sequence[str],
-    given: dict[str, Any],
-    show: Show,
-    output: Path | None = None,
-    resume: Path | None = None,
-) -> None:
+@dataclass
+class Asked:
+    """What a command line asks for: references, options by their names in Request, and where results go."""
+
+    references: list[str]
+    given: dict[str, Any]
+    show: Show
+    output: Path | None
+    resume: Path | None
+
+
+def _asked(
+    specs: o.Specs = None,
+    overrides: o.Set = None,
+    vary: o.Vary = None,
+    all_choices: o.AllChoices = False,
+    details: o.Details = False,
+    export: o.Export = None,
+    output: o.Output = None,
+    resume: o.Resume = None,
+    as_json: o.Json = False,
+    batch_size: o.BatchSize = None,
+    seq_len: o.SeqLen = None,
+    measure: o.Measure = None,
+    convention: o.Convention = None,
+    budget_s: o.Budget = None,
+    device: o.Device = None,
+    dtype: o.DType = None,
+    compose: o.Compose = None,
+    compile_models: o.Compile = None,
+) -> Asked:
+    """The options that every experiment takes, under the same names."""
+    given = {
+        "overrides": overrides,
+        "vary": vary,
+        "axes": o.axes(batch_size, seq_len),
+        "measure": o.names(measure),
+        "convention": convention,
+        "budget_s": budget_s,
+        "device": "cuda:0" if device == "cuda" else device,
+        "dtype": dtype,
+        "compose": compose,
+        "compile": compile_models,
+    }
+    show = Show(as_json, details, all_choices, export or ())
+    return Asked(specs or [], given, show, output, resume)
+
+
+def experiment_command(kind: str, without: Sequence[str] = ()) -> Callable[[Callable[..., None]], Any]:
+    """Make a command of a function that takes Asked and options of its own: the shared options, all but those
+    named in `without`, come before its own, and the experiment is run with what the function leaves."""
+
+    def decorate(adapt: Callable[..., None]) -> Callable[..., None]:
+        shared = {n: p for n, p in signature(_asked, eval_str=True).parameters.items() if n not in without}
+        _, *own = signature(adapt, eval_str=True).parameters.values()
+
+        def command(**options: Any) -> None:
+            asked = _asked(**{name: options[name] for name in shared})
+            adapt(asked, **{parameter.name: options[parameter.name] for parameter in own})
+            run_experiment(kind, asked)
+
+        command.__signature__ = Signature([*shared.values(), *own])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def run_experiment(kind: str, asked: Asked) -> None:
     """Measure what is asked, or show what is saved; ends the command with its exit code. References that end
     with .json are saved documents, which are shown beside what is measured."""
+    settle_process()
+    show, given = asked.show, asked.given
     show.check()
-    saved = [(Path(name).name, read(name)) for name in references if name.endswith(SAVED)]
-    specs = [name for name in references if not name.endswith(SAVED)]
-    if saved and not specs and resume is None:
-        doc = merged(saved)
-        show.ended(doc)
+    saved = [(Path(name).name, read(name)) for name in asked.references if name.endswith(SAVED)]
+    specs = [name for name in asked.references if not name.endswith(SAVED)]
+    if saved and not specs and asked.resume is None:
+        show.ended(merged(saved))
         raise typer.Exit(int(show.failed))
-    if saved:
-        given = _like(saved[0][1], given)
-    if output is not None and resume is not None:
+    if asked.output is not None and asked.resume is not None:
         raise UsageError("--resume continues its own file; leave --output out")
-    session = Session(kind, specs, given, resume, say)
+    session = Session(kind, specs, _like(saved[0][1], given) if saved else given, asked.resume, say)
     _check_saved(session, saved)
-    if output is not None:
-        session.keep_in(output)
-    first = references[0].endswith(SAVED) if references else False
-    interrupted = _measure(session, show, saved, first)
+    if asked.output is not None:
+        session.keep_in(asked.output)
+    saved_first = bool(asked.references) and asked.references[0].endswith(SAVED)
+    interrupted = _measure(session, show, saved, saved_first)
     raise typer.Exit(_end(session, show, interrupted))
 
 
@@ -141,7 +202,6 @@ def _measure(session: Session, show: Show, saved: Sequence[tuple[str, Document]]
         own = [("", doc)]
         return merged([*saved, *own] if saved_first else [*own, *saved]) if saved else doc
 
-    settle_process()
     interrupted = False
     n_missing = len(session.document.missing())
     if session.store is not None and n_missing:

@@ -13,7 +13,7 @@ Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A family, family:size
 Specs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[SPEC...]",
+        metavar="SPEC...",
         help="Families, family:size, paths, saved .json results; +key=value changes one spec.",
         show_default=False,
     ),
@@ -27,17 +27,33 @@ Vary = Annotated[
     typer.Option("--vary", metavar="KEY=A,B", help="A variant of each spec for each value; repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Numbers = Annotated[str | None, typer.Option(metavar="N")]
 BatchSize = Annotated[
-    str | None, typer.Option("--batch-size", "-b", metavar="N", help="Sequences in a batch.")
+    str | None, typer.Option("--batch-size", "-b", metavar="N", help="Sequences in a batch: 1; bench: 1,8.")
 ]
-SeqLen = Annotated[str | None, typer.Option("--seq-len", "-t", metavar="N", help="Tokens in a sequence.")]
-Measure = Annotated[str | None, typer.Option("--measure", metavar="NAMES", help="Workloads to time.")]
+SeqLen = Annotated[
+    str | None,
+    typer.Option(
+        "--seq-len",
+        "-t",
+        metavar="N",
+        help="Tokens in a sequence: 2048, or all learned positions; race: 1024; bench: 512,2048,8192.",
+    ),
+]
+Measure = Annotated[
+    str | None,
+    typer.Option(
+        "--measure",
+        metavar="NAMES",
+        help="Workloads to time: prefill,decode,train; bench: prefill,decode.",
+    ),
+]
 Convention = Annotated[
     str | None,
     typer.Option("--flops", metavar="NAME", help="FLOPs convention: exact (default), full, window or 6n."),
 ]
-Budget = Annotated[float | None, typer.Option("--budget", help="Seconds to spend on measuring.")]
+Budget = Annotated[
+    float | None, typer.Option("--budget", help="Seconds to spend on measuring: 60 in all; bench: 20 a cell.")
+]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
 ]

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from archcmp.cli import options as o
-from archcmp.cli.experiment import Show, run_experiment
+from archcmp.cli.experiment import Asked, experiment_command
 
 
+@experiment_command("race", without=("vary", "all_choices", "convention", "compose"))
 def command(
-    specs: o.Specs = None,
+    asked: Asked,
     against: Annotated[
         str | None,
         typer.Option(
@@ -21,29 +21,5 @@ def command(
             show_default="transformers",
         ),
     ] = None,
-    overrides: o.Set = None,
-    details: o.Details = False,
-    export: o.Export = None,
-    output: o.Output = None,
-    resume: o.Resume = None,
-    as_json: o.Json = False,
-    batch_size: o.BatchSize = None,
-    seq_len: o.SeqLen = None,
-    measure: o.Measure = None,
-    budget: o.Budget = None,
-    device: o.Device = None,
-    dtype: o.DType = None,
-    compile_models: o.Compile = None,
 ) -> None:
-    given = {
-        "overrides": overrides,
-        "axes": o.axes(batch_size, seq_len),
-        "measure": o.names(measure),
-        "options": None if against is None else {"against": against},
-        "budget_s": budget,
-        "device": device,
-        "dtype": dtype,
-        "compile": compile_models,
-    }
-    show = Show(as_json, details, exports=export or ())
-    run_experiment("race", specs or [], given, show, output, resume)
+    asked.given["options"] = None if against is None else {"against": against}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from archcmp.cli import options as o
-from archcmp.cli.experiment import SAVED, Show, run_experiment, say
+from archcmp.cli.experiment import SAVED, Asked, Show, run_experiment, say
 from archcmp.cli.progress import waiting
 from archcmp.experiments.runner import Session
 from archcmp.results.store import to_text
@@ -44,7 +44,7 @@ def command(
     convention: o.Convention = None,
 ) -> None:
     if spec.endswith(SAVED):
-        run_experiment("comparison", [spec], {}, Show(as_json, True, True, export or ()))
+        run_experiment("comparison", Asked([spec], {}, Show(as_json, True, True, export or ()), None, None))
     if as_yaml:
         (named,) = load_models([spec], overrides or (), notify=say)
         if as_json:
