@@ -67,6 +67,7 @@ class Comparison(Experiment):
         try:
             for _ in measurement.run():
                 yield so_far()
+            yield so_far()  # by the rates of the calibration at the end
         except KeyboardInterrupt:
             yield so_far()
             raise
