@@ -67,7 +67,7 @@ def test_the_shown_comparison_is_what_the_counts_are() -> None:
     shown = next(block for block in _blocks("", README) if "Design choices that differ" in block)
     printed = CliRunner().invoke(app, ["compare", "olmo2", "llama3", "--no-measure"]).output
     head = shown.partition("Throughput, measured")[0].strip()
-    assert head == printed.strip()
+    assert head.split() == printed.split(), "aside from where lines are broken"
 
 
 @pytest.mark.parametrize("name", PAGES)

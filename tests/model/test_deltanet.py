@@ -235,5 +235,5 @@ def test_flops_are_the_recurrent_closed_form(convention: str) -> None:
 def test_key_heads_must_divide_value_heads() -> None:
     with pytest.raises(SpecError, match="n_key_heads = 3 does not divide n_value_heads = 4; 1, 2 or 4 do"):
         tiny(DELTA_NET, "blocks.main.mixer.n_key_heads=3")
-    with pytest.raises(SpecError, match="make projections 128,"):
+    with pytest.raises(SpecError, match="makes projections 128,"):
         tiny(DELTA_NET, "blocks.main.mixer.value_head_dim=16_000_000")
