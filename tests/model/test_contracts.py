@@ -37,11 +37,9 @@ from tests.known import (
 )
 
 MAIN = "blocks.main."
-# Choices that need more than their kind.
+# Choices whose options depend on one another.
 WRITTEN = {
     "attention": "kind: attention, n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}",
-    "mlp": "kind: mlp, d_ff: 24, activation: relu",
-    "glu": "kind: glu, d_ff: 24, activation: silu",
     "mla": LATENT_OPTIONS,
     "gated_delta_net": DELTA_NET_OPTIONS,
     "moe": MIXTURE_OPTIONS,
@@ -55,9 +53,18 @@ def _kind(choice: type[Part]) -> str:
     return str(get_args(choice.model_fields["kind"].annotation)[0])
 
 
+def _example(choice: type[Part], option: str) -> object:
+    """A value for a required option: the first name that fits, or a small number."""
+    names = reflect.names(choice, option)
+    return names[0] if names else 8 if reflect.takes(int, choice, option) else 0.5
+
+
 def _written(choice: type[Part]) -> str:
     kind = _kind(choice)
-    return f"{{{WRITTEN.get(kind, f'kind: {kind}')}}}"
+    required = [name for name, field in choice.model_fields.items() if field.is_required()]
+    options = {name: _example(choice, name) for name in required if name != "kind"}
+    alone = ", ".join(f"{name}: {value}" for name, value in ({"kind": kind} | options).items())
+    return f"{{{WRITTEN.get(kind, alone)}}}"
 
 
 REGISTRIES: dict[str, Any] = {
