@@ -33,9 +33,10 @@ class Results(Document):
         """A plain dictionary per cell, model and quantity, which pandas takes as they are."""
         return list(tidy_rows(self))
 
-    def export(self, path: str | Path) -> None:
-        """Write a .json, .csv, .md, .tex or .html file. Raises UsageError."""
-        export(self, Path(path))
+    def export(self, path: str | Path, standalone: bool = False) -> None:
+        """Write a .json, .csv, .md, .tex or .html file. A .tex file holds tables for another
+        document, or, `standalone`, is one. Raises UsageError."""
+        export(self, Path(path), standalone)
 
     def __repr__(self) -> str:
         names = ", ".join(model.name for model in self.models)

@@ -22,7 +22,7 @@ from archcmp.report.table import Table
 SUFFIX = ".toy"
 
 
-def render(title: str, tables: list[Table]) -> str:
+def render(title: str, tables: list[Table], notes: list[str]) -> str:
     return title + "".join(table.title for table in tables)
 """
 

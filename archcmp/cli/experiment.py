@@ -39,6 +39,7 @@ class Show:
     details: bool = False
     all_choices: bool = False
     exports: Sequence[Path] = ()
+    standalone: bool = False
     plot: Path | None = None
     failed: bool = False
     _printed: set[str] = field(default_factory=set)
@@ -77,7 +78,7 @@ class Show:
 
     def _write(self, path: Path, doc: Document, quiet: bool = False) -> None:
         try:
-            export(doc, path)
+            export(doc, path, self.standalone)
         except (OSError, ArchcmpError) as error:
             self.failed = True
             say(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}")
@@ -109,6 +110,7 @@ def _asked(
     all_choices: o.AllChoices = False,
     details: o.Details = False,
     export: o.Export = None,
+    standalone: o.Standalone = False,
     output: o.Output = None,
     resume: o.Resume = None,
     as_json: o.Json = False,
@@ -135,7 +137,7 @@ def _asked(
         "compose": compose,
         "compile": compile_models,
     }
-    show = Show(as_json, details, all_choices, export or ())
+    show = Show(as_json, details, all_choices, export or (), standalone)
     return Asked(specs or [], given, show, output, resume)
 
 

@@ -89,6 +89,9 @@ Export = Annotated[
         "--export", metavar="FILE", help="Write a .json, .csv, .md, .tex or .html file; repeatable."
     ),
 ]
+Standalone = Annotated[
+    bool, typer.Option("--standalone", help="Make a .tex file a document, not tables to \\input.")
+]
 Details = Annotated[
     bool, typer.Option("--details", help="Show spread, rounds, roofline and build times, too.")
 ]

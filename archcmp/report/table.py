@@ -55,8 +55,9 @@ class Figure:
         return None if self.value is None or self.base is None else self.value - self.base
 
     def text(self, differences: bool = True) -> str:
-        """'6.49 B (-805 M, 0.89x)' or '8.31 tok/s, 1.31x faster (1.28 to 1.34)'; without `differences`, which
-        narrow tables have no room for, '6.49 B (0.89x)' or '8.31 tok/s, 1.31x faster'."""
+        """'7.30 B' for the first model's value, '6.49 B (-805 M, 0.89x)' for another, '8.31 tok/s, 1.31x faster
+        (1.28 to 1.34)' where it is judged; without `differences`, which narrow tables have no room for,
+        '6.49 B (0.89x)' or '8.31 tok/s, 1.31x faster'."""
         if self.value is None:
             return BLANK
         shown = f"{self.unit(self.value)}{self._against_first(differences)}"
@@ -65,10 +66,10 @@ class Figure:
     def _against_first(self, differences: bool) -> str:
         if self.speedup is not None:
             return f", {in_words(self.speedup, interval=differences)}"
-        if self.ratio is None:
+        if self.ratio is None or not self.difference:
             return ""
         share = share_text(self.ratio)
-        if not differences or not self.difference:
+        if not differences:
             return f" ({share})"
         sign = "+" if self.difference > 0 else "-"
         return f" ({sign}{self.unit(abs(self.difference))}, {share})"

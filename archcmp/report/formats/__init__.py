@@ -1,7 +1,7 @@
 """Files that tables and documents are written as: a module per format, found by listing this folder.
 
-A file format has a SUFFIX and either `render(title, tables)` or, where it is made from the document itself,
-`render_document(doc)`. Modules without a SUFFIX, and those whose names begin with '_', are none."""
+A file format has a SUFFIX and either `render(title, tables, notes)` or, where it is made from the document
+itself, `render_document(doc)`. Modules without a SUFFIX, and those whose names begin with '_', are none."""
 
 from __future__ import annotations
 

@@ -103,9 +103,8 @@ def _table(table: Table, label: str) -> str:
     }
 
 
-def render(title: str, tables: Sequence[Table], standalone: bool = False, notes: Sequence[str] = ()) -> str:
-    r"""Table environments to \input, each with a caption and a label; or, `standalone`, a document that
-    compiles by itself (with names beyond Latin letters, by lualatex or xelatex). `notes` are comments."""
+def render(title: str, tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
+    r"""Table environments to \input, each with a caption and a label. `notes` are comments."""
     comments = [printable(line) for line in (title, *notes, r"Needs \usepackage{booktabs}.")]
     parts = ["\n".join(f"% {line}" for line in comments)]
     labels: list[str] = []
@@ -115,5 +114,9 @@ def render(title: str, tables: Sequence[Table], standalone: bool = False, notes:
             labels.append(label)
             again = labels.count(label)
             parts.append(_table(table, f"{label}-{again}" if again > 1 else label))
-    body = "\n\n".join(parts)
-    return _DOCUMENT % body if standalone else body + "\n"
+    return "\n\n".join(parts) + "\n"
+
+
+def render_standalone(title: str, tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
+    """A document that compiles by itself (with names beyond Latin letters, by lualatex or xelatex)."""
+    return _DOCUMENT % render(title, tables, notes).rstrip()

@@ -19,6 +19,12 @@ def tables_of(doc: Document, show_all: bool = False) -> list[Table]:
     return [table for table in tables(doc, show_all) if table.rows or table.notes]
 
 
+def provenance(doc: Document) -> str:
+    """When, and with which versions, the figures were made."""
+    versions = {name: getattr(doc.environment, name) for name in ("archcmp", "torch", "python", "platform")}
+    return ", ".join([doc.created, *(f"{name} {version}" for name, version in versions.items() if version)])
+
+
 def title_of(doc: Document) -> str:
     """'OLMo 2 7B vs Llama 3 8B', each variant by its own name."""
     return " vs ".join(model.name for model in doc.models)
