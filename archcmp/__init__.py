@@ -19,6 +19,7 @@ if _TYPE_CHECKING:
     from archcmp.api import read as read
     from archcmp.api import run as run
     from archcmp.errors import ArchcmpError as ArchcmpError
+    from archcmp.errors import ConfigError as ConfigError
     from archcmp.errors import CountingError as CountingError
     from archcmp.errors import MeasureError as MeasureError
     from archcmp.errors import SpecError as SpecError
@@ -36,14 +37,16 @@ __version__ = "0.1.0"
 _HOMES = {
     "archcmp.analysis": ["count"],
     "archcmp.api": ["Results", "bench", "compare", "list_specs", "race", "read", "run"],
-    "archcmp.errors": ["ArchcmpError", "CountingError", "MeasureError", "SpecError", "UsageError"],
+    "archcmp.errors": [
+        *("ArchcmpError", "ConfigError", "CountingError", "MeasureError"),
+        *("SpecError", "UsageError", "WeightsError"),
+    ],
     "archcmp.model.build": ["build_block", "build_model"],
     "archcmp.model.hf": ["load_hf_weights"],
     "archcmp.spec.hf": ["import_hf"],
     "archcmp.spec.schema.model": ["ModelSpec"],
     "archcmp.spec.yaml.load": ["load_spec"],
 }
-_HOMES["archcmp.errors"].append("WeightsError")
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  one table holds the names
 

@@ -5,6 +5,7 @@ A model is named by a reference, such as "olmo2:13b+n_layers=16", or given as a 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,24 +61,40 @@ def run(
     every cell, `resume` continues one. Raises SpecError and UsageError for bad input, before anything is
     built, MeasureError for what cannot be measured, and KeyboardInterrupt when interrupted."""
     references = [models] if isinstance(models, (str, ModelSpec)) else list(models)
-    session = Session(kind, references, options, None if resume is None else Path(resume))
+    session = Session(kind, references, options, None if resume is None else Path(resume), _warn)
     if output is not None:
         session.keep_in(Path(output))
-    return Results(**vars(session.run(on_document, on_progress)))
+    try:
+        return Results(**vars(session.run(on_document, on_progress)))
+    finally:
+        session.rescue()
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
+def _axes(**given: Any) -> dict[str, list[Any]]:
+    """The axes that were given; one value is an axis of one."""
+    found = {axis: value for axis, value in given.items() if value is not None}
+    return {axis: list(v) if isinstance(v, Sequence) else [v] for axis, v in found.items()}
 
 
 def compare(
-    models: Models,
-    measure: Sequence[str] | None = ("prefill", "decode", "train"),
+    models: Models = (),
+    measure: Sequence[str] | None = (),
     *,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     seq_len: int | None = None,
     **options: Any,
 ) -> Results:
-    """Models side by side. `measure` names the workloads to time, None counts only; `seq_len` None is 2048,
-    or fewer where learned positions end sooner. Other options: `run`'s and Request's."""
-    axes = {"batch_size": [batch_size]} | ({} if seq_len is None else {"seq_len": [seq_len]})
-    return run("comparison", models, measure=list(measure or ()), axes=axes, **options)
+    """Models side by side, one sequence of 2048 tokens (or fewer, where learned positions end sooner) unless
+    others are given. `measure` names the workloads to time, all by default; None counts only. Other options:
+    `run`'s and Request's."""
+    workloads = [] if measure is None else list(measure) or None
+    return run(
+        "comparison", models, measure=workloads, axes=_axes(batch_size=batch_size, seq_len=seq_len), **options
+    )
 
 
 def bench(
@@ -88,22 +105,21 @@ def bench(
     **options: Any,
 ) -> Results:
     """A comparison at every pair of a batch size and a sequence length. `budget_s` is for each."""
-    given = {"batch_size": batch_sizes, "seq_len": seq_lens}
-    axes = {axis: list(values) for axis, values in given.items() if values is not None}
-    return run("grid", models, axes=axes, **options)
+    return run("grid", models, axes=_axes(batch_size=batch_sizes, seq_len=seq_lens), **options)
 
 
 def race(
-    model: str | ModelSpec,
-    against: str = "transformers",
+    model: Models = (),
+    against: str | None = None,
     *,
-    batch_size: int = 1,
-    seq_len: int = 1024,
+    batch_size: int | None = None,
+    seq_len: int | None = None,
     **options: Any,
 ) -> Results:
-    """One model against another way to compute the same: "transformers", "composed" or "masked"."""
-    axes = {"batch_size": [batch_size], "seq_len": [seq_len]}
-    return run("race", model, axes=axes, options={"against": against}, **options)
+    """One model against another way to compute the same: "transformers" (by default), "composed" or "masked",
+    one sequence of 1024 tokens unless others are given."""
+    chosen = None if against is None else {"against": against}
+    return run("race", model, axes=_axes(batch_size=batch_size, seq_len=seq_len), options=chosen, **options)
 
 
 def read(path: str | Path) -> Results:

@@ -35,6 +35,10 @@ class WeightsError(ArchcmpError):
     exit_code = 1
 
 
+class ConfigError(ArchcmpError):
+    """A Hugging Face configuration that cannot be turned into a spec, or a spec that has none."""
+
+
 @dataclass(eq=False)
 class SpecError(ArchcmpError):
     """Something is wrong in a spec: where (file, line, dotted key path), what, and what to write instead."""
@@ -62,7 +66,3 @@ def did_you_mean(wrong: str, allowed: Iterable[str], label: str = "Allowed") -> 
     near = [lower[match] for match in get_close_matches(wrong.lower(), lower, n=3, cutoff=0.6)]
     listed = f"{label}: {', '.join(near + [name for name in names if name not in near])}"
     return f"Did you mean {near[0]}? {listed}" if near else listed
-
-
-class ConfigError(ArchcmpError):
-    """A Hugging Face configuration that cannot be turned into a spec, or a spec that has none."""

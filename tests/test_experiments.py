@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from archcmp.cli import app
-from archcmp.errors import ArchcmpError
+from archcmp.errors import ArchcmpError, MeasureError
 from archcmp.report.formats import listed
 from archcmp.results.document import Status
 from archcmp.results.store import read
@@ -283,3 +283,41 @@ def test_curves_leave_out_shortened_lengths(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(FakeMeasurement, "changes", {"shortened": True})
     assert invoke("bench", *SPECS, *GRID, "-o", "x.json", "--plot", "x.svg").exit_code == 0
     assert "no length measured as asked" in drawn(Path("x.svg")) and "Tiny" not in drawn(Path("x.svg"))
+
+
+def test_figures_are_shown_and_kept_when_a_later_cell_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise MeasureError("the two do not agree")
+
+    monkeypatch.setattr(FakeMeasurement, "before", at(3, fail))
+    result = invoke("bench", *SPECS, *GRID, "-o", "x.json", "--export", "x.md")
+    assert isinstance(result.exception, MeasureError)
+    assert "1 x 8 " in result.stdout and "1 x 8 " in Path("x.md").read_text()
+    assert points(Path("x.json")) == [(1, 8)]
+
+
+def test_a_picture_that_cannot_be_drawn_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a").mkdir()
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: shutil.rmtree("a", ignore_errors=True))
+    result = invoke("bench", *SPECS, *GRID, "-o", "x.json", "--plot", "a/x.svg", "--export", "x.md")
+    assert result.exit_code == 1 and "cannot write 'a/x.svg'" in result.stderr
+    assert "2 x 16" in result.stdout and "2 x 16" in Path("x.md").read_text()
+
+
+@pytest.mark.parametrize("command", ["compare", "bench"])
+def test_sigterm_is_taken_as_ctrl_c(command: str, tmp_path: Path) -> None:
+    """Schedulers end jobs by it: what is measured is shown and kept."""
+    code = (
+        "import archcmp.timing.measurement as m, os, signal\nfrom tests.experiments.fake_measurement import *\n"
+        "m.Measurement = FakeMeasurement\n"
+        "FakeMeasurement.before = lambda n: n == 1 and os.kill(os.getpid(), signal.SIGTERM)\n"
+        "from archcmp.cli import main\nmain()"
+    )
+    arguments = [command, SPECS[0], "-t", "8", "-b", "1", "--device", "cpu", "-o", str(tmp_path / "x.json")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 130 and "interrupted; 0 of 1 cells are finished" in result.stderr
+    assert "100 tok/s" in result.stdout
+    assert [*read(tmp_path / "x.json").cells[0].models[0].throughput] == ["prefill"]

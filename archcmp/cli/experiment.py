@@ -23,7 +23,7 @@ from archcmp.report.table import Table
 from archcmp.report.tables import tables_of
 from archcmp.results.document import Document
 from archcmp.results.files import check_writable
-from archcmp.results.merge import check_alike, common_points, merged
+from archcmp.results.merge import check_alike, common_points, merged, points_of
 from archcmp.results.store import read, to_text
 from archcmp.timing.process import settle_process
 
@@ -58,7 +58,7 @@ class Show:
             self._print([table for table in tables_of(doc, self.all_choices) if not table.measured])
         for path in self.exports:
             if not path.exists():
-                self._write(path, doc, quiet=True)
+                self._write(path, doc)
 
     def ended(self, doc: Document) -> None:
         """Everything that is not shown yet: first on stdout, then in files."""
@@ -69,22 +69,25 @@ class Show:
         for path in self.exports:
             self._write(path, doc)
         if self.plot is not None:
-            draw_curves(doc, self.plot)
-            typer.echo(f"wrote {self.plot}", err=True)
+            self._write(self.plot, doc, draw_curves)
 
     def _print(self, tables: list[Table]) -> None:
         print_tables([table for table in tables if table.title not in self._printed], self.details)
         self._printed.update(table.title for table in tables)
 
-    def _write(self, path: Path, doc: Document, quiet: bool = False) -> None:
+    def _export(self, doc: Document, path: Path) -> None:
+        export(doc, path, self.standalone)
+
+    def _write(
+        self, path: Path, doc: Document, write: Callable[[Document, Path], None] | None = None
+    ) -> None:
         try:
-            export(doc, path, self.standalone)
+            (write or self._export)(doc, path)
         except (OSError, ArchcmpError) as error:
             self.failed = True
             say(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}")
         else:
-            if not quiet:
-                typer.echo(f"wrote {path}", err=True)
+            typer.echo(f"wrote {path}", err=True)
 
 
 def say(text: str) -> None:
@@ -152,7 +155,7 @@ def experiment_command(kind: str, without: Sequence[str] = ()) -> Callable[[Call
         def command(**options: Any) -> None:
             asked = _asked(**{name: options[name] for name in shared})
             adapt(asked, **{parameter.name: options[parameter.name] for parameter in own})
-            run_experiment(kind, asked)
+            run_experiment(kind, asked, adapt.__module__.rpartition(".")[2])
 
         command.__signature__ = Signature([*shared.values(), *own])  # type: ignore[attr-defined]
         return command
@@ -160,8 +163,8 @@ def experiment_command(kind: str, without: Sequence[str] = ()) -> Callable[[Call
     return decorate
 
 
-def run_experiment(kind: str, asked: Asked) -> None:
-    """Measure what is asked, or show what is saved; ends the command with its exit code. References that end
+def run_experiment(kind: str, asked: Asked, command: str) -> None:
+    """Measure what is asked, or show what is saved; ends `command` with its exit code. References that end
     with .json are saved documents, which are shown beside what is measured."""
     settle_process()
     show, given = asked.show, asked.given
@@ -178,23 +181,26 @@ def run_experiment(kind: str, asked: Asked) -> None:
     if asked.output is not None:
         session.keep_in(asked.output)
     saved_first = bool(asked.references) and asked.references[0].endswith(SAVED)
-    interrupted = _measure(session, show, saved, saved_first)
-    raise typer.Exit(_end(session, show, interrupted))
+    try:
+        interrupted = _measure(session, show, saved, saved_first)
+    finally:
+        session.rescue()
+    raise typer.Exit(_interruption(session, command) if interrupted else _end(session, show))
 
 
 def _like(saved: Document, given: dict[str, Any]) -> dict[str, Any]:
     """What is not given is taken from the saved document, beside which the new figures will stand."""
     axes = {axis: v for axis, v in saved.request.axes.items() if axis in ("batch_size", "seq_len")}
-    dtype = given.get("dtype") or saved.request.dtype
-    return {**given, "axes": axes | (given.get("axes") or {}), "dtype": dtype}
+    alike = {name: given.get(name) or getattr(saved.request, name) for name in ("dtype", "convention")}
+    return {**given, "axes": axes | (given.get("axes") or {}), **alike}
 
 
 def _check_saved(session: Session, saved: Sequence[tuple[str, Document]]) -> None:
     """Raises UsageError, before anything is measured, for documents that could not stand side by side."""
     for label, doc in saved:
         check_alike(session.document.request, "this run", doc.request, label)
-    points = [[cell.point for cell in doc.cells] for _, doc in saved]
-    common_points([session.document.request.points(), *points])
+    saved_points = [points_of(label, doc) for label, doc in saved]
+    common_points([session.document.request.points(), *saved_points])
 
 
 def _measure(session: Session, show: Show, saved: Sequence[tuple[str, Document]], saved_first: bool) -> bool:
@@ -207,8 +213,7 @@ def _measure(session: Session, show: Show, saved: Sequence[tuple[str, Document]]
     interrupted = False
     n_missing = len(session.document.missing())
     if session.store is not None and n_missing:
-        budget = f", {session.document.request.budget_s:g} s each" if session.document.request.measure else ""
-        typer.echo(f"writing {session.store.path}; cells to measure: {n_missing}{budget}", err=True)
+        typer.echo(f"writing {session.store.path}; cells to measure: {n_missing}", err=True)
     try:
         with MeasuringProgress() as progress:
 
@@ -220,31 +225,23 @@ def _measure(session: Session, show: Show, saved: Sequence[tuple[str, Document]]
             session.run(begun, progress)
     except KeyboardInterrupt:
         interrupted = True
-    if session.document.cells:
-        show.ended(beside(session.document))
+    finally:
+        if session.document.cells:
+            show.ended(beside(session.document))
     return interrupted
 
 
-def _end(session: Session, show: Show, interrupted: bool) -> int:
-    """Say what was not written and how to continue; the exit code."""
-    store = session.store
-    if store is not None and store.problem:
-        rescued = store.rescue(session.document)
-        say(store.problem + (f"; the figures are in {rescued}" if rescued else ""))
-    if interrupted:
-        say(_interruption(session))
-        return INTERRUPTED
-    failed = session.document.refused or show.failed or (store is not None and store.problem is not None)
-    return int(failed)
+def _end(session: Session, show: Show) -> int:
+    """The exit code of an experiment that was not interrupted."""
+    unwritten = session.store is not None and session.store.problem is not None
+    return int(session.document.refused or show.failed or unwritten)
 
 
-def _interruption(session: Session) -> str:
+def _interruption(session: Session, command: str) -> int:
+    """Say what is finished and how to continue."""
     n_cells, n_missing = len(session.document.request.points()), len(session.document.missing())
     said = f"interrupted; {n_cells - n_missing} of {n_cells} cells are finished, the rest is shown as -"
-    if session.store is None:
-        return said
-    command = ["archcmp", _COMMANDS[session.document.kind], "--resume", str(session.store.path)]
-    return f"{said}. Continue: {shlex.join(command)}"
-
-
-_COMMANDS = {"comparison": "compare", "grid": "bench", "race": "race"}
+    if session.store is not None:
+        said += f". Continue: {shlex.join(['archcmp', command, '--resume', str(session.store.path)])}"
+    say(said)
+    return INTERRUPTED

@@ -6,28 +6,15 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from archcmp.cli import options as o
-from archcmp.cli.experiment import SAVED, Asked, Show, run_experiment, say
+from archcmp.cli.experiment import Show, say
 from archcmp.cli.progress import waiting
 from archcmp.experiments.runner import Session
+from archcmp.report.formats.terminal import print_heading
 from archcmp.results.store import to_text
-from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_models
 from archcmp.spec.yaml.write import to_yaml
-
-
-def _print_heading(spec: ModelSpec) -> None:
-    """Who made a model, when, and where its numbers come from."""
-    console = Console(highlight=False)
-    about = ", ".join(part for part in (spec.organization, spec.released) if part)
-    console.print(Text(f"{spec.title} ({about})" if about else spec.title, style="bold"))
-    for line in (spec.note, spec.source, *spec.sources):
-        if line:
-            console.print(Text(line))
-    console.print()
 
 
 def command(
@@ -43,8 +30,6 @@ def command(
     dtype: o.DType = None,
     convention: o.Convention = None,
 ) -> None:
-    if spec.endswith(SAVED):
-        run_experiment("comparison", Asked([spec], {}, Show(as_json, True, True, export or ()), None, None))
     if as_yaml:
         (named,) = load_models([spec], overrides or (), notify=say)
         if as_json:
@@ -61,5 +46,8 @@ def command(
     if as_json:
         typer.echo(to_text(doc), nl=False)
         return
-    _print_heading(session.specs[0].spec)
+    shown = session.specs[0].spec
+    about = ", ".join(part for part in (shown.organization, shown.released) if part)
+    notes = [line for line in (shown.note, shown.source, *shown.sources) if line]
+    print_heading(f"{shown.title} ({about})" if about else shown.title, notes)
     show.ended(doc)

@@ -60,7 +60,9 @@ class Comparison(Experiment):
         measurement = Measurement(specs, run.request, point["batch_size"], point["seq_len"], run.on_progress)
 
         def so_far() -> list[ModelResult]:
-            run.environment = replace(run.environment, rates=measurement.rates)
+            run.environment = replace(
+                run.environment, rates=measurement.rates, fresh_rates=measurement.fresh_rates
+            )
             timings = measurement.results()
             return [replace(r, throughput=t) for r, t in zip(results, timings, strict=True)]
 

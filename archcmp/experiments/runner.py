@@ -7,15 +7,18 @@ code 130.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from archcmp.errors import ArchcmpError, UsageError
 from archcmp.experiments.core import Experiment, OnProgress, Run, find_experiment
 from archcmp.results.document import Cell, Document, ModelResult, Status
-from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_options
+from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name, check_options
 from archcmp.results.store import Store, read
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import NamedSpec, load_models, spec_sha256
@@ -40,6 +43,11 @@ class Session:
         `specs`. `notify` is called with remarks for the user. Raises SpecError and UsageError."""
         self.experiment: Experiment = find_experiment(kind)
         self.notify = notify
+        for name in given:
+            check_name("option", name, [option.name for option in fields(Request) if option.name != "kind"])
+        given = {name: value for name, value in given.items() if value is not None}
+        if isinstance(given.get("measure"), str):
+            given["measure"] = [given["measure"]]
         self.store: Store | None = None
         self.resumed = resume is not None
         if resume is not None:
@@ -47,7 +55,6 @@ class Session:
             self.specs = _specs_of(self.document)
             self.store = Store(resume)
             return
-        given = {name: value for name, value in given.items() if value is not None}
         asked = Request(kind, **self.experiment.defaults | given)
         check_options(asked)
         self.specs = load_models(specs, asked.overrides, asked.vary, notify)
@@ -74,6 +81,12 @@ class Session:
             if self.store is not None and not self.resumed and not self.document.cells:
                 self.store.discard()
         return self.document
+
+    def rescue(self) -> None:
+        """Tell of a file that could not be written, and keep its figures elsewhere."""
+        if self.store is not None and self.store.problem is not None:
+            place = self.store.rescue(self.document)
+            self.notify(f"{self.store.problem}; the figures are in {place}" if place else self.store.problem)
 
     def _resolved(self, on_progress: OnProgress) -> Run:
         """With the device and the dtype that counts and readings are made in; torch is loaded here."""
@@ -129,12 +142,13 @@ def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: d
     """The saved document, if it can be continued with the options given. Raises UsageError."""
     doc = read(path)
     if doc.kind != kind:
-        raise UsageError(f"'{path}' holds a {doc.kind}, not a {kind}; show it with: archcmp compare {path}")
+        shown = shlex.join(["archcmp", "compare", str(path)])
+        raise UsageError(f"'{path}' holds a {doc.kind}, not a {kind}. Show it: {shown}")
     if any(model.spec is None for model in doc.models):
         raise UsageError(f"'{path}' was written by version 1; it can be shown, but not continued")
     if not doc.missing():
         return doc
-    asked = {name: value for name, value in given.items() if value is not None}
+    asked = dict(given)
     overrides, vary = asked.pop("overrides", ()), asked.pop("vary", ())
     differing = [
         f"{name} was {_shown(known)}, now {_shown(value)}"
@@ -168,14 +182,21 @@ def _specs_of(doc: Document) -> list[NamedSpec]:
     models = {model.id: model for model in doc.models}
     found = []
     for reference in doc.request.specs:
-        model = models[reference]
-        spec = ModelSpec.model_validate(model.spec)
+        try:
+            model = models[reference]
+            spec = ModelSpec.model_validate(model.spec)
+        except (KeyError, ValidationError):
+            raise UsageError(
+                f"the results hold no spec of {reference}, so they cannot be continued"
+            ) from None
         try:
             changed = spec_sha256(load_models([reference])[0].spec) != model.spec_sha256
         except ArchcmpError:
             changed = False
         if changed:
-            raise UsageError(f"{reference} has changed since these results were begun; begin others")
+            raise UsageError(
+                f"{reference} has changed since these results were begun. Begin others with another --output"
+            )
         found.append(NamedSpec(reference, model.name, spec))
     return found
 

@@ -56,7 +56,7 @@ class Figure:
 
     def text(self, differences: bool = True) -> str:
         """'7.30 B' for the first model's value, '6.49 B (-805 M, 0.89x)' for another, '8.31 tok/s, 1.31x
-        faster (1.28 to 1.34)' where it is judged; without `differences`, which narrow tables have no room for,
+        faster (1.28 to 1.34)' where it is judged; without `differences`, for narrow tables,
         '6.49 B (0.89x)' or '8.31 tok/s, 1.31x faster'."""
         if self.value is None:
             return BLANK

@@ -19,8 +19,8 @@ SCHEMA = "archcmp/2"
 
 @dataclass(frozen=True)
 class Environment:
-    """What a reader needs to reproduce the figures: versions, and, where a device took part, the device with
-    the rates that it was calibrated to, and whether torch.compile's code ran."""
+    """What a reader needs to reproduce the figures: versions, and, where a device took part, the device,
+    whether torch.compile's code ran, the best rates ever seen on it, and the `fresh_rates` of this run."""
 
     archcmp: str | None = None
     torch: str | None = None
@@ -34,14 +34,24 @@ class Environment:
     memory_bytes: int | None = None
     compiled: bool | None = None
     rates: Rates | None = None
+    fresh_rates: Rates | None = None
 
     def changes(self, other: Environment) -> dict[str, list[Any]]:
         """What differs in `other`, as [here, there], except where one of the two does not know."""
-        names = [f.name for f in fields(self) if f.name not in ("device", "memory_bytes", "rates")]
-        pairs = {name: [getattr(self, name), getattr(other, name)] for name in names}
-        if self.rates and other.rates:
-            pairs |= {name: [value, getattr(other.rates, name)] for name, value in vars(self.rates).items()}
-        return {name: pair for name, pair in pairs.items() if None not in pair and pair[0] != pair[1]}
+        kept_apart = ("device", "memory_bytes", "rates", "fresh_rates")
+        pairs = {f.name: [getattr(self, f.name), getattr(other, f.name)] for f in fields(self)}
+        changed = {
+            name: pair
+            for name, pair in pairs.items()
+            if name not in kept_apart and None not in pair and pair[0] != pair[1]
+        }
+        return changed | self._rates_changes(other)
+
+    def _rates_changes(self, other: Environment) -> dict[str, list[Any]]:
+        """Calibrated rates that differ by more than 5 %; two calibrations of one idle machine do not."""
+        here, there = self.fresh_rates or self.rates, other.fresh_rates or other.rates
+        pairs = {name: [v, getattr(there, name)] for name, v in vars(here).items()} if here and there else {}
+        return {name: pair for name, pair in pairs.items() if min(pair) < 0.95 * max(pair)}
 
 
 @dataclass(frozen=True)

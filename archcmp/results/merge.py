@@ -23,6 +23,13 @@ def check_alike(first: Request, first_name: str, other: Request, other_name: str
             )
 
 
+def points_of(label: str, doc: Document) -> list[Point]:
+    """The points of its cells. Raises UsageError for a document that has none yet."""
+    if not doc.cells:
+        raise UsageError(f"{label or 'this run'} holds no finished cell, so there is nothing to compare")
+    return [cell.point for cell in doc.cells]
+
+
 def common_points(requests: Iterable[list[Point]]) -> list[Point]:
     """The points that all have, in the order of the first. Raises UsageError where there is none."""
     first, *others = requests
@@ -65,7 +72,7 @@ def merged(documents: Sequence[tuple[str, Document]]) -> Document:
     own_label, own = documents[labels.index("") if "" in labels else 0]
     for label, doc in documents:
         check_alike(own.request, own_label or "this run", doc.request, label or "this run")
-    by_point = [[cell.point for cell in doc.cells] for _, doc in documents]
+    by_point = [points_of(label, doc) for label, doc in documents]
     cells = []
     for point in common_points(by_point):
         there = [next(cell for cell in doc.cells if cell.point == point) for _, doc in documents]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import stat
 import tempfile
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from archcmp.errors import UsageError
-from archcmp.results.document import SCHEMA, Document
+from archcmp.results.document import SCHEMA, Document, Status
 from archcmp.results.files import write_whole
 from archcmp.results.versions import UPGRADES
 
 MAX_FILE_BYTES = 2**28
+MAX_CELLS = 10_000
 LARGEST_NUMBER = 1e30
 """No count, time or rate is larger; a larger one is a damaged file's."""
 
@@ -113,11 +116,17 @@ def read(path: str | Path) -> Document:
 
 def _check_consistent(doc: Document, path: Path) -> None:
     """Every cell is at a point that was asked for, there once, and has a result per model."""
+    for axis, values in doc.request.axes.items():
+        whole = all(isinstance(value, int) and value >= 1 for value in values)
+        if axis in ("batch_size", "seq_len") and not whole:
+            raise UsageError(f"'{path}' is damaged: request.axes.{axis} must hold whole numbers from 1 on")
+    if prod(map(len, doc.request.axes.values())) > MAX_CELLS:
+        raise UsageError(f"'{path}' is damaged: it asks for more than {MAX_CELLS:,} cells")
     points = doc.request.points()
     seen: list[Any] = []
     for i, cell in enumerate(doc.cells):
         if cell.point not in points or cell.point in seen:
-            raise UsageError(f"'{path}' is damaged: cells.{i}.point is not one that was asked for, once")
+            raise UsageError(f"'{path}' is damaged: cells.{i}.point was not asked for, or is there twice")
         if len(cell.models) != len(doc.models):
             raise UsageError(
                 f"'{path}' is damaged: cells.{i} has {len(cell.models)} results for {len(doc.models)} models"
@@ -145,11 +154,10 @@ class Store:
         if path.suffix != ".json":
             raise UsageError(f"cannot write '{path}': a results file ends with .json")
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except FileExistsError:
-            raise UsageError(
-                f"'{path}' exists. Choose another name, or continue what it holds: --resume {path}"
-            ) from None
+            again = shlex.join(["--resume", str(path)])
+            raise UsageError(f"'{path}' exists. Choose another name, or continue it: {again}") from None
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot write '{path}': {getattr(error, 'strerror', error)}") from None
         store = cls(path)
@@ -159,11 +167,23 @@ class Store:
     def write(self, doc: Document) -> None:
         """Replace the file by the latest state; a failure is kept in `problem`, and no figure is lost."""
         try:
-            write_whole(self.path, to_text(doc))
+            write_whole(self.path, to_text(self._with_others(doc)))
             self.problem = None
         except (OSError, UsageError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             self.problem = reason if str(self.path) in reason else f"cannot write '{self.path}': {reason}"
+
+    def _with_others(self, doc: Document) -> Document:
+        """With the cells that another run has finished in the same file meanwhile."""
+        try:
+            there = read(self.path)
+        except UsageError:
+            return doc
+        missing = doc.missing()
+        for cell in there.cells:
+            if cell.status is not Status.INTERRUPTED and cell.point in missing:
+                doc = doc.with_cell(cell)
+        return doc
 
     def rescue(self, doc: Document) -> Path | None:
         """A copy in the temporary folder for a file that could not be written; None where that fails too."""

@@ -44,7 +44,7 @@ def _value(text: Any) -> Any:
 def _section(totals: Json, breakdowns: Json) -> Json:
     """Version 1 broke down only some totals."""
     return {
-        name: {"total": total, "by_component": breakdowns.get(name, {})}
+        name: {"total": total, "by_component": breakdowns.get(name) or {}}
         for name, total in totals.items()
         if isinstance(total, int)
     }
@@ -61,9 +61,9 @@ def _result(old: Json) -> Json:
         if timing is not None
     }
     return {
-        "params": _section(totals, {"total": params.get("by_component", {}), "active": active}),
-        "flops": _section(flops, {"forward": flops.get("by_component", {})}),
-        "memory": _section(memory, memory.get("by_component", {})),
+        "params": _section(totals, {"total": params.get("by_component"), "active": active}),
+        "flops": _section(flops, {"forward": flops.get("by_component")}),
+        "memory": _section(memory, memory.get("by_component") or {}),
         "throughput": timings,
     }
 
@@ -100,7 +100,7 @@ def _comparison(old: Json) -> Json:
         "kind": "comparison",
         "specs": [model["id"] for model in old["models"]],
         "axes": {name: [settings[name]] for name in ("batch_size", "seq_len")},
-        "measure": sorted(measured, key=["prefill", "decode", "train"].index),
+        "measure": sorted(measured),
         "dtype": settings["dtype"],
         "device": environment.get("device"),
         "convention": settings["flops_convention"],
@@ -214,11 +214,11 @@ def _document(old: Json, request: Json, models: list[Json], cells: list[Json]) -
     return {
         "schema": SCHEMA,
         "kind": request["kind"],
-        "created": old["created"],
         "environment": environment,
         "request": request,
         "models": models,
         "cells": cells,
+        **({"created": old["created"]} if "created" in old else {}),
     }
 
 

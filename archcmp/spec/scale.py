@@ -103,7 +103,8 @@ _RULES: dict[type[Part], Callable[[Any], Part]] = {
 }
 
 
-def _block(block: Block) -> Block:
+def shrunk_block(block: Block) -> Block:
+    """The block with its mixer and feed-forward small."""
     parts = {"mixer": block.mixer, "ffn": block.ffn}
     return block.model_copy(
         update={slot: _RULES.get(type(part), _other)(part) for slot, part in parts.items()}
@@ -125,7 +126,7 @@ def shrunk(spec: ModelSpec) -> ModelSpec:
             "d_model": D_MODEL,
             "vocab_size": VOCAB_SIZE,
             "context_length": CONTEXT_LENGTH,
-            "blocks": {name: _block(block) for name, block in spec.blocks.items() if name in used},
+            "blocks": {name: shrunk_block(block) for name, block in spec.blocks.items() if name in used},
             "layers": tuple(runs),
             "published": None,
         }

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from archcmp.errors import UsageError
 from archcmp.report.export import rendered
 from archcmp.report.formats import listed
 from archcmp.results.document import Document
+from archcmp.results.merge import merged
 from archcmp.results.store import Store, read, to_text
 
 FOLDER = Path(__file__).parents[1] / "documents"
@@ -204,3 +206,34 @@ def test_a_file_that_cannot_be_written_later_costs_nothing(tmp_path: Path) -> No
     folder.mkdir()
     store.write(doc)
     assert store.problem is None and read(folder / "x.json") == doc
+
+
+def test_a_new_file_is_not_executable(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "x.json", read(FOLDER / "sweep-1.json"))
+    assert not store.path.stat().st_mode & 0o111
+
+
+def test_a_document_without_cells_is_compared_with_nothing(tmp_path: Path) -> None:
+    doc = read(FOLDER / "grid-2.json")
+    begun = Store.create(tmp_path / "begun.json", replace(doc, cells=[])).path
+    with pytest.raises(UsageError, match="holds no finished cell"):
+        merged([("", doc), ("begun.json", read(begun))])
+
+
+@pytest.mark.parametrize("value", ["8", 0, None])
+def test_axes_that_are_no_numbers_are_refused(value: object, tmp_path: Path) -> None:
+    data = json.loads((FOLDER / "grid-2.json").read_text())
+    data["request"]["axes"]["seq_len"] = [value]
+    data["cells"] = [cell | {"point": cell["point"] | {"seq_len": value}} for cell in data["cells"][::2]]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match="damaged"):
+        read(path)
+
+
+def test_two_runs_that_continue_one_file_keep_the_cells_of_both(tmp_path: Path) -> None:
+    doc = read(FOLDER / "grid-2.json")
+    store = Store.create(tmp_path / "x.json", replace(doc, cells=[]))
+    for cell in doc.cells:
+        store.write(replace(doc, cells=[cell]))
+    assert read(store.path) == doc

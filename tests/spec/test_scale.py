@@ -37,5 +37,5 @@ def test_a_choice_without_a_rule_is_shrunk_too() -> None:
         .blocks["main"]
         .model_copy(update={"mixer": Convolution(kind="convolution", width=4096)})
     )
-    shrunk: object = scale._block(block).mixer
+    shrunk: object = scale.shrunk_block(block).mixer
     assert shrunk == Convolution(kind="convolution", width=16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from archcmp.report.table import Figure, Row
 from archcmp.results.counts import COMPONENTS, Section
@@ -12,6 +13,10 @@ from archcmp.units import Bytes, Flops, TokensPerSecond
 
 Unit = Callable[[float], object]
 
+_RATES: dict[str, Callable[[Any], str]] = {
+    "matmul_flops_per_s": lambda rate: f"{Flops(rate)}/s",
+    "copy_bytes_per_s": lambda rate: f"{Bytes(rate)}/s",
+}
 COMPOSED = "* composed: distinct blocks, embedding and head timed alone at full width, summed by count."
 
 
@@ -84,7 +89,10 @@ def where_measured(doc: Document) -> list[str]:
     notes = [f"Measured on {place}." for place in environments]
     for label, there in doc.sources.items():
         changes = doc.environment_of(doc.cells[0]).changes(there)
-        named = "; ".join(f"{name} {theirs} there, {ours} here" for name, (ours, theirs) in changes.items())
+        named = "; ".join(
+            f"{name} {_RATES.get(name, str)(theirs)} there, {_RATES.get(name, str)(ours)} here"
+            for name, (ours, theirs) in changes.items()
+        )
         notes.append(f"{label} is from another run, without paired readings: {named or 'same environment'}.")
     return notes
 
