@@ -1,4 +1,4 @@
-"""The commands as a user meets them: in a process of their own, on a pipe."""
+"""The commands as a user meets them, on a pipe."""
 
 from __future__ import annotations
 
@@ -7,17 +7,46 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from archcmp.cli import main
 from tests.known import PUBLISHED, TINY
 
 
-def run(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "archcmp", *arguments]
-    clean = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "ARCHCMP_SPECS")}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean | env, check=False)
+@contextmanager
+def _inside(folder: Path | None) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder or before)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The console script's function, in this process, which has loaded torch already."""
+    out, err, code = StringIO(), StringIO(), 0
+    with _inside(cwd), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["archcmp", *arguments])
+        patch.delenv("COLUMNS", raising=False)
+        patch.delenv("ARCHCMP_SPECS", raising=False)
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def test_the_module_runs_as_a_process_of_its_own() -> None:
+    command = [sys.executable, "-m", "archcmp", "show", "olm2"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith("archcmp: ") and result.stderr.count("\n") == 1
 
 
 def test_list_shows_all_sizes_with_parameters(tmp_path: Path) -> None:

@@ -304,16 +304,15 @@ def test_a_picture_that_cannot_be_drawn_costs_nothing(monkeypatch: pytest.Monkey
     assert "2 x 16" in result.stdout and "2 x 16" in Path("x.md").read_text()
 
 
-@pytest.mark.parametrize("command", ["compare", "bench"])
-def test_sigterm_is_taken_as_ctrl_c(command: str, tmp_path: Path) -> None:
+def test_sigterm_is_taken_as_ctrl_c(tmp_path: Path) -> None:
     """Schedulers end jobs by it: what is measured is shown and kept."""
     code = (
-        "import archcmp.timing.measurement as m, os, signal\nfrom tests.experiments.fake_measurement import *\n"
-        "m.Measurement = FakeMeasurement\n"
+        "import archcmp.timing.measurement as m, os, signal\n"
+        "from tests.experiments.fake_measurement import *\nm.Measurement = FakeMeasurement\n"
         "FakeMeasurement.before = lambda n: n == 1 and os.kill(os.getpid(), signal.SIGTERM)\n"
         "from archcmp.cli import main\nmain()"
     )
-    arguments = [command, SPECS[0], "-t", "8", "-b", "1", "--device", "cpu", "-o", str(tmp_path / "x.json")]
+    arguments = ["bench", SPECS[0], "-t", "8", "-b", "1", "--device", "cpu", "-o", str(tmp_path / "x.json")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False

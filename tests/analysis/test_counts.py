@@ -82,7 +82,7 @@ def test_six_n_is_six_times_the_active_parameters_outside_the_embedding(spec: Mo
 
 @every_design
 def test_kv_cache_is_what_is_kept_of_every_token(spec: ModelSpec) -> None:
-    kept = archcmp.count(spec, 2, 100).memory["kv_cache_bytes"].total
+    kept = archcmp.count(spec, 2, 100, convention="6n").memory["kv_cache_bytes"].total
     assert kept == 2 * closed_forms.kept_bytes(spec, 100, itemsize=2)
 
 
@@ -111,8 +111,9 @@ def test_each_distinct_block_is_built_once(reference: str) -> None:
 def test_distinct_blocks_count_like_the_whole_model(spec: ModelSpec) -> None:
     whole = build_model(spec, device="meta", dtype=torch.bfloat16)
     stored = [*whole.parameters(), *whole.buffers()]
-    assert archcmp.count(spec).params["total"].total == sum(tensor.numel() for tensor in stored)
-    assert archcmp.count(spec, 1, 60).memory["kv_cache_bytes"].total == whole.new_cache(1, 60).nbytes
+    counts = archcmp.count(spec, 1, 60, convention="6n")
+    assert counts.params["total"].total == sum(tensor.numel() for tensor in stored)
+    assert counts.memory["kv_cache_bytes"].total == whole.new_cache(1, 60).nbytes
 
 
 # ---- known values -----------------------------------------------------------------------------------
