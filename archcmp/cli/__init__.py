@@ -37,11 +37,9 @@ INTERRUPTED = 130
 class _LazyGroup(TyperGroup):
     """Lists the commands from the table above, and loads the one that is run."""
 
-    def list_commands(self, ctx: object) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: object, name: str) -> TyperCommand | None:
-        return TyperCommand(name, help=COMMANDS[name]) if name in COMMANDS else None
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: TyperCommand(name, help=line) for name, line in COMMANDS.items()}
 
     def resolve_command(self, ctx: object, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
         name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]

@@ -130,6 +130,12 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
     if kind == "finite_number":
         return f"must be a finite number, not {value}", ""
     wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
+    if (
+        wanted == _WANTED["model"]
+        and path
+        and (kinds := reflect.kinds(_owner(path[:-1], root), str(path[-1])))
+    ):
+        return f"must be a mapping with a kind, not {_show(value)}", f"Kinds: {', '.join(kinds)}"
     return _wrong_type(wanted, value) if wanted else (error["msg"], "")
 
 
