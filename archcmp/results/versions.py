@@ -10,9 +10,6 @@ from archcmp.results.document import SCHEMA
 
 Json = dict[str, Any]
 
-ENVIRONMENT = ["archcmp", "torch", "transformers", "python", "platform"]
-ENVIRONMENT += ["device", "device_name", "threads", "thread_binding", "memory_bytes", "compiled"]
-
 
 def _label(workload: str, seq_len: int) -> str:
     return f"{workload}, context {seq_len:,}" if workload == "decode" else f"{workload}, {seq_len:,} tokens"
@@ -20,8 +17,7 @@ def _label(workload: str, seq_len: int) -> str:
 
 def _environment(old: Json) -> Json:
     rates = {name: old.get(name) for name in ("matmul_flops_per_s", "copy_bytes_per_s")}
-    known = {name: old.get(name) for name in ENVIRONMENT}
-    return known | {"rates": None if None in rates.values() else rates}
+    return old | {"rates": None if None in rates.values() else rates}
 
 
 def _value(text: Any) -> Any:
@@ -112,19 +108,8 @@ def _comparison(old: Json) -> Json:
 
 def _sweep(old: Json) -> Json:
     asked, cells = old["request"], old["cells"]
-    kept = (
-        "specs",
-        "overrides",
-        "measure",
-        "dtype",
-        "device",
-        "budget_s",
-        "compose",
-        "compile",
-        "convention",
-    )
     axes = {"batch_size": asked["batch_sizes"], "seq_len": asked["seq_lens"]}
-    request = {"kind": "grid", "axes": axes} | {name: asked[name] for name in kept if name in asked}
+    request = asked | {"kind": "grid", "axes": axes}
     first = cells[0]["models"] if cells else []
     return _document(old, request, [_model(model) for model in first], [_cell(cell) for cell in cells])
 
@@ -145,67 +130,50 @@ def _times_as_fast(times_as_long: Json | None) -> Json | None:
     return {name: 1 / times_as_long[end] for name, end in ends.items()}
 
 
-def _against_transformers(old: Json) -> tuple[str, list[Json], Json]:
-    label = _label(old["workload"], old["seq_len"])
-    timings = [
-        _timing(label, old["seq_len"], old["theirs_s"]),
-        _timing(label, old["seq_len"], old["ours_s"], old["speedup"]),
-    ]
-    return (
-        old["workload"],
-        timings,
-        {"output_difference": old["logits_difference"], "output_std": old["logits_std"]},
-    )
-
-
-def _against_composed(old: Json) -> tuple[str, list[Json], Json]:
-    label = _label(old["workload"], old["seq_len"])
-    timings = [
-        _timing(label, old["seq_len"], old["whole_s"]),
-        _timing(label, old["seq_len"], old["composed_s"], _times_as_fast(old["ratio"])),
-    ]
-    return old["workload"], timings, {}
-
-
-def _against_masked(old: Json) -> tuple[str, list[Json], Json]:
-    label = f"{old['block']}, window {old['window']:,}"
-    timings = [
-        _timing(label, old["seq_len"], old["ours_s"]),
-        _timing(label, old["seq_len"], old["masked_s"], _times_as_fast(old["over_masked"])),
-        _timing(label, old["seq_len"], old["global_s"], _times_as_fast(old["over_global"])),
-    ]
-    return old["block"], timings, {}
-
-
-_CONTESTS: dict[str, tuple[tuple[str, ...], Callable[[Json], tuple[str, list[Json], Json]]]] = {
-    "transformers": (("transformers", "archcmp"), _against_transformers),
-    "composed": (("whole", "composed"), _against_composed),
-    "masked": (("windowed", "masked", "global"), _against_masked),
+_READINGS = {
+    "transformers": {"transformers": ("theirs_s", None), "archcmp": ("ours_s", "speedup")},
+    "composed": {"whole": ("whole_s", None), "composed": ("composed_s", "ratio")},
+    "masked": {
+        "windowed": ("ours_s", None),
+        "masked": ("masked_s", "over_masked"),
+        "global": ("global_s", "over_global"),
+    },
 }
+"""Contest -> contender -> the fields with its seconds and with its ratio to the first contender."""
+
+
+def _race_cell(old: Json, against: str, shape: Json) -> Json:
+    masked = against == "masked"
+    axis, entry = ("block", old["block"]) if masked else ("workload", old["workload"])
+    label = f"{entry}, window {old['window']:,}" if masked else _label(entry, old["seq_len"])
+    models: list[Json] = []
+    for seconds, ratio in _READINGS[against].values():
+        speedup = old[ratio] if ratio is not None else None
+        if ratio != "speedup":
+            speedup = _times_as_fast(speedup)
+        models.append({"throughput": {entry: _timing(label, old["seq_len"], old[seconds], speedup)}})
+    if "logits_std" in old:
+        models[0]["figures"] = {
+            "output_difference": old["logits_difference"],
+            "output_std": old["logits_std"],
+        }
+    return {"point": {**shape, axis: entry}, "status": "done", "models": models}
 
 
 def _race(old: Json) -> Json:
-    settings = old["settings"]
-    contenders, upgrade = _CONTESTS[old["against"]]
-    axis = "block" if old["against"] == "masked" else "workload"
+    settings, against = old["settings"], old["against"]
     shape = {name: settings[name] for name in ("batch_size", "seq_len")}
-    cells: list[Json] = []
-    for result in old["results"]:
-        entry, timings, figures = upgrade(result)
-        models: list[Json] = [{"throughput": {entry: timing}} for timing in timings]
-        models[0]["figures"] = figures
-        cells.append({"point": {**shape, axis: entry}, "status": "done", "models": models})
-    request: Json = {
+    cells = [_race_cell(result, against, shape) for result in old["results"]]
+    points: list[Json] = [cell["point"] for cell in cells]
+    request = settings | {
         "kind": "race",
         "specs": [old["model"]],
-        "axes": {name: [value] for name, value in shape.items()}
-        | {axis: [cell["point"][axis] for cell in cells]},
+        "axes": {axis: list(dict.fromkeys(point[axis] for point in points)) for axis in points[0]},
         "measure": settings["workloads"],
-        "options": {"against": old["against"]},
+        "options": {"against": against},
         "compile": settings["compiled"],
-        **{name: settings[name] for name in ("dtype", "device", "budget_s")},
     }
-    return _document(old, request, [{"id": old["model"], "name": name} for name in contenders], cells)
+    return _document(old, request, [{"id": old["model"], "name": name} for name in _READINGS[against]], cells)
 
 
 def _document(old: Json, request: Json, models: list[Json], cells: list[Json]) -> Json:

@@ -42,10 +42,6 @@ def _shown(text: str, encoding: str) -> str:
 # ---- widths -----------------------------------------------------------------------------------------
 
 
-def _widest(texts: Iterable[str]) -> int:
-    return max(map(cell_len, texts), default=1)
-
-
 @dataclass(frozen=True)
 class _Column:
     """A name above cells, each of one line or more. Names are broken between words; cells only where there

@@ -12,9 +12,11 @@ from archcmp.report.tables.rows import (
     row,
     section_rows,
     timing_notes,
+    totals,
     where_measured,
 )
-from archcmp.results.document import Document, ModelResult
+from archcmp.results.counts import Section
+from archcmp.results.document import Document
 from archcmp.results.request import CONVENTIONS
 from archcmp.results.timings import Throughput
 from archcmp.spec.describe import differing, merged_keys, shown
@@ -42,34 +44,29 @@ def choices_table(doc: Document, show_all: bool = False) -> Table:
 
 def params_table(doc: Document) -> Table:
     """The total, the components that sum to it, and what one token visits where that is less."""
-    results = doc.cells[0].models
-    rows = section_rows(results, lambda r: r.params, "total", "total", Count)
-    totals, active = (_totals(results, name) for name in ("total", "active"))
-    if active != totals:
-        embeddings = [_embedding(result) for result in results]
+    sections = [result.params for result in doc.cells[0].models]
+    rows = section_rows(sections, "total", Count)
+    active = totals(sections, "active")
+    if active != totals(sections, "total"):
+        embeddings = [_embedding(section) for section in sections]
         rows.append(row("active per token", active, Count))
         less = [None if a is None or e is None else a - e for a, e in zip(active, embeddings, strict=True)]
         rows.append(row("less embedding", less, Count, level=1))
     return Table("Parameters", header(doc), rows)
 
 
-def _totals(results: list[ModelResult], name: str) -> list[int | None]:
-    return [result.params[name].total if name in result.params else None for result in results]
-
-
-def _embedding(result: ModelResult) -> int | None:
-    return result.params["active"].by_component.get("embedding") if "active" in result.params else None
+def _embedding(params: Section) -> int | None:
+    return params["active"].by_component.get("embedding") if "active" in params else None
 
 
 def flops_table(doc: Document) -> Table:
     """One pass of the whole batch, under the convention that the note names."""
-    results, convention = doc.cells[0].models, doc.request.convention
-    rows = section_rows(results, lambda r: r.flops, "forward", "forward", Flops)
-    labels = {"prefill": "prefill", "decode": "decode, one step", "train": "train step"}
-    for name in dict.fromkeys(name for result in results for name in result.flops):
+    sections, convention = [result.flops for result in doc.cells[0].models], doc.request.convention
+    rows = section_rows(sections, "forward", Flops)
+    labels = {"decode": "decode, one step", "train": "train step"}
+    for name in dict.fromkeys(name for section in sections for name in section):
         if name != "forward":
-            values = [result.flops[name].total if name in result.flops else None for result in results]
-            rows.append(row(labels.get(name, name), values, Flops))
+            rows.append(row(labels.get(name, name), totals(sections, name), Flops))
     meaning = CONVENTIONS.get(convention)
     notes = [f"Convention {convention}{': ' + meaning if meaning else ''}. A multiply-add is 2 FLOPs."]
     notes.append("Norms, RoPE, softmax, activations and routing are not counted.")
@@ -82,11 +79,11 @@ _MEMORY_LABELS |= {"train_state_bytes": "training state"}
 
 def memory_table(doc: Document) -> Table:
     """Bytes in the requested dtype, a row per term."""
-    results = doc.cells[0].models
-    rows = []
-    for name in dict.fromkeys(name for result in results for name in result.memory):
-        values = [result.memory[name].total if name in result.memory else None for result in results]
-        rows.append(row(_MEMORY_LABELS.get(name, name.removesuffix("_bytes")), values, Bytes))
+    sections = [result.memory for result in doc.cells[0].models]
+    rows = [
+        row(_MEMORY_LABELS.get(name, name.removesuffix("_bytes")), totals(sections, name), Bytes)
+        for name in dict.fromkeys(name for section in sections for name in section)
+    ]
     note = "Training state: weights, gradients and both Adam moments, without activations."
     return Table(f"Memory, {_shape(doc)}, {doc.request.dtype}", header(doc), rows, [note])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from archcmp.report.table import Figure, Row
 from archcmp.results.counts import COMPONENTS, Section
-from archcmp.results.document import Document, Environment, ModelResult
+from archcmp.results.document import Document, Environment
 from archcmp.results.timings import Throughput
 from archcmp.units import Bytes, Flops, TokensPerSecond
 
@@ -24,22 +24,21 @@ def header(doc: Document, label: str = "") -> list[str]:
     return [label, *(model.name for model in doc.models)]
 
 
-def row(label: str, values: Sequence[float | None], unit: Unit, level: int = 0, detail: bool = False) -> Row:
+def row(label: str, values: Sequence[float | None], unit: Unit, level: int = 0) -> Row:
     """Each model's value, compared with the first model's."""
     figures = [Figure(value, unit, values[0] if i else None) for i, value in enumerate(values)]
-    return Row(label, figures, level, detail)
+    return Row(label, figures, level)
 
 
-def section_rows(
-    results: Sequence[ModelResult],
-    section: Callable[[ModelResult], Section],
-    name: str,
-    label: str,
-    unit: Unit,
-) -> list[Row]:
+def totals(sections: Sequence[Section], name: str) -> list[int | None]:
+    """One quantity of each model, None where it was not counted."""
+    return [section[name].total if name in section else None for section in sections]
+
+
+def section_rows(sections: Sequence[Section], name: str, unit: Unit) -> list[Row]:
     """A total and, below it, the components that anything falls to."""
-    breakdowns = [section(result).get(name) for result in results]
-    rows = [row(label, [None if b is None else b.total for b in breakdowns], unit)]
+    rows = [row(name, totals(sections, name), unit)]
+    breakdowns = [section.get(name) for section in sections]
     for component in COMPONENTS:
         values = [None if b is None else b.by_component.get(component) for b in breakdowns]
         if any(values):
