@@ -154,14 +154,18 @@ class Store:
         if path.suffix != ".json":
             raise UsageError(f"cannot write '{path}': a results file ends with .json")
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             again = shlex.join(["--resume", str(path)])
             raise UsageError(f"'{path}' exists. Choose another name, or continue it: {again}") from None
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot write '{path}': {getattr(error, 'strerror', error)}") from None
         store = cls(path)
-        store.write(doc)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(to_text(doc))
+        except OSError as error:
+            store.problem = f"cannot write '{path}': {error.strerror}"
         return store
 
     def write(self, doc: Document) -> None:
