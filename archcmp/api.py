@@ -23,7 +23,7 @@ from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import all_sizes
 
-Models = str | ModelSpec | Sequence[str | ModelSpec]
+Models = str | Path | ModelSpec | Sequence[str | Path | ModelSpec]
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,7 +60,8 @@ def run(
     """Run an experiment of any kind. `options` are those of Request; `output` is a new file that keeps
     every cell, `resume` continues one. Raises SpecError and UsageError for bad input, before anything is
     built, MeasureError for what cannot be measured, and KeyboardInterrupt when interrupted."""
-    references = [models] if isinstance(models, (str, ModelSpec)) else list(models)
+    given = [models] if isinstance(models, (str, Path, ModelSpec)) else models
+    references = [str(model) if isinstance(model, Path) else model for model in given]
     session = Session(kind, references, options, None if resume is None else Path(resume), _warn)
     if output is not None:
         session.keep_in(Path(output))
@@ -82,7 +83,7 @@ def _axes(**given: Any) -> dict[str, list[Any]]:
 
 def compare(
     models: Models = (),
-    measure: Sequence[str] | None = (),
+    measure: str | Sequence[str] | None = (),
     *,
     batch_size: int | None = None,
     seq_len: int | None = None,
@@ -91,7 +92,7 @@ def compare(
     """Models side by side, one sequence of 2048 tokens (or fewer, where learned positions end sooner) unless
     others are given. `measure` names the workloads to time, all by default; None counts only. Other options:
     `run`'s and Request's."""
-    workloads = [] if measure is None else list(measure) or None
+    workloads = [] if measure is None else measure or None
     return run(
         "comparison", models, measure=workloads, axes=_axes(batch_size=batch_size, seq_len=seq_len), **options
     )

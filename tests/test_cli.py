@@ -181,3 +181,21 @@ def test_names_that_cannot_be_written_are_refused(name: str, tmp_path: Path) -> 
 
 def test_an_unknown_device_is_refused_even_if_nothing_is_measured() -> None:
     assert run("compare", "olmo2", "--no-measure", "--device", "tpu").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["list", "show gpt2:small --yaml"])
+def test_a_closed_stdout_is_no_traceback(command: str) -> None:
+    shell = f"{sys.executable} -m archcmp {command} >&-"
+    result = subprocess.run(shell, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
+
+
+def test_import_reads_no_device() -> None:
+    result = run("import", "/dev/zero")
+    assert result.returncode == 2 and "not a regular file" in result.stderr
+
+
+def test_vary_takes_values_with_commas_inside_brackets() -> None:
+    runs = ",".join(f"[{{repeat: [main], n_layers: {n}}}]" for n in (1, 3))
+    result = run("compare", str(TINY), "--no-measure", "--json", "--vary", f"layers={runs}")
+    assert [m["choices"]["n_layers"] for m in json.loads(result.stdout)["models"]] == [1, 3]

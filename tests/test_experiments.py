@@ -320,3 +320,24 @@ def test_sigterm_is_taken_as_ctrl_c(tmp_path: Path) -> None:
     assert result.returncode == 130 and "interrupted; 0 of 1 cells are finished" in result.stderr
     assert "100 tok/s" in result.stdout
     assert [*read(tmp_path / "x.json").cells[0].models[0].throughput] == ["prefill"]
+
+
+def test_interrupted_before_the_first_figure_leaves_no_file_and_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("archcmp.analysis.count", interrupted)
+    result = invoke("bench", *SPECS, *GRID, "-o", "x.json")
+    assert result.exit_code == 130 and "before anything was measured" in result.stderr
+    assert "--resume" not in result.stderr and not list(tmp_path.iterdir())
+
+
+def test_other_options_are_refused_for_a_finished_file_too() -> None:
+    assert invoke("bench", *SPECS, *GRID, "-o", "x.json").exit_code == 0
+    assert invoke("bench", "--resume", "x.json", *SPECS, *GRID).exit_code == 0
+    for more in (["--dtype", "float16"], ["-t", "64"], ["--set", "n_layers=1"], [str(TINY)]):
+        result = invoke("bench", "--resume", "x.json", *more)
+        assert isinstance(result.exception, ArchcmpError), more
+        assert "cannot continue" in str(result.exception)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -46,12 +48,26 @@ class _LazyGroup(TyperGroup):
         return name, load_command(str(name)), rest
 
 
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which says so when it is interrupted."""
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        try:
+            command(**options)
+        except KeyboardInterrupt:
+            typer.echo("archcmp: interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
 def load_command(name: str) -> Any:
     """The command with its options."""
     alone = {"list", "import"}
     module = import_module(f"archcmp.cli.{name}_" if name in alone else f"archcmp.cli.{name}")
     holder = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    holder.command(name, help=COMMANDS[name])(module.command)
+    holder.command(name, help=COMMANDS[name])(_interruptible(module.command))
     return typer.main.get_command(holder)
 
 

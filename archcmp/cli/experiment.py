@@ -240,6 +240,9 @@ def _end(session: Session, show: Show) -> int:
 def _interruption(session: Session, command: str) -> int:
     """Say what is finished and how to continue."""
     n_cells, n_missing = len(session.document.request.points()), len(session.document.missing())
+    if not session.document.cells:
+        say("interrupted before anything was measured")
+        return INTERRUPTED
     said = f"interrupted; {n_cells - n_missing} of {n_cells} cells are finished, the rest is shown as -"
     if session.store is not None:
         said += f". Continue: {shlex.join(['archcmp', command, '--resume', str(session.store.path)])}"

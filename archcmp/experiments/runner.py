@@ -46,8 +46,9 @@ class Session:
         for name in given:
             check_name("option", name, [option.name for option in fields(Request) if option.name != "kind"])
         given = {name: value for name, value in given.items() if value is not None}
-        if isinstance(given.get("measure"), str):
-            given["measure"] = [given["measure"]]
+        for name in ("measure", "overrides", "vary"):
+            if isinstance(given.get(name), str):
+                given[name] = [given[name]]
         self.store: Store | None = None
         self.resumed = resume is not None
         if resume is not None:
@@ -144,10 +145,8 @@ def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: d
     if doc.kind != kind:
         shown = shlex.join(["archcmp", "compare", str(path)])
         raise UsageError(f"'{path}' holds a {doc.kind}, not a {kind}. Show it: {shown}")
-    if any(model.spec is None for model in doc.models):
+    if doc.missing() and any(model.spec is None for model in doc.models):
         raise UsageError(f"'{path}' was written by version 1; it can be shown, but not continued")
-    if not doc.missing():
-        return doc
     asked = dict(given)
     overrides, vary = asked.pop("overrides", ()), asked.pop("vary", ())
     differing = [

@@ -68,6 +68,9 @@ def check_name(label: str, value: str, allowed: Sequence[str]) -> None:
 
 def check_shape(batch_size: int, seq_len: int) -> None:
     """Raises UsageError for a batch that no model can be counted or measured on."""
+    for label, value in (("batch size", batch_size), ("sequence length", seq_len)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise UsageError(f"{label} must be a whole number, not {value!r:.40}")
     if batch_size < 1:
         raise UsageError(f"batch size {batch_size:,} must be at least 1")
     if not 1 <= seq_len <= MAX_SEQ_LEN:

@@ -105,7 +105,7 @@ def read(path: str | Path) -> Document:
             f"'{path}' is not a results document: its schema is {schema!r:.40}, not one of {known}"
         )
     try:
-        doc = _ADAPTER.validate_python(data)
+        doc = _ADAPTER.validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -165,7 +165,8 @@ class Store:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(to_text(doc))
         except OSError as error:
-            store.problem = f"cannot write '{path}': {error.strerror}"
+            store.discard()
+            raise UsageError(f"cannot write '{path}': {error.strerror}") from None
         return store
 
     def write(self, doc: Document) -> None:

@@ -71,7 +71,11 @@ class Measurement:
                     self._run_or_refuse(tasks, index)
                 yield name
             self._give_back()
-            self._calibrate()
+            try:
+                self._calibrate()
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
         finally:
             self._give_back()
 

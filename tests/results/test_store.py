@@ -237,3 +237,35 @@ def test_two_runs_that_continue_one_file_keep_the_cells_of_both(tmp_path: Path) 
     for cell in doc.cells:
         store.write(replace(doc, cells=[cell]))
     assert read(store.path) == doc
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "9" * 400, "3"])
+def test_a_figure_that_is_text_is_refused(text: str, tmp_path: Path) -> None:
+    data = json.loads((FOLDER / "race-2-masked.json").read_text())
+    next(iter(data["cells"][0]["models"][0]["throughput"].values()))["median_s"] = text
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match=r"damaged: cells\.0\.models\.0\.throughput"):
+        read(path)
+
+
+def test_a_bound_of_no_time_is_shown_as_nothing(tmp_path: Path) -> None:
+    data = json.loads((FOLDER / "comparison-2.json").read_text())
+    for model in data["cells"][0]["models"]:
+        for timing in model["throughput"].values():
+            timing["roofline"]["bound_s"] = 0
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(data))
+    show_everywhere(read(path))
+
+
+def test_a_disk_that_is_full_from_the_start_is_told_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("archcmp.results.store.os.fdopen", full)
+    with pytest.raises(UsageError, match="No space left"):
+        Store.create(tmp_path / "x.json", read(FOLDER / "grid-2.json"))
+    assert not list(tmp_path.iterdir())

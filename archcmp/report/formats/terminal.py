@@ -29,7 +29,7 @@ ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
 
 def _console() -> Console:
     """As wide as COLUMNS or the terminal says; lines of a pipe are as long as they need to be."""
-    unknown = 80 if sys.stdout.isatty() else UNLIMITED
+    unknown = 80 if sys.stdout is not None and sys.stdout.isatty() else UNLIMITED
     width = shutil.get_terminal_size((unknown, 24)).columns
     return Console(highlight=False, width=min(width, UNLIMITED) if width >= NARROWEST else unknown)
 

@@ -106,7 +106,7 @@ def _spread(timing: Throughput) -> str | None:
 def _roofline(timing: Throughput) -> str | None:
     """The bound, what binds, and how many times as long the measured run takes."""
     bound = timing.roofline
-    if bound is None or timing.median_s is None:
+    if bound is None or timing.median_s is None or bound.bound_s <= 0:
         return None
     return f"{Seconds(bound.bound_s)} ({bound.binds}), took {timing.median_s / bound.bound_s:.2f}x"
 

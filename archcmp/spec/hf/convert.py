@@ -56,9 +56,13 @@ def known_model_types() -> list[str]:
 def _read_file(path: Path) -> tuple[Tree, str]:
     file = path / CONFIG_FILE if path.is_dir() else path
     try:
-        if file.stat().st_size > MAX_BYTES:
+        if file.exists() and not file.is_file():
+            raise ConfigError(f"{file}: not a regular file")
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise ConfigError(f"{file}: larger than any configuration")
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(data.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

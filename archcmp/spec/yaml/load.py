@@ -133,10 +133,17 @@ def _variants(vary: str) -> list[str]:
     """'n_kv_heads=8,4' -> two overrides. A comma separates, unless it stands between brackets or braces; so
     numbers are not grouped here, and runs of layers are written as a list."""
     varied = parse(vary)
-    values = re.findall(r"(?:[^,\[{(]|\[[^\]]*\]|\{[^}]*\}|\([^)]*\))+", varied.value)
+    depth, values = 0, [""]
+    for char in varied.value:
+        depth += (char in "[{(") - (char in ")}]")
+        if char == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += char
+    values = [value.strip() for value in values if value.strip()]
     if not values:
         raise UsageError(f"{vary!r} varies nothing; write KEY=A,B, such as n_kv_heads=32,8,4")
-    return [f"{varied.key}={value.strip()}" for value in values]
+    return [f"{varied.key}={value}" for value in values]
 
 
 def _change(spec: ModelSpec, text: str) -> str:
