@@ -38,6 +38,8 @@ def _table(facts: dict[str, Any]) -> Table:
         "native dtype": facts["native_dtype"],
         **{f"matmul, {name}": f"{Flops(rate)}/s" for name, rate in facts["matmul_flops_per_s"].items()},
         "copy, read and written": f"{Bytes(facts['copy_bytes_per_s'])}/s",
+        "sum, read": f"{Bytes(facts['read_bytes_per_s'])}/s",
+        **{f"weights by tokens, {name}": text for name, text in facts["layouts"].items()},
     }
     rows = [Row(label, [Figure(text)]) for label, text in texts.items()]
     note = f"The best rates seen here, remembered in {facts['remembered_in']}."

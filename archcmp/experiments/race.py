@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from archcmp.errors import UsageError
 from archcmp.experiments.contests import CONTESTS, contest
 from archcmp.experiments.core import Experiment, Progress, Run, described, register
-from archcmp.results.document import Model, ModelResult
+from archcmp.results.document import Model
 from archcmp.results.request import Point, Request, check_name
 from archcmp.spec.shapes import check_shapes
 from archcmp.spec.yaml.load import NamedSpec
@@ -49,17 +49,10 @@ class Race(Experiment):
         return contest(request.options["against"]).packages
 
     def measure(self, run: Run, point: Point) -> Progress:
-        """The contest is made once, for both models of a race are large."""
+        """The contest is made once, since its cells share one budget."""
         against = contest(run.request.options["against"])
-        run.state["on_progress"] = run.on_progress
         if "contest" not in run.state:
             shape = (point["batch_size"], point["seq_len"])
-
-            def on_progress(text: str, share: float) -> None:
-                run.state["on_progress"](text, share)
-
-            run.state["contest"] = against(run.specs[0].spec, run.request, *shape, on_progress)
-        cell = point[against.axis]
-        result = run.state["contest"].race(cell)
-        models = [ModelResult(throughput={cell: timing}) for timing in result.throughputs]
-        yield [replace(models[0], figures=dict(result.figures)), *models[1:]]
+            run.state["contest"] = against(run.specs[0].spec, run.request, *shape)
+        run.state["contest"].budget.on_progress = run.on_progress
+        yield run.state["contest"].race(point[against.axis])

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 RESOLUTION = 0.02
-"""Two builds of one model may differ by this share only because their weights lie elsewhere in memory."""
+"""Speeds that differ by no more than this share are taken for equal."""
+
+WIDE = 0.10
+"""A middle half of the readings that is wider than this share of their median is marked in tables."""
 
 
 class Verdict(str, Enum):
@@ -20,8 +23,8 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class PairedRatio:
-    """How many times as fast as the first model: the median over rounds of the ratio of two times read in
-    the same round, with its bootstrap 95 % interval."""
+    """How many times as fast as the first model: the median of the ratios of two times read in the same
+    round, and its interval, over six builds of each model or, where only fewer were read, over rounds."""
 
     median: float
     low: float
@@ -42,17 +45,27 @@ class PairedRatio:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device does at best: FLOP/s of a large matmul in one dtype, and bytes/s of a large copy, bytes
-    read plus bytes written."""
+    """What a device does at best: FLOP/s of a large matmul in one dtype, bytes/s of a large copy, bytes read
+    plus bytes written, and bytes/s of a large sum, which only reads; None where no sum was measured."""
 
     matmul_flops_per_s: float
     copy_bytes_per_s: float
+    read_bytes_per_s: float | None = None
+
+    @property
+    def memory_bytes_per_s(self) -> float:
+        """The best that memory does: a copy's rate is no bound for reading, nor a sum's for copying."""
+        return max(self.copy_bytes_per_s, self.read_bytes_per_s or 0.0)
+
+    def shortest_s(self, flops: int, moved_bytes: int) -> tuple[float, float]:
+        """Seconds that computing and that moving take at the least."""
+        return flops / self.matmul_flops_per_s, moved_bytes / self.memory_bytes_per_s
 
 
 @dataclass(frozen=True)
 class Roofline:
     """The shortest time that the calibrated device allows: counted FLOPs at its best matmul, or the bytes
-    that must move at its best copy, whichever takes longer; `binds` names it, compute or memory."""
+    that must move at its best copy or sum, whichever takes longer; `binds` names it, compute or memory."""
 
     flops: int
     moved_bytes: int
@@ -79,11 +92,12 @@ class Throughput:
     alone. If the workload was not run, `refused` says why and every figure is None.
 
     `speedup` is against the first model, None for that one and for fewer rounds than an interval takes.
+    `raw_s` has the seconds of every round, build after build, `builds` how many rounds each build has.
     `outliers` are the positions in `raw_s` of readings far from the median; none is left out of it.
     `mfu` is counted FLOPs (exact convention) per second as a share of the calibrated matmul, and
-    `bandwidth_use` the least bytes that had to move per second as a share of the calibrated copy: a workload
-    has the one that limits it. `build_s` (filling memory with weights) and `compile_s` are not part of any
-    reading.
+    `bandwidth_use` the least bytes that had to move per second as a share of the calibrated memory rate: a
+    workload has the one that limits it. `build_s` (filling memory with weights) and `compile_s` are not part
+    of any reading.
     """
 
     seq_len: int
@@ -93,6 +107,7 @@ class Throughput:
     iqr_s: float | None = None
     rounds: int | None = None
     raw_s: list[float] = field(default_factory=list)
+    builds: list[int] = field(default_factory=list)
     composed: bool = False
     shortened: bool = False
     speedup: PairedRatio | None = None
@@ -104,3 +119,8 @@ class Throughput:
     compile_s: float | None = None
     refused: str | None = None
     parts: list[PartTimes] = field(default_factory=list)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the readings scatter widely."""
+        return self.iqr_s is not None and self.median_s is not None and self.iqr_s > WIDE * self.median_s

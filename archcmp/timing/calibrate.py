@@ -6,22 +6,20 @@ does not lower the yardstick. Delete the file that `archcmp device` names to for
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-import typer
 from torch.nn import functional as F
 
-from archcmp.errors import UsageError
-from archcmp.results.files import write_whole
 from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
 from archcmp.timing.clock import DeviceTimer, Timer
-from archcmp.timing.device import device_name, environment_of, native_dtype
+from archcmp.timing.device import environment_of, native_dtype
+from archcmp.timing.kernels import known_kernels
+from archcmp.timing.remembered import cache_file, recall, remember
 
 SIDES = (256, 512, 1024, 2048, 4096, 8192)
 LONG_ENOUGH_S = 0.03
@@ -32,58 +30,48 @@ HIGHEST_RATE = 1e18
 """No device does as much per second; a higher rate is a glitch of some clock."""
 
 
-def best(a: Rates, b: Rates) -> Rates:
-    """The higher of each rate: a device can do what it was once seen to do."""
-    return Rates(max(a.matmul_flops_per_s, b.matmul_flops_per_s), max(a.copy_bytes_per_s, b.copy_bytes_per_s))
+def _of_each(choose: Callable[[list[float]], float], *several: Rates) -> Rates:
+    """Of each rate the one that `choose` takes of those that are known."""
+    known = {
+        f.name: [v for rates in several if (v := getattr(rates, f.name)) is not None] for f in fields(Rates)
+    }
+    return Rates(**{name: choose(values) for name, values in known.items() if values})
 
 
-def cache_file() -> Path:
-    """Where calibrations are remembered."""
-    return Path(typer.get_app_dir("archcmp")) / "calibration.json"
+def lower(a: Rates, b: Rates) -> Rates:
+    """The lower of each rate: a device was as busy as in its busier moment."""
+    return _of_each(min, a, b)
 
 
-def _rates(entry: object) -> Rates | None:
-    """What the file says of one device, unless it is damaged or no device could do it."""
+def _remembered(device: torch.device, dtype: str) -> list[Rates]:
+    """The rates that were seen before, unless the file is damaged or no device could do them."""
+    entry = recall(device, dtype)
+    known = {f.name: entry[f.name] for f in fields(Rates) if f.name in entry}
     try:
-        rates = Rates(**entry)  # type: ignore[arg-type]
-        possible = all(0 < rate < HIGHEST_RATE for rate in asdict(rates).values())
+        return [Rates(**known)] if all(0 < rate < HIGHEST_RATE for rate in known.values()) else []
     except TypeError:
-        return None
-    return rates if possible else None
+        return []
 
 
-def _remembered() -> dict[str, Rates]:
-    try:
-        data = json.loads(cache_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    entries = data.items() if isinstance(data, dict) else ()
-    return {key: rates for key, entry in entries if (rates := _rates(entry)) is not None}
-
-
-def remember(fresh: Rates, device: torch.device, dtype: str) -> Rates:
-    """The best of `fresh` and what was seen before on this device; kept for the next run where the folder
-    can be written to."""
-    threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
-    key = f"{device_name(device)}, {threads}, torch {torch.__version__}, {dtype}"
-    known = _remembered()
-    seen = best(fresh, known.get(key, fresh))
-    kept = {name: asdict(rates) for name, rates in (known | {key: seen}).items()}
-    try:
-        cache_file().parent.mkdir(parents=True, exist_ok=True)
-        write_whole(cache_file(), json.dumps(kept, indent=2) + "\n")
-    except (OSError, UsageError):
-        return seen
+def best_known(fresh: Rates, device: torch.device, dtype: str) -> Rates:
+    """The best of `fresh` and what was seen before on this device, since a device can do what it was once
+    seen to do; remembered for the next run."""
+    seen = _of_each(max, fresh, *_remembered(device, dtype))
+    remember(device, dtype, {name: rate for name, rate in asdict(seen).items() if rate is not None})
     return seen
 
 
 def calibrate(device: torch.device, dtype: str, timer: Timer) -> Rates:
     """The best rates seen: matmuls of growing size until one takes long enough to be a fair reading, and
-    a copy that outgrows processor caches."""
-    source = torch.ones(COPY_BYTES, device=device, dtype=torch.uint8)
+    a copy and a sum that outgrow processor caches."""
+    source = torch.ones(COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)
-    copy_s = [timer.time(lambda: target.copy_(source)) for _ in range(REPEATS + 1)]
-    return Rates(_matmul_flops_per_s(device, dtype, timer), 2 * COPY_BYTES / min(copy_s[1:]))
+    copy_s, read_s = (
+        min([timer.time(work) for _ in range(REPEATS + 1)][1:])
+        for work in (lambda: target.copy_(source), source.sum)
+    )
+    matmul = _matmul_flops_per_s(device, dtype, timer)
+    return Rates(matmul, 2 * COPY_BYTES / copy_s, COPY_BYTES / read_s)
 
 
 def _matmul_flops_per_s(device: torch.device, dtype: str, timer: Timer) -> float:
@@ -100,12 +88,16 @@ def _matmul_flops_per_s(device: torch.device, dtype: str, timer: Timer) -> float
 
 
 def calibrate_device(device: torch.device) -> dict[str, Any]:
-    """Facts about a device and the best rates seen on it: matmul FLOP/s per dtype, copy bytes/s."""
+    """Facts about a device, the best rates seen on it (matmul FLOP/s per dtype, bytes/s of a copy and of a
+    sum), and the layouts of weights by number of tokens that it reads fastest."""
     timer = DeviceTimer(device)
-    seen = {dtype: remember(calibrate(device, dtype, timer), device, dtype) for dtype in DTYPES}
+    seen = {dtype: best_known(calibrate(device, dtype, timer), device, dtype) for dtype in DTYPES}
+    memory = _of_each(max, *seen.values())
     return asdict(environment_of(device)) | {
         "matmul_flops_per_s": {dtype: rates.matmul_flops_per_s for dtype, rates in seen.items()},
-        "copy_bytes_per_s": max(rates.copy_bytes_per_s for rates in seen.values()),
+        "copy_bytes_per_s": memory.copy_bytes_per_s,
+        "read_bytes_per_s": memory.read_bytes_per_s,
+        "layouts": {dtype: str(known_kernels(device, dtype, timer)) for dtype in DTYPES},
         "native_dtype": native_dtype(device),
         "remembered_in": str(cache_file()),
     }

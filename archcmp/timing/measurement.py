@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import gc
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import torch
 
+from archcmp.model.ops.packed import Padding
 from archcmp.results.request import Request
 from archcmp.results.timings import PartTimes, Rates, Throughput
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.allocator import give_back_memory, keep_freed_memory
-from archcmp.timing.calibrate import best, calibrate, remember
+from archcmp.timing.calibrate import best_known, calibrate, lower
 from archcmp.timing.clock import Budget, DeviceTimer, OnProgress, Timer, Work
 from archcmp.timing.device import settled
+from archcmp.timing.kernels import Kernels, known_kernels
 from archcmp.timing.memory import is_out_of_memory
 from archcmp.timing.pieces import Piece
 from archcmp.timing.plan import Planner, Task
-from archcmp.timing.rounds import interleave
+from archcmp.timing.rounds import MIN_ROUNDS, affordable_builds, interleave
 from archcmp.timing.runnable import Runnable
 from archcmp.timing.stats import throughput
 from archcmp.timing.workloads import WORKLOADS
 
-Key = tuple[int, Piece, bool]
-"""What is built once: a model's index, the piece, and whether for training. Weights packed for inference do
-not train."""
+MOST_SPENT = 1.25
+"""No other build is begun where it would take the time spent above so many times the budget."""
+
+Layout = tuple[bool, Padding | None]
+"""How weights lie: whether they train, and, where they are packed for inference, how rows are padded."""
 
 
 class Measurement:
     """Every workload of a request on every spec, at one batch size and length, in one run.
 
     `timer` and `available` (bytes for all models together) are for tests; None is the device's own clock and
-    memory. `rates` are the device's best known rates, `fresh_rates` the best of this run.
+    memory. `rates` are the device's best known rates, `fresh_rates` the lower ones of the calibrations at the
+    start and at the end of this run. `n_builds` is how often every model is built, and `needed_s` what even
+    the fewest rounds should take.
     """
 
     def __init__(
@@ -49,42 +55,54 @@ class Measurement:
     ) -> None:
         self.request, self.batch_size, self.seq_len = request, batch_size, seq_len
         self.device, _ = settled(request)
+        assert request.dtype is not None
         self.timer = timer or DeviceTimer(self.device)
         self._remembers = timer is None
         keep_freed_memory()
         self._budget = Budget(request.budget_s, self.timer, on_progress)
-        self._built: dict[Key, Runnable] = {}
+        self._built: dict[tuple[int, Piece], Runnable] = {}
+        self._layout: Layout | None = None
         self._budget.report("calibrating the device")
-        self.fresh_rates = self.rates = Rates(0.0, 0.0)
-        self._calibrate()
+        self.fresh_rates = self._calibrated()
+        self._kernels = known_kernels(self.device, request.dtype, self.timer) if timer is None else Kernels()
         self._planner = Planner(specs, request, batch_size, seq_len, self.rates, available)
         self.tasks = [task for name in request.measure for task in self._planner.tasks(WORKLOADS[name])]
+        self._build = 0
+        build_s, run_s = self._planner.build_s(self.tasks), self._planner.run_s(self.tasks)
+        self.n_builds = 1 if request.compile else affordable_builds(build_s, run_s, self._budget.left_s)
+        self.needed_s = self._budget.spent_s + build_s + (1 + MIN_ROUNDS) * run_s
 
     def run(self) -> Iterator[str]:
-        """Time workload after workload, and yield each one's name when it is finished. Within a workload,
-        every model's first piece is timed, then every model's second. The device is calibrated again at the
-        end, in case it was busier at the start. An interruption leaves every whole round in `results`."""
+        """Build everything anew `n_builds` times, as long as the budget lasts, and each time read workload
+        after workload; a name is yielded whenever its workload has more readings. Within a workload, every
+        model's first piece is timed, then every model's second. The device is calibrated again at the end. An
+        interruption leaves every whole round in `results`."""
         try:
-            for name in self.request.measure:
-                tasks = [task for task in self.tasks if task.workload.name == name]
-                for index in range(max(len(task.pieces) for task in tasks)):
-                    self._run_or_refuse(tasks, index)
-                yield name
+            for build in range(self.n_builds):
+                self._build = build
+                self._give_back()
+                for name in self.request.measure:
+                    tasks = [task for task in self.tasks if task.workload.name == name]
+                    for index in range(max(len(task.pieces) for task in tasks)):
+                        self._run_or_refuse(tasks, index)
+                    yield name
+                if self._budget.spent_s * (1 + 1 / (build + 1)) > MOST_SPENT * self.request.budget_s:
+                    break
             self._give_back()
             try:
-                self._calibrate()
+                self.fresh_rates = lower(self.fresh_rates, self._calibrated())
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
         finally:
             self._give_back()
 
-    def _calibrate(self) -> None:
-        """Only what the device's own clock says is remembered for other runs."""
+    def _calibrated(self) -> Rates:
+        """The rates of this moment. Only what the device's own clock says is remembered for other runs."""
         assert self.request.dtype is not None
-        self.fresh_rates = best(self.fresh_rates, calibrate(self.device, self.request.dtype, self.timer))
-        fresh = self.fresh_rates
-        self.rates = remember(fresh, self.device, self.request.dtype) if self._remembers else fresh
+        fresh = calibrate(self.device, self.request.dtype, self.timer)
+        self.rates = best_known(fresh, self.device, self.request.dtype) if self._remembers else fresh
+        return fresh
 
     def _run_or_refuse(self, tasks: Sequence[Task], index: int) -> None:
         """Time a piece of each task. Where there is less room than was estimated, those models are refused
@@ -108,15 +126,23 @@ class Measurement:
             torch.compiler.reset()
         text = f"{tasks[0].workload.name}: {tasks[0].pieces[index].name}"
         self._budget.report(text)
-        works = [self._prepare(task, index) for task in tasks]
+        works = self._prepared(tasks, index)
         budget_s = self._budget_s(tasks, index)
         for task in tasks:
-            task.readings.append([])
-        for seconds in interleave(works, self.timer, budget_s, partial(self._budget.report, text)):
+            task.readings[index].append([])
+        report = partial(self._budget.report, text)
+        for seconds in interleave(works, self.timer, budget_s, report, self.n_builds):
             for task, reading in zip(tasks, seconds, strict=True):
-                task.readings[index].append(reading / task.pieces[index].runs(task.workload))
+                task.readings[index][-1].append(reading / task.pieces[index].runs(task.workload))
         if not self._have_room_together():
             self._give_back()
+
+    def _prepared(self, tasks: Sequence[Task], index: int) -> list[Work]:
+        """The works of all tasks. Every second build is in the reverse order, so that no model always has
+        the memory that is allocated first."""
+        if self._build % 2 == 0:
+            return [self._prepare(task, index) for task in tasks]
+        return [self._prepare(task, index) for task in reversed(tasks)][::-1]
 
     def _prepare(self, task: Task, index: int) -> Work:
         """Build and, if asked, compile what is timed; that time is kept apart from the readings."""
@@ -128,13 +154,15 @@ class Measurement:
         return work
 
     def _runnable(self, task: Task, index: int) -> Runnable:
-        """The task's piece in memory. What was built for inference is dropped before training."""
-        piece, trains = task.pieces[index], task.workload.trains
-        if trains and not all(for_training for _, _, for_training in self._built):
+        """The task's piece in memory, built once in every build for workloads that take one layout."""
+        padding = self._kernels.padding_for(task.workload, self.batch_size, task.seq_len)
+        layout = (task.workload.trains, padding)
+        if layout != self._layout:
             self._give_back()
-        key = (task.model_index, piece, trains)
+            self._layout = layout
+        key = (task.model_index, task.pieces[index])
         if key not in self._built:
-            self._built[key] = piece.build(self.device, trains, self.request.compile)
+            self._built[key] = task.pieces[index].build(self.device, *layout, self.request.compile)
         return self._built[key]
 
     def _give_back(self) -> None:
@@ -145,18 +173,28 @@ class Measurement:
     def _have_room_together(self) -> bool:
         """Whether the weights of all pieces that will be timed fill no more than a quarter of the memory."""
         pieces = {(task.model_index, piece) for task in self.tasks for piece in task.pieces}
-        weights = sum(piece.copies * piece.weights_bytes for _, piece in pieces)
+        weights = sum(piece.copies(trains=False) * piece.weights_bytes for _, piece in pieces)
         return weights <= self._planner.n_models * self._planner.available / 4
 
     def _budget_s(self, tasks: Sequence[Task], index: int) -> float:
-        """These tasks' part of the time left, in proportion to what the unread pieces should take."""
+        """These tasks' part of the time left for reading, in proportion to what the unread pieces of this
+        build and all pieces of the builds to come should take."""
 
         def cost_s(task: Task, pieces: Sequence[Piece]) -> float:
             return self._planner.estimate_s(pieces, task.workload, task.seq_len)
 
         going = [task for task in self.tasks if not task.refused]
-        unread_s = sum(cost_s(task, task.pieces[len(task.readings) :]) for task in going)
-        return self._budget.left_s * sum(cost_s(task, [task.pieces[index]]) for task in tasks) / unread_s
+        unread_s = sum(
+            cost_s(task, [piece])
+            for task in going
+            for piece, builds in zip(task.pieces, task.readings, strict=True)
+            if len(builds) <= self._build
+        )
+        to_come = self.n_builds - 1 - self._build
+        building_s = sum(task.build_s for task in self.tasks) / (self._build + 1)
+        left_s = max(0.0, self._budget.left_s - to_come * building_s)
+        own_s = sum(cost_s(task, [task.pieces[index]]) for task in tasks)
+        return left_s * own_s / (unread_s + to_come * sum(cost_s(task, task.pieces) for task in going))
 
     def results(self) -> list[dict[str, Throughput]]:
         """Workload -> figures, or why there are none, for each spec. A workload that was not reached is left
@@ -172,17 +210,16 @@ class Measurement:
         label = task.workload.label(task.seq_len)
         if task.refused:
             return Throughput(task.seq_len, label, refused=task.refused)
-        if not (rounds := task.rounds()):
+        if not (builds := task.builds()):
             return None
         first = next(other for other in self.tasks if other.workload is task.workload)
         tokens = task.workload.tokens(self.batch_size, task.seq_len)
-        others = None if first is task else first.rounds()
-        figures = throughput(label, task.seq_len, tokens, rounds, others)
+        figures = throughput(label, task.seq_len, tokens, builds, None if first is task else first.builds())
+        assert figures.median_s is not None
         (model,) = self._planner.whole[task.model_index]
         bound = model.bound(task.workload, self.batch_size, task.seq_len, self.rates)
-        median_s, limit = statistics.median(rounds), task.workload.limit
-        compute_s = bound.flops / self.rates.matmul_flops_per_s
-        memory_s = bound.moved_bytes / self.rates.copy_bytes_per_s
+        median_s, limit = figures.median_s, task.workload.limit
+        compute_s, memory_s = self.rates.shortest_s(bound.flops, bound.moved_bytes)
         return replace(
             figures,
             composed=len(task.pieces) > 1,
@@ -192,7 +229,7 @@ class Measurement:
             build_s=task.build_s,
             compile_s=task.compile_s if self.request.compile else None,
             parts=[
-                PartTimes(piece.name, piece.count, times)
-                for piece, times in zip(task.pieces, task.readings, strict=True)
+                PartTimes(piece.name, piece.count, list(chain.from_iterable(builds)))
+                for piece, builds in zip(task.pieces, task.readings, strict=True)
             ],
         )

@@ -21,7 +21,7 @@ from archcmp.analysis.roofline import roofline
 from archcmp.analysis.traffic import least_bytes
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Block, Decoder
-from archcmp.model.ops.packed import pack_linears
+from archcmp.model.ops.packed import Padding, pack_linears
 from archcmp.results.timings import Rates, Roofline
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.runnable import Runnable, RunnableBlock, RunnableDecoder
@@ -39,6 +39,9 @@ EFFICIENCY = 0.6
 
 LAUNCH_S = 1e-3
 """What calling the kernels of one run takes at the least."""
+
+COPIES_PER_BUILD = 16
+"""Copying a tensor takes so many times less than allocating it, filling it, and packing it for inference."""
 
 HELD_FORWARD, HELD_FOR_BACKWARD = 2, 4
 """Bytes of activations held, on the high side, per byte that the matmuls of a pass read and write: in the
@@ -62,14 +65,19 @@ class Piece:
     def weights_bytes(self) -> int:
         return sum(int(part.count * _weights_bytes(part)) for part in self.parts)
 
-    @property
-    def copies(self) -> int:
-        """How many to rotate through."""
-        return max(1, min(int(self.count), -(-ROTATED_BYTES // self.weights_bytes)))
+    def copies(self, trains: bool) -> int:
+        """How many to rotate through. A training step moves four tensors per weight, so a quarter of the
+        copies outgrows the processor's cache."""
+        copies = max(1, min(int(self.count), -(-ROTATED_BYTES // self.weights_bytes)))
+        return -(-copies // 4) if trains else copies
 
     def runs(self, workload: Workload) -> int:
         """How many runs one reading takes: all copies decode in turn."""
-        return self.copies if workload.way.cached else 1
+        return self.copies(trains=False) if workload.way.cached else 1
+
+    def build_s(self, trains: bool, rates: Rates) -> float:
+        """Seconds that building all copies should take."""
+        return COPIES_PER_BUILD * self.copies(trains) * self.weights_bytes / rates.copy_bytes_per_s
 
     def bound(self, workload: Workload, batch_size: int, seq_len: int, rates: Rates) -> Roofline:
         """The shortest time of one run, counted under the exact convention."""
@@ -81,9 +89,8 @@ class Piece:
     def estimated_s(self, workload: Workload, batch_size: int, seq_len: int, rates: Rates) -> float:
         """Seconds that one reading should take: matrix work, then bytes moved."""
         work = self.bound(workload, batch_size, seq_len, rates)
-        compute_s = work.flops / rates.matmul_flops_per_s
-        memory_s = work.moved_bytes / rates.copy_bytes_per_s
-        return self.runs(workload) * (LAUNCH_S + (compute_s + memory_s) / EFFICIENCY)
+        shortest_s = sum(rates.shortest_s(work.flops, work.moved_bytes))
+        return self.runs(workload) * (LAUNCH_S + shortest_s / EFFICIENCY)
 
     def activation_bytes(self, way: Pass, batch_size: int, seq_len: int, trains: bool = False) -> int:
         """An estimate of what one pass holds at once."""
@@ -97,13 +104,17 @@ class Piece:
 
     def needed_bytes(self, workload: Workload, batch_size: int, seq_len: int) -> int:
         """Weights, states, caches and an estimate of activations, on the high side."""
-        weights = self.copies * self.weights_bytes
+        copies = self.copies(workload.trains)
+        weights = copies * self.weights_bytes
         held = self.activation_bytes(workload.way, batch_size, seq_len, workload.trains)
         if workload.trains:
-            trained = -(-self.copies // 4) * self.weights_bytes
-            return weights + (TRAIN_STATES - 1) * trained + held
-        caches = sum(int(part.count * cache_bytes(part, batch_size, seq_len)) for part in self.parts)
-        return weights + self._packing_bytes() + held + (self.copies * caches if workload.way.cached else 0)
+            return TRAIN_STATES * weights + held
+        caches = copies * self.cache_bytes(batch_size, seq_len) if workload.way.cached else 0
+        return weights + self._packing_bytes() + held + caches
+
+    def cache_bytes(self, batch_size: int, seq_len: int) -> int:
+        """The cache of one copy."""
+        return sum(int(part.count * cache_bytes(part, batch_size, seq_len)) for part in self.parts)
 
     def _packing_bytes(self) -> int:
         """What packing for inference takes beside the weights: a copy of a head that is tied to the
@@ -116,13 +127,15 @@ class Piece:
         matrices = [weight.nbytes for part in self.parts for weight in part.on_meta.parameters()]
         return sum(heads) + max(matrices)
 
-    def build(self, device: torch.device, trains: bool, compiled: bool = False) -> Runnable:
-        """Allocate its copies with random weights. For inference on a CPU they are packed."""
-        copies = [self.make() for _ in range(self.copies)]
+    def build(
+        self, device: torch.device, trains: bool, padding: Padding | None, compiled: bool = False
+    ) -> Runnable:
+        """Allocate its copies with random weights, packed on a CPU unless `padding` is None."""
+        copies = [self.make() for _ in range(self.copies(trains))]
         for copy in copies:
             fill_random(copy, device)
-            if not trains:
-                pack_linears(copy)
+            if padding is not None:
+                pack_linears(copy, padding)
         decoders = [copy for copy in copies if isinstance(copy, Decoder)]
         blocks = [copy for copy in copies if isinstance(copy, Block)]
         return RunnableDecoder(decoders, compiled) if decoders else RunnableBlock(blocks, compiled)

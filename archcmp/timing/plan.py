@@ -27,24 +27,30 @@ RUNNING_SHARE = 0.75
 
 @dataclass
 class Task:
-    """One workload of one model: its pieces, at which length, and the seconds read of each piece so far."""
+    """One workload of one model: its pieces, at which length, and the seconds read so far of each piece, by
+    build and round."""
 
     model_index: int
     workload: Workload
     seq_len: int
     pieces: list[Piece] = field(default_factory=list)
     refused: str | None = None
-    readings: list[list[float]] = field(default_factory=list)
+    readings: list[list[list[float]]] = field(init=False)
     build_s: float = 0.0
     compile_s: float = 0.0
 
-    def rounds(self) -> list[float]:
-        """Seconds of the whole model per round: the sum of count x reading, for as many rounds as every
-        piece was read. Empty while a piece is unread."""
-        if len(self.readings) < len(self.pieces):
-            return []
+    def __post_init__(self) -> None:
+        self.readings = [[] for _ in self.pieces]
+
+    def builds(self) -> list[list[float]]:
+        """Seconds of the whole model by build and round: the sum of count x reading, for as many builds and
+        rounds as every piece was read."""
         counts = [piece.count for piece in self.pieces]
-        return [sum(map(mul, counts, times)) for times in zip(*self.readings, strict=False)]
+        whole = [
+            [sum(map(mul, counts, times)) for times in zip(*rounds, strict=False)]
+            for rounds in zip(*self.readings, strict=False)
+        ]
+        return [rounds for rounds in whole if rounds]
 
 
 class Planner:
@@ -87,6 +93,15 @@ class Planner:
     def estimate_s(self, pieces: Sequence[Piece], workload: Workload, seq_len: int) -> float:
         """Seconds that one reading of each piece should take."""
         return sum(piece.estimated_s(workload, self.batch_size, seq_len, self.rates) for piece in pieces)
+
+    def run_s(self, tasks: Sequence[Task]) -> float:
+        """Seconds that one reading of every task should take."""
+        return sum(self.estimate_s(task.pieces, task.workload, task.seq_len) for task in tasks)
+
+    def build_s(self, tasks: Sequence[Task]) -> float:
+        """Seconds that building what all tasks need should take, once for all that do not train."""
+        built = {(task.model_index, piece, task.workload.trains) for task in tasks for piece in task.pieces}
+        return sum(piece.build_s(trains, self.rates) for _, piece, trains in built)
 
     def _choices(self, workload: Workload, seq_len: int) -> list[list[Piece]]:
         """Every model whole, or every model by its parts."""

@@ -1,4 +1,7 @@
-"""Interleaved timing: warm up, then rounds in the order A B B A, so that drift hits all alike."""
+"""Interleaved timing: warm up, then rounds in the order A B B A, so that drift hits all alike.
+
+Models are built several times, their memory freed and allocated anew, and every build is read in rounds.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from archcmp.timing.clock import Timer, Work
 from archcmp.timing.stats import FEWEST_FOR_INTERVAL, is_stable
 
+BUILDS = FEWEST_FOR_INTERVAL
+"""Builds that an interval over builds takes."""
+
 MIN_ROUNDS = FEWEST_FOR_INTERVAL
 ENOUGH_ROUNDS = 10
+ENOUGH_PER_BUILD = 4
 MAX_ROUNDS = 200
 STABLE = 0.05
 WARM = 0.10
@@ -28,26 +35,36 @@ def _warm_up(work: Work, timer: Timer, budget_s: float) -> None:
         before = latest
 
 
+def affordable_builds(build_s: float, run_s: float, budget_s: float) -> int:
+    """How many builds a budget allows: as many as an interval over builds takes, or one. A build takes
+    `build_s` seconds, then a run to warm up and another to be read, each of `run_s`."""
+    return BUILDS if BUILDS * (build_s + 2 * run_s) <= budget_s else 1
+
+
 def interleave(
     works: Sequence[Work],
     timer: Timer,
     budget_s: float,
     on_round: Callable[[], None] = lambda: None,
+    n_builds: int = 1,
 ) -> Iterator[list[float]]:
-    """Yield the seconds of every round, one reading per work. Ends after 10 rounds once IQR / median < 5 %
-    for all, or when `budget_s` is spent, but never before the rounds that an interval takes."""
+    """Yield the seconds of every round of one of `n_builds` builds, one reading per work. Ends once all works
+    are steady (IQR / median < 5 %) over 10 rounds, or over 4 of each of several builds, or when `budget_s` is
+    spent, but never before all builds together have the rounds that an interval takes."""
     deadline = timer.now() + budget_s
+    fewest = -(-MIN_ROUNDS // n_builds)
+    enough = ENOUGH_ROUNDS if n_builds == 1 else ENOUGH_PER_BUILD
     for work in works:
         _warm_up(work, timer, budget_s / (4 * len(works)))
     rounds: list[list[float]] = []
-    while len(rounds) < MAX_ROUNDS:
+    while len(rounds) < MAX_ROUNDS // n_builds:
         order = range(len(works)) if len(rounds) % 2 == 0 else reversed(range(len(works)))
         times = {i: timer.time(works[i]) for i in order}
         rounds.append([times[i] for i in range(len(works))])
         yield rounds[-1]
         on_round()
         readings = list(zip(*rounds, strict=True))
-        settled = len(rounds) >= ENOUGH_ROUNDS and all(is_stable(r, STABLE) for r in readings)
-        late = len(rounds) >= MIN_ROUNDS and timer.now() >= deadline
+        settled = len(rounds) >= enough and all(is_stable(r, STABLE) for r in readings)
+        late = len(rounds) >= fewest and timer.now() >= deadline
         if settled or late:
             return

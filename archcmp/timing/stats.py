@@ -1,16 +1,25 @@
-"""Summaries of repeated timings, in the unit of the readings."""
+"""Summaries of repeated timings, in the unit of the readings.
+
+Readings are grouped by build: within one build, weights lie where they lie, and two builds of one model may
+differ by more than the rounds of either show. https://doi.org/10.1145/1508244.1508275
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
 from archcmp.results.timings import PairedRatio, Throughput
 
 FEWEST_FOR_INTERVAL = 6
-"""With fewer readings not even their whole range holds the median 95 times in 100 (2 / 2^n <= 5 %)."""
+"""With fewer builds, or rounds of one, not even their whole range holds the median 95 times in 100
+(2 / 2^n <= 5 %)."""
+
+Builds = Sequence[Sequence[float]]
+"""The seconds of every round, by build."""
 
 RESAMPLES = 4000
 FAR_OUT = 3.5
@@ -32,17 +41,23 @@ def is_stable(readings: Sequence[float], tolerance: float) -> bool:
     return spread is not None and spread <= tolerance * statistics.median(readings)
 
 
-def paired_ratio(a: Sequence[float], b: Sequence[float]) -> PairedRatio | None:
-    """The median of b / a over pairs read in the same round (times: above 1 where `a` is faster), with the
-    percentile bootstrap's 95 % interval. None for fewer pairs than an interval takes.
+def paired_ratio(a: Builds, b: Builds) -> PairedRatio | None:
+    """The ratio b / a of times read in the same round (above 1 where `a` is faster), with its interval.
 
-    Resampling is seeded: the same readings give the same interval. https://doi.org/10.1214/aos/1176344552
+    Six builds: the median over builds of each build's median, and the range of the six, which holds the
+    median of all possible builds 31 times in 32, whatever their distribution. Fewer builds: the median over
+    all rounds, with the percentile bootstrap's 95 % interval, which knows of these builds only; None for
+    fewer rounds than an interval takes. Resampling is seeded: the same readings give the same interval.
+    https://doi.org/10.1214/aos/1176344552
     """
-    n = min(len(a), len(b))
-    if n < FEWEST_FOR_INTERVAL:
+    by_build = [np.asarray(y) / np.asarray(x) for x, y in zip(a, b, strict=True)]
+    if len(by_build) >= FEWEST_FOR_INTERVAL:
+        medians = [float(np.median(ratios)) for ratios in by_build]
+        return PairedRatio(statistics.median(medians), min(medians), max(medians))
+    ratios = np.asarray(list(chain.from_iterable(by_build)))
+    if len(ratios) < FEWEST_FOR_INTERVAL:
         return None
-    ratios = np.asarray(b[:n]) / np.asarray(a[:n])
-    drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    drawn = np.random.default_rng(0).integers(len(ratios), size=(RESAMPLES, len(ratios)))
     low, high = np.quantile(np.median(ratios[drawn], axis=1), (0.025, 0.975))
     return PairedRatio(float(np.median(ratios)), float(low), float(high))
 
@@ -56,11 +71,10 @@ def outliers(readings: Sequence[float]) -> list[int]:
     return [i for i, d in enumerate(deviations) if mad and NORMAL_MAD * d / mad > FAR_OUT]
 
 
-def throughput(
-    label: str, seq_len: int, tokens: int, rounds: Sequence[float], first: Sequence[float] | None
-) -> Throughput:
-    """The figures of runs over `tokens` that took `rounds` seconds each; `first` are the seconds of the model
-    that speed is compared with, read in the same rounds, None for that model itself."""
+def throughput(label: str, seq_len: int, tokens: int, builds: Builds, first: Builds | None) -> Throughput:
+    """The figures of runs over `tokens`, from the seconds of each; `first` are the seconds of the model that
+    speed is compared with, read in the same rounds, None for that model itself."""
+    rounds = list(chain.from_iterable(builds))
     median_s = statistics.median(rounds)
     return Throughput(
         seq_len,
@@ -69,7 +83,8 @@ def throughput(
         median_s=median_s,
         iqr_s=iqr(rounds),
         rounds=len(rounds),
-        raw_s=list(rounds),
-        speedup=None if first is None else paired_ratio(rounds, first),
+        raw_s=rounds,
+        builds=[len(build) for build in builds],
+        speedup=None if first is None else paired_ratio(builds, first),
         outliers=outliers(rounds),
     )

@@ -13,14 +13,16 @@ import torch
 from archcmp.errors import MeasureError, UsageError
 from archcmp.experiments.contests import CONTESTS, contest
 from archcmp.experiments.contests import transformers as peer
-from archcmp.experiments.contests.core import Contest, RaceResult
+from archcmp.experiments.contests.core import Contest
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
 from archcmp.oracle.models import transformers_model
+from archcmp.results.document import ModelResult
+from archcmp.results.timings import Throughput
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from archcmp.timing.pieces import Piece
-from archcmp.timing.rounds import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
+from archcmp.timing.rounds import BUILDS, ENOUGH_PER_BUILD, MIN_ROUNDS
 from archcmp.timing.workloads import WORKLOADS
 from tests.fakes import FakeTimer, request
 from tests.known import tiny
@@ -37,8 +39,13 @@ def a_contest(name: str, spec: ModelSpec = TWO_KINDS, seq_len: int = 16, **optio
     return contest(name)(spec, asked, 2, seq_len, timer=timer, available=available)
 
 
-def raced(contest: Contest) -> dict[str, RaceResult]:
-    return {cell: contest.race(cell) for cell in contest.cells()}
+def timings(contest: Contest, cell: str) -> list[Throughput]:
+    """What a cell measured of every contender."""
+    return [result.throughput[cell] for result in contest.race(cell)]
+
+
+def raced(contest: Contest) -> dict[str, list[ModelResult]]:
+    return {cell: contest.race(cell) for cell in contest.shares}
 
 
 # ---- every kind ---------------------------------------------------------------------------------------
@@ -53,11 +60,12 @@ def test_contests_are_listed_without_torch() -> None:
 @pytest.mark.parametrize("name", CONTESTS)
 def test_every_cell_has_figures_of_every_contender(name: str) -> None:
     contest = a_contest(name, TWO_KINDS if name != "transformers" else tiny())
-    for result in raced(contest).values():
-        assert len(result.throughputs) == len(contest.contenders)
-        first, *others = result.throughputs
+    for cell in contest.shares:
+        first, *others = found = timings(contest, cell)
+        assert len(found) == len(contest.contenders)
         assert first.speedup is None and all(other.speedup is not None for other in others)
-        for figures in result.throughputs:
+        for figures in found:
+            assert figures.builds == [ENOUGH_PER_BUILD] * BUILDS
             assert figures.rounds == len(figures.raw_s) >= MIN_ROUNDS
             assert figures.seq_len == 16 and "16" in figures.label
             assert figures.tokens_per_second is not None
@@ -76,9 +84,10 @@ def test_too_little_memory_is_told_before_anything_is_built(
 
 def test_above_1_is_faster_than_the_first() -> None:
     """With constant readings of 1 s and 3 s in the order A B B A, the second is a third as fast."""
-    readings = [1.0, 1.0, 3.0, 3.0, *([1.0, 3.0, 3.0, 1.0] * MAX_ROUNDS)]
+    once, of_a_build = [1.0, 3.0], [1.0, 1.0, 3.0, 3.0, *([1.0, 3.0, 3.0, 1.0] * (ENOUGH_PER_BUILD // 2))]
+    readings = [*once, *(of_a_build * BUILDS)]
     contest = a_contest("transformers", tiny(), measure=["prefill"], timer=FakeTimer(lambda i: readings[i]))
-    first, second = contest.race("prefill").throughputs
+    first, second = timings(contest, "prefill")
     assert set(first.raw_s) == {1.0} and set(second.raw_s) == {3.0}
     assert second.speedup is not None and second.speedup.median == pytest.approx(1 / 3)
 
@@ -86,7 +95,7 @@ def test_above_1_is_faster_than_the_first() -> None:
 def test_cells_share_the_budget() -> None:
     timer = FakeTimer(lambda i: 1.0 + i % 2)
     contest = a_contest("composed", tiny(), measure=["prefill", "decode"], budget_s=400.0, timer=timer)
-    ends = [timer.clock for cell in contest.cells() if contest.race(cell)]
+    ends = [timer.clock for cell in contest.shares if contest.race(cell)]
     assert 300 <= ends[0] < 320 and 400 <= ends[1] < 430
 
 
@@ -103,11 +112,11 @@ def test_progress_names_the_cell_and_the_share_spent() -> None:
 
 
 def test_composed_is_the_sum_of_count_times_piece_in_every_round() -> None:
-    results = raced(a_contest("composed"))
+    contest = a_contest("composed")
     composed_s = {"prefill": 1 + 3 + 2, "decode": 3, "train": 61 / 8 + 3 + 2}
-    assert list(results) == list(composed_s)
-    for cell, result in results.items():
-        whole, composed = result.throughputs
+    assert list(contest.shares) == list(composed_s)
+    for cell in contest.shares:
+        whole, composed = timings(contest, cell)
         assert set(whole.raw_s) == {0.5} and not whole.composed and composed.composed
         assert composed.raw_s == pytest.approx([0.5 * composed_s[cell]] * len(whole.raw_s))
         assert composed.speedup is not None
@@ -119,9 +128,9 @@ def test_composed_is_the_sum_of_count_times_piece_in_every_round() -> None:
 
 def test_every_windowed_block_is_raced_and_others_are_not() -> None:
     contest = a_contest("masked", seq_len=24)
-    assert contest.cells() == ["far"]
-    result = contest.race("far")
-    assert result.throughputs[0].label == "attention of far, window 3 of 24 tokens"
+    assert list(contest.shares) == ["far"]
+    result, *_ = contest.race("far")
+    assert result.throughput["far"].label == "attention of far, window 3 of 24 tokens"
     assert result.figures["output_difference"] < 1e-5 < result.figures["output_std"]
 
 
@@ -162,25 +171,28 @@ FAMILIES = _families()
 @pytest.mark.parametrize("name", FAMILIES)
 def test_both_compute_the_same_at_every_workload(name: str) -> None:
     contest = a_contest("transformers", FAMILIES[name], seq_len=20)
-    assert contest.cells() == ["train", "prefill", "decode"], "packed weights do not train"
-    for result in raced(contest).values():
-        assert result.figures["output_difference"] <= 1e-4 * result.figures["output_std"]
-        assert result.throughputs[1].speedup is not None and result.throughputs[1].speedup.median == 1.0
+    for cell, (theirs, ours) in raced(contest).items():
+        assert theirs.figures["output_difference"] <= 1e-4 * theirs.figures["output_std"]
+        speedup = ours.throughput[cell].speedup
+        assert speedup is not None and speedup.median == 1.0
 
 
-def test_cells_may_be_raced_in_any_order_and_models_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[ModelSpec] = []
+def test_cells_may_be_raced_in_any_order_and_their_weights_are_drawn_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[ModelSpec] = []
 
     def counted(spec: ModelSpec, *where: Any) -> torch.nn.Module:
-        built.append(spec)
+        drawn.append(spec)
         return transformers_model(spec, *where)
 
     monkeypatch.setattr(peer, "transformers_model", counted)
     contest = a_contest("transformers", tiny())
     raced(contest)
-    assert len(built) == 1
-    assert contest.race("train").figures, "packed weights do not train, so both are built anew"
-    assert len(built) == 2
+    assert contest.race("train")[0].figures, (
+        "weights packed for decoding do not train, so ours are built anew"
+    )
+    assert len(drawn) == 1
 
 
 @pytest.mark.parametrize("cell", WORKLOADS)
@@ -218,9 +230,9 @@ def test_decoding_stays_within_learned_positions() -> None:
     spec = FAMILIES["gpt2"].model_copy(update={"context_length": 40})
     noisy = FakeTimer(lambda i: 1.0 + i % 2)
     contest = a_contest("transformers", spec, seq_len=40, measure=["decode"], timer=noisy)
-    ours, _ = contest.race("decode").throughputs
+    ours, _ = timings(contest, "decode")
     assert ours.seq_len == 20 and ours.shortened and ours.label == "decode, context 20"
-    assert ours.rounds == 20 - peer.CHECKED_STEPS - MAX_WARM_UPS
+    assert set(ours.builds) == {20 - peer.UNREAD_STEPS}
     short = spec.model_copy(update={"context_length": 20})
     with pytest.raises(UsageError, match=r"too few to decode.*Use --measure prefill,train"):
         a_contest("transformers", short, measure=["decode"])

@@ -46,14 +46,15 @@ def assert_only_rounded(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | Non
 @every_dtype
 @torch.inference_mode()
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 34])
+@pytest.mark.parametrize("padding", [(), (4, 4, 4), (2, 2, 8, 4)])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_packed_layer_multiplies_by_the_weights_it_was_packed_from(
-    n_rows: int, bias: bool, dtype: torch.dtype
+    n_rows: int, padding: tuple[int, ...], bias: bool, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(48, 80, bias=bias, dtype=dtype)
     x = torch.randn(n_rows, 48, dtype=dtype)
-    assert_only_rounded(PackedLinear(linear)(x), x, linear.weight, linear.bias)
+    assert_only_rounded(PackedLinear(linear, padding)(x), x, linear.weight, linear.bias)
 
 
 @every_dtype
@@ -67,7 +68,7 @@ def test_packed_experts_multiply_their_own_rows(bias: bool, dtype: torch.dtype) 
         nn.init.normal_(linear.bias)
     x = torch.randn(sum(n_rows), 48, dtype=dtype)
     of_row = torch.arange(len(n_rows)).repeat_interleave(torch.tensor(n_rows))
-    y = PackedGroupedLinear(linear)(x, Groups(torch.tensor(n_rows).cumsum(0), of_row))
+    y = PackedGroupedLinear(linear, (2, 4))(x, Groups(torch.tensor(n_rows).cumsum(0), of_row))
     for group in set(of_row.tolist()):
         rows = of_row == group
         its_bias = None if linear.bias is None else linear.bias[group]
@@ -117,9 +118,9 @@ def test_each_layer_is_freed_before_the_next_is_packed(
     alive: list[int] = []
     pack = PackedLinear.__init__
 
-    def watched(packed: PackedLinear, linear: nn.Linear) -> None:
+    def watched(packed: PackedLinear, linear: nn.Linear, padding: tuple[int, ...]) -> None:
         alive.append(sum(linear() is not None for linear in linears))
-        pack(packed, linear)
+        pack(packed, linear, padding)
 
     monkeypatch.setattr(PackedLinear, "__init__", watched)
     pack_linears(model)

@@ -7,22 +7,25 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 
 from archcmp.errors import UsageError
 from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
 from archcmp.timing import calibrate
-from archcmp.timing.calibrate import calibrate_device, remember
+from archcmp.timing.calibrate import best_known, calibrate_device
 from archcmp.timing.device import known_devices, native_dtype, resolve_device
+from archcmp.timing.kernels import ROWS, Kernels, known_kernels
+from archcmp.timing.remembered import cache_file, recall, remember
+from tests.fakes import FakeTimer
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    file = tmp_path / "deep" / "calibration.json"
-    monkeypatch.setattr(calibrate, "cache_file", lambda: file)
-    return file
+    monkeypatch.setattr(typer, "get_app_dir", lambda name: str(tmp_path / "deep"))
+    return cache_file()
 
 
 def test_devices_are_named_or_refused() -> None:
@@ -34,39 +37,62 @@ def test_devices_are_named_or_refused() -> None:
 
 
 def test_the_best_calibration_seen_is_remembered(cache: Path) -> None:
-    assert remember(Rates(2e9, 1e9), CPU, "float32") == Rates(2e9, 1e9)
-    assert remember(Rates(1e9, 3e9), CPU, "float32") == Rates(2e9, 3e9)
-    assert remember(Rates(1.0, 1.0), CPU, "bfloat16") == Rates(1.0, 1.0), "per dtype"
+    assert best_known(Rates(2e9, 1e9), CPU, "float32") == Rates(2e9, 1e9)
+    assert best_known(Rates(1e9, 3e9), CPU, "float32") == Rates(2e9, 3e9)
+    assert best_known(Rates(1.0, 1.0), CPU, "bfloat16") == Rates(1.0, 1.0), "per dtype"
 
 
 @pytest.mark.parametrize(
     "damaged", ["{half a file", "[" * 200_000, "null", "[]", '{"a": 1}', "{}", "\x00", "NaN"]
 )
 def test_a_damaged_file_is_forgotten(cache: Path, damaged: str) -> None:
-    remember(Rates(2e9, 1e9), CPU, "float32")
+    best_known(Rates(2e9, 1e9), CPU, "float32")
     cache.write_text(damaged)
-    assert remember(Rates(1e9, 1e9), CPU, "float32") == Rates(1e9, 1e9)
-    assert remember(Rates(5e8, 5e8), CPU, "float32") == Rates(1e9, 1e9), "and written anew"
+    assert best_known(Rates(1e9, 1e9), CPU, "float32") == Rates(1e9, 1e9)
+    assert best_known(Rates(5e8, 5e8), CPU, "float32") == Rates(1e9, 1e9), "and written anew"
 
 
 @pytest.mark.parametrize("rate", [float("inf"), float("nan"), -1.0, 0.0, 1e300, "fast", None, [1.0]])
 def test_an_impossible_rate_heals(cache: Path, rate: object) -> None:
-    remember(Rates(2e9, 1e9), CPU, "float32")
+    best_known(Rates(2e9, 1e9), CPU, "float32")
     (key,) = json.loads(cache.read_text())
-    cache.write_text(json.dumps({key: {"matmul_flops_per_s": rate, "copy_bytes_per_s": 3e9}, "old": rate}))
-    assert remember(Rates(1e9, 1e9), CPU, "float32") == Rates(1e9, 1e9)
+    cache.write_text(json.dumps({key: {"matmul_flops_per_s": rate, "copy_bytes_per_s": 3e9}, "old": 1}))
+    assert best_known(Rates(1e9, 1e9), CPU, "float32") == Rates(1e9, 1e9)
     assert list(json.loads(cache.read_text())) == [key]
 
 
 def test_a_calibration_that_cannot_be_remembered_is_used(cache: Path) -> None:
     cache.parent.write_text("a file in the folder's place")
-    assert remember(Rates(2e9, 1e9), CPU, "float32") == Rates(2e9, 1e9)
+    assert best_known(Rates(2e9, 1e9), CPU, "float32") == Rates(2e9, 1e9)
 
 
 def test_a_device_is_described_by_its_best_rates(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = {"float32": Rates(1e9, 3e9), "bfloat16": Rates(2e9, 1e9), "float16": Rates(5e8, 2e9)}
+    rates = {"float32": Rates(1e9, 3e9), "bfloat16": Rates(2e9, 1e9, 4e9), "float16": Rates(5e8, 2e9)}
     monkeypatch.setattr(calibrate, "calibrate", lambda device, dtype, timer: rates[dtype])
+    monkeypatch.setattr(calibrate, "known_kernels", lambda device, dtype, timer: Kernels((1,), (4, 4, 4)))
     facts = calibrate_device(CPU)
     assert facts["matmul_flops_per_s"] == {"float32": 1e9, "bfloat16": 2e9, "float16": 5e8}
+    assert facts["layouts"]["float32"] == "1: plain, 2: padded to 4, 4: packed, 8: packed"
+    assert facts["read_bytes_per_s"] == 4e9
     assert facts["copy_bytes_per_s"] == 3e9 and facts["device"] == "cpu"
     assert facts["remembered_in"] == str(cache) and cache.exists()
+
+
+# ---- layouts of weights -------------------------------------------------------------------------------
+
+
+def test_the_fastest_layout_is_chosen_for_each_number_of_rows(cache: Path) -> None:
+    """Readings go on in the order of the layouts: 1, 2, 4 and 8 rows packed, then plain, each three times."""
+    seconds = [3.0, 3.0, 2.0, 5.0, 1.0, 2.5, 4.0, 9.0]
+    kernels = known_kernels(CPU, "float32", FakeTimer(lambda i: seconds[i // 3]))
+    assert str(kernels) == "1: plain, 2: padded to 4, 4: packed, 8: packed"
+    assert [kernels.packs(n) for n in (1, 2, 3, 9, 1000)] == [False, True, True, True, True]
+    busy = known_kernels(CPU, "float32", FakeTimer(lambda i: 10.0 * (1 + i)))
+    assert busy == kernels, "a busy moment decides nothing where a better one is remembered"
+
+
+@pytest.mark.parametrize("damaged", [None, {}, [], [0.1], ["fast"] * 8, [-1.0] * 8, [float("nan")] * 8])
+def test_damaged_readings_heal(cache: Path, damaged: object) -> None:
+    remember(CPU, "float32", {"layouts": damaged})
+    assert known_kernels(CPU, "float32", FakeTimer()) == Kernels((), tuple(range(1, ROWS[-1] + 1)))
+    assert recall(CPU, "float32")["layouts"] == [0.5] * 8

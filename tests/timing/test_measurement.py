@@ -15,7 +15,7 @@ from archcmp.spec.yaml.load import load_spec
 from archcmp.timing.measurement import Measurement
 from archcmp.timing.pieces import Piece
 from archcmp.timing.plan import Task
-from archcmp.timing.rounds import ENOUGH_ROUNDS, MIN_ROUNDS
+from archcmp.timing.rounds import BUILDS, ENOUGH_PER_BUILD, ENOUGH_ROUNDS, MIN_ROUNDS
 from archcmp.timing.runnable import Runnable, RunnableDecoder
 from archcmp.timing.workloads import WORKLOADS
 from tests.fakes import FakeTimer, request
@@ -29,7 +29,7 @@ TWO_KINDS = tiny(
 @pytest.mark.parametrize("compose", ["never", "always"])
 def test_figures_follow_from_the_raw_times(compose: str) -> None:
     measurement = Measurement([TWO_KINDS, tiny()], request(compose=compose), 2, 32, timer=FakeTimer())
-    assert list(measurement.run()) == list(WORKLOADS)
+    assert list(measurement.run()) == list(WORKLOADS) * BUILDS
     first = measurement.results()[0]
     in_one_reading = {"prefill": 3 + 2 + 1, "decode": 3 / 3 + 2 / 2 + 1, "train": 3 + 2 + 61 / 8}
     for workload, tokens in (("prefill", 64), ("decode", 2), ("train", 64)):
@@ -37,9 +37,10 @@ def test_figures_follow_from_the_raw_times(compose: str) -> None:
         assert figure.composed == (compose == "always") and figure.speedup is None
         n_parts = 0.5 * (in_one_reading[workload] if compose == "always" else 1)
         assert figure.median_s == statistics.median(figure.raw_s) == pytest.approx(n_parts)
-        assert figure.rounds == len(figure.raw_s) == ENOUGH_ROUNDS
+        assert figure.rounds == len(figure.raw_s) == BUILDS * ENOUGH_PER_BUILD
+        assert figure.builds == [ENOUGH_PER_BUILD] * BUILDS
         assert figure.tokens_per_second == pytest.approx(tokens / n_parts)
-        assert all(len(part.raw_s) == ENOUGH_ROUNDS for part in figure.parts)
+        assert all(len(part.raw_s) == BUILDS * ENOUGH_PER_BUILD for part in figure.parts)
 
 
 def test_shares_of_the_device_follow_from_counts_and_rates() -> None:
@@ -106,7 +107,7 @@ def test_pieces_stay_in_memory_only_where_there_is_room(
     asked = request(measure=["prefill", "decode"], compose="never")
     measurement = Measurement([tiny()], asked, 1, 8, timer=FakeTimer(), available=room)
     list(measurement.run())
-    assert len(builds) == built
+    assert len(builds) == built * BUILDS
     assert not any(figure.refused for figure in measurement.results()[0].values())
 
 
@@ -117,7 +118,7 @@ def test_an_interruption_is_raised_and_every_whole_round_is_kept(compose: str) -
 
     def interrupt_training(i: int) -> float:
         nonlocal rounds_of_train
-        rounds_of_train += len(finished) == 2
+        rounds_of_train += len(finished) == 5
         if rounds_of_train > 4:
             raise KeyboardInterrupt
         return 1.0
@@ -127,12 +128,12 @@ def test_an_interruption_is_raised_and_every_whole_round_is_kept(compose: str) -
         for name in measurement.run():
             finished.append(name)
     result = measurement.results()[0]
-    assert finished == ["prefill", "decode"]
-    assert all(result[name].rounds == ENOUGH_ROUNDS for name in finished)
+    assert finished == [*WORKLOADS, "prefill", "decode"]
+    assert result["prefill"].builds == result["decode"].builds == [ENOUGH_PER_BUILD] * 2
     if compose == "never":
-        assert result["train"].rounds == 2, "two were read after two of warm-up"
+        assert result["train"].builds == [ENOUGH_PER_BUILD, 2], "two were read after two of warm-up"
     else:
-        assert "train" not in result, "a part is unread"
+        assert result["train"].builds == [ENOUGH_PER_BUILD], "a part of the second build is unread"
 
 
 def test_every_workload_runs_for_real_and_is_reported() -> None:
@@ -185,3 +186,25 @@ def test_building_and_compiling_are_no_part_of_a_reading(monkeypatch: pytest.Mon
     list(measurement.run())
     figure = measurement.results()[0]["prefill"]
     assert figure.compile_s == 100.0 and figure.raw_s == [1.0] * ENOUGH_ROUNDS
+
+
+def test_a_budget_for_one_build_gives_one_build() -> None:
+    asked = request(measure=["decode"], budget_s=0.5)
+    measurement = Measurement([tiny()], asked, 1, 16, timer=FakeTimer(lambda i: 0.1))
+    list(measurement.run())
+    assert measurement.n_builds == 1
+    assert measurement.results()[0]["decode"].builds == [MIN_ROUNDS]
+
+
+def test_every_build_has_memory_of_its_own_and_the_order_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[int] = []
+    build = Piece.build
+
+    def noted(piece: Piece, *rest: Any) -> Runnable:
+        order.append(piece.parts[0].spec.vocab_size)
+        return build(piece, *rest)
+
+    monkeypatch.setattr(Piece, "build", noted)
+    asked = request(measure=["prefill"], compose="never")
+    list(Measurement([tiny(), tiny("vocab_size=67")], asked, 1, 8, timer=FakeTimer()).run())
+    assert order == [61, 67, 67, 61] * (BUILDS // 2)

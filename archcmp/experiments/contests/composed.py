@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from archcmp.experiments.contests.core import Contest, Entry, RaceResult
+from archcmp.experiments.contests.core import Contest, Distance, Entry
 from archcmp.results.request import Request
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.pieces import Piece, composed, whole
@@ -35,18 +33,18 @@ class Composed(Contest):
             for cell in self.shares
         )
 
-    def race(self, cell: str) -> RaceResult:
-        self.report(cell)
+    def distance(self, cell: str) -> Distance:
+        workload = WORKLOADS[cell]
+        tokens = workload.tokens(self.batch_size, self.seq_len)
+        return Distance(workload.label(self.seq_len), self.seq_len, tokens)
+
+    def build(self, cell: str) -> list[Entry]:
         workload, pieces = WORKLOADS[cell], self._pieces(cell)
-        built = [piece.build(self.device, workload.trains, self.request.compile) for piece in pieces]
+        layout = workload.trains, self.kernels.padding_for(workload, self.batch_size, self.seq_len)
+        built = [piece.build(self.device, *layout, self.request.compile) for piece in pieces]
         first, *others = (workload.prepare(model, self.batch_size, self.seq_len) for model in built)
         weights = [piece.count / piece.runs(workload) for piece in pieces[1:]]
-        label, tokens = workload.label(self.seq_len), workload.tokens(self.batch_size, self.seq_len)
-        entries = [Entry([first]), Entry(others, weights)]
-        figures, estimate = self.timed(cell, entries, label, self.seq_len, tokens)
-        del built, first, others, entries
-        self.give_back()
-        return RaceResult([figures, replace(estimate, composed=True)])
+        return [Entry([first]), Entry(others, weights, composed=True)]
 
 
 CONTEST = Composed

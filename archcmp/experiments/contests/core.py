@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import islice
 from typing import ClassVar
 
@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 
 from archcmp.errors import MeasureError
+from archcmp.results.document import ModelResult
 from archcmp.results.request import Request
-from archcmp.results.timings import Throughput
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.allocator import give_back_memory, keep_freed_memory
 from archcmp.timing.clock import Budget, DeviceTimer, OnProgress, Timer, Work
 from archcmp.timing.device import settled
+from archcmp.timing.kernels import Kernels, known_kernels
 from archcmp.timing.memory import available_bytes, shortage
-from archcmp.timing.rounds import MAX_ROUNDS, interleave
-from archcmp.timing.stats import throughput
+from archcmp.timing.rounds import MAX_ROUNDS, affordable_builds, interleave
+from archcmp.timing.stats import Builds, throughput
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.02}
 """By dtype, how far outputs may lie apart, as a share of their standard deviation."""
@@ -33,31 +34,31 @@ Run = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
-class RaceResult:
-    """One cell: the figures of each contender, the first one first, and how near their outputs are.
-
-    `output_difference` is the largest difference between two outputs, `output_std` the standard deviation to
-    judge it by; contenders whose outputs cannot be compared have neither.
-    """
-
-    throughputs: list[Throughput]
-    figures: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Entry:
     """What is timed for a contender: the works whose seconds, each times its weight, are its time."""
 
-    works: Sequence[Work]
+    works: Sequence[Callable[[], Tensor]]
     weights: Sequence[float] = (1.0,)
+    composed: bool = False
+
+
+@dataclass(frozen=True)
+class Distance:
+    """What one run of a cell is: how tables call it, its sequence length, its tokens, and how many rounds
+    one build can run."""
+
+    label: str
+    seq_len: int
+    tokens: int
+    most_rounds: int = MAX_ROUNDS
 
 
 class Contest(ABC):
     """Contenders of one spec at one batch size and length.
 
-    `cells()` names what is raced, and `race(cell)` races it; the cells share the request's budget. Making a
-    contest builds nothing. Raises UsageError where there is nothing to race, and MeasureError where the
-    contenders do not fit in memory together. `timer` and `available` (bytes) are for tests.
+    `shares` names the cells that are raced, and `race(cell)` races one; the cells share the request's budget.
+    Making a contest builds nothing. Raises UsageError where there is nothing to race, and MeasureError where
+    the contenders do not fit in memory together. `timer` and `available` (bytes) are for tests.
     """
 
     contenders: ClassVar[tuple[str, ...]]
@@ -98,19 +99,86 @@ class Contest(ABC):
         """Bytes that the contenders need together in the largest cell, on the high side."""
 
     @abstractmethod
-    def race(self, cell: str) -> RaceResult:
-        """Race one cell. Raises MeasureError if the contenders do not compute the same."""
+    def distance(self, cell: str) -> Distance:
+        """What one run of a cell is."""
 
-    def cells(self) -> list[str]:
-        """What is raced, in that order."""
-        return list(self.shares)
+    @cached_property
+    def kernels(self) -> Kernels:
+        """The layouts of weights that this device reads fastest; not asked of a clock that a test winds."""
+        assert self.request.dtype is not None
+        if not isinstance(self.timer, DeviceTimer):
+            return Kernels()
+        return known_kernels(self.device, self.request.dtype, self.timer)
+
+    def prepare(self) -> None:
+        """What is done once, before the first cell's time starts."""
+        self.kernels  # noqa: B018
+
+    @abstractmethod
+    def build(self, cell: str) -> list[Entry]:
+        """The contenders, in memory that is allocated anew."""
+
+    def agreed(self, cell: str, entries: Sequence[Entry]) -> dict[str, float]:
+        """How near the contenders' outputs are: `output_difference`, the largest difference between two
+        outputs, and `output_std`, the standard deviation to judge it by; {} for outputs that cannot be
+        compared. Raises MeasureError if the contenders do not compute the same."""
+        return {}
+
+    def race(self, cell: str) -> list[ModelResult]:
+        """Race one cell; a result per contender, the first one's with how near the outputs are. Raises
+        MeasureError if the contenders do not compute the same."""
+        self.report(cell)
+        self.prepare()
+        distance, start = self.distance(cell), self.timer.now()
+        deadline = start + self.request.budget_s * self.shares[cell] / sum(self.shares.values())
+        entries = self.build(cell)
+        build_s = self.timer.now() - start
+        figures = self.agreed(cell, entries)
+        run_s = sum(self.timer.time(work) for entry in entries for work in entry.works)
+        n_builds = affordable_builds(build_s, run_s, deadline - self.timer.now())
+        seconds: list[list[list[float]]] = [[] for _ in entries]
+        for build in range(n_builds):
+            if build:
+                entries.clear()
+                self.give_back()
+                entries = self.build(cell)
+            share_s = (deadline - self.timer.now()) / (n_builds - build)
+            for own in seconds:
+                own.append([])
+            for times in self._rounds(cell, entries, share_s, n_builds, distance.most_rounds):
+                for own, time in zip(seconds, times, strict=True):
+                    own[-1].append(time)
+        results = [
+            self._result(cell, distance, entry, own, None if own is seconds[0] else seconds[0])
+            for entry, own in zip(entries, seconds, strict=True)
+        ]
+        entries.clear()
+        self.give_back()
+        return [replace(results[0], figures=figures), *results[1:]]
+
+    def _rounds(
+        self, cell: str, entries: Sequence[Entry], budget_s: float, n_builds: int, most_rounds: int
+    ) -> Iterator[list[float]]:
+        """The seconds of every entry, round by round."""
+        works: list[Work] = [work for entry in entries for work in entry.works]
+        rounds = interleave(works, self.timer, budget_s, partial(self.report, cell), n_builds)
+        for readings in islice(rounds, most_rounds):
+            unread = iter(readings)
+            yield [sum(weight * next(unread) for weight in entry.weights) for entry in entries]
+
+    def _result(
+        self, cell: str, distance: Distance, entry: Entry, own: Builds, first: Builds | None
+    ) -> ModelResult:
+        timing = throughput(distance.label, distance.seq_len, distance.tokens, own, first)
+        shortened = distance.seq_len < self.seq_len
+        return ModelResult(throughput={cell: replace(timing, shortened=shortened, composed=entry.composed)})
 
     def report(self, cell: str) -> None:
         self.budget.report(f"{cell}: {', '.join(self.contenders)}")
 
-    def agreed(self, cell: str, runs: Sequence[Run], n_runs: int = 1) -> dict[str, float]:
-        """Run each contender `n_runs` times and compare the outputs with the first one's. What a first run
-        compiles or allocates is done here, outside the readings."""
+    def compared(self, cell: str, runs: Sequence[Run], n_runs: int = 1) -> dict[str, float]:
+        """What `agreed` gives, from the outputs of the first contender and of others that compute the same,
+        each run `n_runs` times. What a first run compiles or allocates is done here, outside the readings."""
         difference = std = 0.0
         for _ in range(n_runs):
             first, *others = (run() for run in runs)
@@ -125,33 +193,6 @@ class Contest(ABC):
                 f"above {share:g} of their standard deviation, {std:.3g}"
             )
         return {"output_difference": difference, "output_std": std}
-
-    def timed(
-        self,
-        cell: str,
-        entries: Sequence[Entry],
-        label: str,
-        seq_len: int,
-        tokens: int,
-        most_rounds: int = MAX_ROUNDS,
-    ) -> list[Throughput]:
-        """Time all entries in the same rounds, each of which is a run over `tokens`."""
-        budget_s = self.request.budget_s * self.shares[cell] / sum(self.shares.values())
-        works = [work for entry in entries for work in entry.works]
-        rounds = interleave(works, self.timer, budget_s, partial(self.report, cell))
-        seconds: list[list[float]] = [[] for _ in entries]
-        for readings in islice(rounds, most_rounds):
-            unread = iter(readings)
-            for own, entry in zip(seconds, entries, strict=True):
-                own.append(sum(weight * next(unread) for weight in entry.weights))
-        first = seconds[0]
-        return [
-            replace(
-                throughput(label, seq_len, tokens, own, None if own is first else first),
-                shortened=seq_len < self.seq_len,
-            )
-            for own in seconds
-        ]
 
     def give_back(self) -> None:
         """Return memory that nothing holds any more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archcmp.errors import UsageError
-from archcmp.experiments.contests.core import Contest, Entry, RaceResult
+from archcmp.experiments.contests.core import Contest, Distance, Entry
 from archcmp.model.ops.attention import attention
 from archcmp.results.request import Request
 from archcmp.spec.layers import distinct_blocks
@@ -39,25 +39,34 @@ class Masked(Contest):
         widest = max(mixer.n_heads * mixer.head_dim for mixer in _windowed(self.spec, self.seq_len).values())
         return pairs + self.batch_size * self.seq_len * widest * (8 * self.dtype.itemsize + 4)
 
-    @torch.inference_mode()
-    def race(self, cell: str) -> RaceResult:
-        self.report(cell)
+    def _mixer(self, cell: str) -> tuple[Attention, int]:
+        """The attention of a block, and its window."""
         mixer = _windowed(self.spec, self.seq_len)[cell]
         assert mixer.window is not None
+        return mixer, mixer.window
+
+    def distance(self, cell: str) -> Distance:
+        _, window = self._mixer(cell)
+        label = f"attention of {cell}, window {window:,} of {self.seq_len:,} tokens"
+        return Distance(label, self.seq_len, self.batch_size * self.seq_len)
+
+    def build(self, cell: str) -> list[Entry]:
+        mixer, window = self._mixer(cell)
         q, k, v = self._projections(mixer)
         scale = float(mixer.query_pre_attn_scalar or mixer.head_dim) ** -0.5
         visible = torch.ones(self.seq_len, self.seq_len, dtype=torch.bool, device=self.device)
-        visible.tril_().triu_(1 - mixer.window)
+        visible.tril_().triu_(1 - window)
         works = [
-            partial(attention, q, k, v, scale, mixer.window),
+            partial(attention, q, k, v, scale, window),
             partial(_masked, q, k, v, scale, visible),
             partial(attention, q, k, v, scale),
         ]
-        figures = self.agreed(cell, [partial(_last, work, mixer.window) for work in works[:2]])
-        label = f"attention of {cell}, window {mixer.window:,} of {self.seq_len:,} tokens"
-        tokens = self.batch_size * self.seq_len
-        entries = [Entry([work]) for work in works]
-        return RaceResult(self.timed(cell, entries, label, self.seq_len, tokens), figures)
+        return [Entry([torch.inference_mode()(work)]) for work in works]
+
+    def agreed(self, cell: str, entries: Sequence[Entry]) -> dict[str, float]:
+        """Of the two that have the window."""
+        _, window = self._mixer(cell)
+        return self.compared(cell, [partial(_last, entry.works[0], window) for entry in entries[:2]])
 
     def _projections(self, mixer: Attention) -> list[Tensor]:
         """Random q, k, v (B, heads, T, D), laid out as projections leave them."""

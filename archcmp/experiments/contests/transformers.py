@@ -6,6 +6,7 @@ prefill, and every reading decodes one token more.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from archcmp.analysis.passes import PREFILL
 from archcmp.errors import UsageError
-from archcmp.experiments.contests.core import Contest, Entry, RaceResult
+from archcmp.experiments.contests.core import Contest, Distance, Entry
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
@@ -25,11 +26,19 @@ from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.pieces import whole
 from archcmp.timing.rounds import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
 from archcmp.timing.runnable import Run, RunnableDecoder, next_token_loss, random_tokens
+from archcmp.timing.weights import fill_random
 from archcmp.timing.workloads import WORKLOADS
 from archcmp.timing.workloads.base import Workload
 
 CHECKED_STEPS = 3
 """Tokens decoded before the first reading. When compiled, the second has the lengths become variables."""
+
+UNREAD_STEPS = CHECKED_STEPS + 1 + MAX_WARM_UPS
+"""Tokens that a contender decodes, at the most, before its first reading."""
+
+
+Caches = dict[type, Any]
+"""The cache of each contender after a real prefill, of which every build has a copy."""
 
 
 # ---- contenders -------------------------------------------------------------------------------------
@@ -38,15 +47,18 @@ CHECKED_STEPS = 3
 class Ours(RunnableDecoder):
     """archcmp's decoder as its users call it, its cache allocated once for `n_steps` tokens more."""
 
-    def __init__(self, model: Decoder, compiled: bool, n_steps: int) -> None:
+    def __init__(self, model: Decoder, compiled: bool, n_steps: int, caches: Caches) -> None:
         super().__init__([model], compiled)
-        self.model, self.n_steps = model, n_steps
+        self.model, self.n_steps, self.caches = model, n_steps, caches
 
     @torch.inference_mode()
     def decoder(self, batch_size: int, seq_len: int) -> Callable[[], Tensor]:
         tokens = self._tokens(batch_size, seq_len + 1)
-        cache = self.model.new_cache(batch_size, seq_len + self.n_steps)
-        self.model(tokens[:, :-1], cache, last_only=True)
+        if Ours not in self.caches:
+            filled = self.model.new_cache(batch_size, seq_len + self.n_steps)
+            self.model(tokens[:, :-1], filled, last_only=True)
+            self.caches[Ours] = filled
+        cache = copy.deepcopy(self.caches[Ours])
         call = torch.compile(self.model, fullgraph=True) if self.compiled else self.model
         return lambda: call(tokens[:, -1:], cache)
 
@@ -54,9 +66,9 @@ class Ours(RunnableDecoder):
 class Theirs:
     """A model of `transformers`: its DynamicCache, or, compiled, the StaticCache made for that."""
 
-    def __init__(self, model: nn.Module, compiled: bool, n_steps: int) -> None:
+    def __init__(self, model: nn.Module, compiled: bool, n_steps: int, caches: Caches) -> None:
         self.copies: Sequence[nn.Module] = [model]
-        self.compiled, self.n_steps = compiled, n_steps
+        self.compiled, self.n_steps, self.caches = compiled, n_steps, caches
         self._call: Callable[..., Any] = torch.compile(model) if compiled else model
 
     def _tokens(self, batch_size: int, n_tokens: int) -> Tensor:
@@ -79,15 +91,22 @@ class Theirs:
 
     @torch.inference_mode()
     def decoder(self, batch_size: int, seq_len: int) -> Callable[[], Tensor]:
+        tokens = self._tokens(batch_size, seq_len + 1)
+        if Theirs not in self.caches:
+            self.caches[Theirs] = self._filled(tokens[:, :-1])
+        cache = copy.deepcopy(self.caches[Theirs])
+        return lambda: self._logits(tokens[:, -1:], past_key_values=cache, use_cache=True, logits_to_keep=1)
+
+    def _filled(self, tokens: Tensor) -> Any:
+        """The cache after a prefill."""
         transformers, (model,) = import_transformers(), self.copies
         cache = (
-            transformers.StaticCache(config=model.config, max_cache_len=seq_len + self.n_steps)
+            transformers.StaticCache(config=model.config, max_cache_len=tokens.shape[1] + self.n_steps)
             if self.compiled
             else transformers.DynamicCache(config=model.config)
         )
-        tokens = self._tokens(batch_size, seq_len + 1)
-        model(tokens[:, :-1], past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return lambda: self._logits(tokens[:, -1:], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
 
     def _logits(self, tokens: Tensor, **options: object) -> Tensor:
         logits: Tensor = self._call(tokens, **options).logits
@@ -98,68 +117,70 @@ class Theirs:
 
 
 class Transformers(Contest):
-    """Our model of a spec against the one of `transformers`. Cells are workloads; those that train go first,
-    since weights packed for inference do not train."""
+    """Our model of a spec against the one of `transformers`, both with the same weights. Cells are
+    workloads."""
 
     contenders = ("transformers", "archcmp")
     packages: ClassVar[list[str]] = ["transformers"]
-    _models: tuple[Decoder, nn.Module] | None = None
-    _packed = False
+    _theirs: nn.Module | None = None
+    _caches: Caches
 
     @classmethod
     def plan(cls, spec: ModelSpec, request: Request, seq_len: int) -> dict[str, float]:
         find_config(spec)
-        workloads = [WORKLOADS[name] for name in request.measure]
-        for workload in workloads:
-            _room(spec, workload, seq_len)
-        ordered = sorted(workloads, key=lambda workload: not workload.trains)
-        return {workload.name: workload.share for workload in ordered}
+        for name in request.measure:
+            _room(spec, WORKLOADS[name], seq_len)
+        return {name: WORKLOADS[name].share for name in request.measure}
 
     def needed_bytes(self) -> int:
-        """Each model as if it ran alone, and the prefill that decoding begins with."""
+        """Each model as if it ran alone, and, for decoding, the prefill that it begins with and a copy of
+        both caches."""
         (piece,) = whole(self.spec, self.dtype)
         shape = (self.batch_size, self.seq_len)
         return max(
             2 * piece.needed_bytes(workload, *shape)
-            + (piece.activation_bytes(PREFILL, *shape) if workload.way.cached else 0)
+            + (2 * piece.cache_bytes(*shape) + piece.activation_bytes(PREFILL, *shape)) * workload.way.cached
             for workload in (WORKLOADS[name] for name in self.shares)
         )
 
-    def race(self, cell: str) -> RaceResult:
-        self.report(cell)
+    def distance(self, cell: str) -> Distance:
         workload = WORKLOADS[cell]
         seq_len, most_rounds = _room(self.spec, workload, self.seq_len)
+        tokens = workload.tokens(self.batch_size, seq_len)
+        return Distance(workload.label(seq_len), seq_len, tokens, most_rounds)
+
+    def prepare(self) -> None:
+        """Draw the weights that both have; builds copy them, which is many times faster."""
+        super().prepare()
+        self._caches = {}
+        if self._theirs is None:
+            self._theirs = transformers_model(self.spec, self.device, self.dtype)
+
+    def build(self, cell: str) -> list[Entry]:
+        workload, distance = WORKLOADS[cell], self.distance(cell)
         if self.request.compile:
             torch.compiler.reset()
-        ours, theirs = self._same_weights(workload.trains)
-        how = (self.request.compile, CHECKED_STEPS + MAX_WARM_UPS + most_rounds)
-        runs = [
-            workload.prepare(model, self.batch_size, seq_len)
-            for model in (Theirs(theirs, *how), Ours(ours, *how))
-        ]
-        figures = self.agreed(cell, runs, CHECKED_STEPS if workload.way.cached else 1)
-        label, tokens = workload.label(seq_len), workload.tokens(self.batch_size, seq_len)
-        entries = [Entry([run]) for run in runs]
-        throughputs = self.timed(cell, entries, label, seq_len, tokens, most_rounds)
-        del runs, entries
-        self.give_back()
-        return RaceResult(throughputs, figures)
+        theirs, ours = self._same_weights(workload)
+        how = (self.request.compile, UNREAD_STEPS + distance.most_rounds, self._caches)
+        models: list[Theirs | Ours] = [Theirs(theirs, *how), Ours(ours, *how)]
+        return [Entry([workload.prepare(model, self.batch_size, distance.seq_len)]) for model in models]
 
-    def _same_weights(self, trains: bool) -> tuple[Decoder, nn.Module]:
-        """Both models, built once, with the same weights; ours packed for inference."""
-        if self._models is None or (trains and self._packed):
-            self._models = None
-            self.give_back()
-            theirs = transformers_model(self.spec, self.device, self.dtype)
-            self._models = build_model(self.spec, self.device, self.dtype), theirs
-            self._packed = False
-        ours, theirs = self._models
-        if not self._packed:
-            load_hf_weights(ours, theirs.state_dict())
-        if not trains and not self._packed:
-            pack_linears(ours)
-            self._packed = True
-        return ours, theirs
+    def agreed(self, cell: str, entries: Sequence[Entry]) -> dict[str, float]:
+        n_runs = CHECKED_STEPS if WORKLOADS[cell].way.cached else 1
+        return self.compared(cell, [entry.works[0] for entry in entries], n_runs)
+
+    def _same_weights(self, workload: Workload) -> tuple[nn.Module, Decoder]:
+        """Both models in memory that is allocated anew, ours packed for inference."""
+        assert self._theirs is not None
+        self._theirs = copy.deepcopy(self._theirs)
+        self.give_back()
+        ours = build_model(self.spec, "meta", self.dtype)
+        fill_random(ours, self.device)
+        load_hf_weights(ours, self._theirs.state_dict())
+        padding = self.kernels.padding_for(workload, self.batch_size, self.seq_len)
+        if padding is not None:
+            pack_linears(ours, padding)
+        return self._theirs, ours
 
 
 def _room(spec: ModelSpec, workload: Workload, seq_len: int) -> tuple[int, int]:
@@ -167,15 +188,14 @@ def _room(spec: ModelSpec, workload: Workload, seq_len: int) -> tuple[int, int]:
     each reading is a token more, it starts that much shorter."""
     if not workload.way.cached or spec.embedding.positions != "learned":
         return seq_len, MAX_ROUNDS
-    unread = CHECKED_STEPS + MAX_WARM_UPS
-    steps = min(unread + MAX_ROUNDS, spec.context_length // 2)
-    if steps < unread + MIN_ROUNDS:
+    steps = min(UNREAD_STEPS + MAX_ROUNDS, spec.context_length // 2)
+    if steps < UNREAD_STEPS + MIN_ROUNDS:
         others = ",".join(name for name, other in WORKLOADS.items() if not other.way.cached)
         raise UsageError(
             f"{spec.title} has learned positions for {spec.context_length:,} tokens, too few to decode "
-            f"repeatedly; {2 * (unread + MIN_ROUNDS)} would do. Use --measure {others}"
+            f"repeatedly; {2 * (UNREAD_STEPS + MIN_ROUNDS)} would do. Use --measure {others}"
         )
-    return min(seq_len, spec.context_length - steps), steps - unread
+    return min(seq_len, spec.context_length - steps), steps - UNREAD_STEPS
 
 
 CONTEST = Transformers

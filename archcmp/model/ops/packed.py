@@ -1,11 +1,14 @@
 """Linear layers for inference on a CPU: weights laid out once, in the order its matmul kernels read them.
 
-A kernel that takes a plain row-major matrix rearranges it on every call, or, for one token, walks it in
-strides: on two cores one bfloat16 token reads a plain matrix at 16 to 20 GB/s and a packed one at 30 to 45.
-The layout is oneDNN's own and opaque, so a packed model neither trains nor saves its weights.
+A kernel that takes a plain row-major matrix rearranges it on every call, or, for few tokens, walks it in
+strides. Some processors read packed weights faster for 4 tokens than for 1, so few rows may be padded. Which
+layout is fastest is for the caller to measure. The layout is oneDNN's own and opaque, so a packed model
+neither trains nor saves its weights.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,27 +19,44 @@ from archcmp.model.ops.grouped import GroupedLinear, Groups, rows_of_groups
 _ROWS_HINT = 1024
 """Tokens that the layout is chosen for; on the processors tried it is the same for every number."""
 
-_FEWEST_ROWS = 4
-"""The kernel for 4 tokens reads weights about 1.3 times as fast as that for 1, so fewer are padded."""
+Padding = tuple[int, ...]
+"""What few rows are padded to: n rows to the n-th entry; more rows than entries stay as they are."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
-_library.define("packed_linear(Tensor x, Tensor weight, Tensor? bias, int out_features) -> Tensor")
-_library.define("packed_grouped_linear(Tensor x, Tensor[] weights, Tensor ends, int out_features) -> Tensor")
+_library.define("packed_linear(Tensor x, Tensor weight, Tensor? bias, int out, int[] padding) -> Tensor")
+_library.define(
+    "packed_grouped_linear(Tensor x, Tensor[] weights, Tensor ends, int out, int[] padding) -> Tensor"
+)
 
 
-def _packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+def pack(weight: Tensor) -> Tensor:
+    """A copy of a matrix (out, in) in the packed layout."""
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT)
+    return packed
+
+
+def multiply_packed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b, (rows, in) -> (rows, out), with a packed W."""
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return y
+
+
+def _packed_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int, padding: Sequence[int]
+) -> Tensor:
     rows = x.flatten(0, -2)
     n_rows = rows.shape[0]
-    if n_rows < _FEWEST_ROWS:
-        rows = F.pad(rows, (0, 0, 0, _FEWEST_ROWS - n_rows))
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
-    return y[:n_rows].view(*x.shape[:-1], out_features)
+    if n_rows <= len(padding) and n_rows < padding[n_rows - 1]:
+        rows = F.pad(rows, (0, 0, 0, padding[n_rows - 1] - n_rows))
+    return multiply_packed(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
 
 
-def _packed_grouped_linear(x: Tensor, weights: list[Tensor], ends: Tensor, out_features: int) -> Tensor:
+def _packed_grouped_linear(
+    x: Tensor, weights: list[Tensor], ends: Tensor, out_features: int, padding: Sequence[int]
+) -> Tensor:
     y = x.new_empty(x.shape[0], out_features)
     for group, rows in rows_of_groups(ends):
-        y[rows] = _packed_linear(x[rows], weights[group], None, out_features)
+        y[rows] = _packed_linear(x[rows], weights[group], None, out_features, padding)
     return y
 
 
@@ -45,30 +65,26 @@ for _backend in ("CPU", "MkldnnCPU"):
     _library.impl("packed_grouped_linear", _packed_grouped_linear, _backend)
 
 
-def _packed_linear_shape(x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+def _shape(x: Tensor, weights: object, other: object, out_features: int, padding: Sequence[int]) -> Tensor:
     return x.new_empty(*x.shape[:-1], out_features)
 
 
-def _packed_grouped_linear_shape(x: Tensor, weights: list[Tensor], ends: Tensor, out_features: int) -> Tensor:
-    return x.new_empty(x.shape[0], out_features)
-
-
-torch.library.register_fake("archcmp::packed_linear", _packed_linear_shape, lib=_library)
-torch.library.register_fake("archcmp::packed_grouped_linear", _packed_grouped_linear_shape, lib=_library)
+torch.library.register_fake("archcmp::packed_linear", _shape, lib=_library)
+torch.library.register_fake("archcmp::packed_grouped_linear", _shape, lib=_library)
 
 
 class PackedLinear(nn.Module):
     """y = x W^T + b, (..., in) -> (..., out), from a linear layer whose weights it copies and packs."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, padding: Padding = ()) -> None:
         super().__init__()
-        self.out_features = linear.out_features
-        packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS_HINT)
-        self.register_buffer("weight", packed, persistent=False)
+        self.out_features, self.padding = linear.out_features, padding
+        self.register_buffer("weight", pack(linear.weight.detach()), persistent=False)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = torch.ops.archcmp.packed_linear(x, self.weight, self.bias, self.out_features)
+        options = (self.bias, self.out_features, self.padding)
+        y: Tensor = torch.ops.archcmp.packed_linear(x, self.weight, *options)
         return y
 
 
@@ -77,17 +93,17 @@ class PackedGroupedLinear(nn.Module):
 
     bias: Tensor | None
 
-    def __init__(self, linear: GroupedLinear) -> None:
+    def __init__(self, linear: GroupedLinear, padding: Padding = ()) -> None:
         super().__init__()
-        self.n_groups, self.out_features = linear.n_groups, linear.out_features
+        self.n_groups, self.out_features, self.padding = linear.n_groups, linear.out_features, padding
         for group, weight in enumerate(linear.weight.detach().unbind()):
-            packed = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT)
-            self.register_buffer(f"weight{group}", packed, persistent=False)
+            self.register_buffer(f"weight{group}", pack(weight), persistent=False)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor, groups: Groups) -> Tensor:
         weights = [getattr(self, f"weight{group}") for group in range(self.n_groups)]
-        y: Tensor = torch.ops.archcmp.packed_grouped_linear(x, weights, groups.ends, self.out_features)
+        options = (groups.ends, self.out_features, self.padding)
+        y: Tensor = torch.ops.archcmp.packed_grouped_linear(x, weights, *options)
         return y if self.bias is None else y + self.bias.index_select(0, groups.of_row)
 
 
@@ -105,10 +121,10 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 @torch.no_grad()
-def pack_linears(module: nn.Module) -> None:
+def pack_linears(module: nn.Module, padding: Padding = ()) -> None:
     """Replace every linear layer inside `module` by a packed one, where the processor can; for inference
-    only. A head tied to the embedding gets a packed copy of its own. Nothing here refers to a layer that was
-    replaced, so its weights are freed before the next layer is packed."""
+    only. Few rows are padded as `padding` says. A head tied to the embedding gets a packed copy of its own.
+    Nothing here refers to a layer that was replaced, so its weights are freed before the next is packed."""
     linears = (nn.Linear, GroupedLinear)
     places = [
         (parent, name)
@@ -117,11 +133,12 @@ def pack_linears(module: nn.Module) -> None:
         if isinstance(child, linears)
     ]
     for parent, name in places:
-        setattr(parent, name, _packed(getattr(parent, name)))
+        setattr(parent, name, _packed(getattr(parent, name), padding))
 
 
-def _packed(linear: nn.Linear | GroupedLinear) -> nn.Module:
+def _packed(linear: nn.Linear | GroupedLinear, padding: Padding) -> nn.Module:
     """The layer packed, where the processor can."""
     if not can_pack(linear.weight.device, linear.weight.dtype):
         return linear
-    return PackedLinear(linear) if isinstance(linear, nn.Linear) else PackedGroupedLinear(linear)
+    packed = PackedLinear if isinstance(linear, nn.Linear) else PackedGroupedLinear
+    return packed(linear, padding)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ Unit = Callable[[float], object]
 _RATES: dict[str, Callable[[Any], str]] = {
     "matmul_flops_per_s": lambda rate: f"{Flops(rate)}/s",
     "copy_bytes_per_s": lambda rate: f"{Bytes(rate)}/s",
+    "read_bytes_per_s": lambda rate: f"{Bytes(rate)}/s",
 }
 COMPOSED = "* composed: distinct blocks, embedding and head timed alone at full width, summed by count."
 
@@ -109,7 +110,8 @@ def rates_notes(doc: Document) -> list[str]:
     rates = dict.fromkeys(doc.environment_of(cell).rates for cell in doc.cells)
     return [
         f"MFU: counted FLOPs (exact) against the best large matmul here, {Flops(r.matmul_flops_per_s)}/s. "
-        f"Bandwidth use: weights and KV cache, against the best large copy, {Bytes(r.copy_bytes_per_s)}/s."
+        "Bandwidth use: weights and KV cache, against the best large copy or sum, "
+        f"{Bytes(r.memory_bytes_per_s)}/s."
         for r in rates
         if r is not None
     ]

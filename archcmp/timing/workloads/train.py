@@ -35,11 +35,8 @@ class Train(Workload):
         return counts.flops["train"].total
 
     def prepare(self, model: Runnable, batch_size: int, seq_len: int) -> Callable[[], Tensor]:
-        """A training step moves four tensors per weight, so a quarter of the copies outgrows the processor's
-        cache."""
         backward = model.backward(batch_size, seq_len)
-        trained = model.copies[: -(-len(model.copies) // 4)]
-        turns = cycle([(module, _adamw(module)) for module in trained])
+        turns = cycle([(module, _adamw(module)) for module in model.copies])
 
         def step() -> Tensor:
             module, optimizer = next(turns)
