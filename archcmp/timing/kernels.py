@@ -6,9 +6,12 @@ weights. So the layouts are read, and the shortest time of each is remembered.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from archcmp.model.ops.packed import Padding, can_pack, multiply_packed, pack
@@ -63,7 +66,7 @@ def known_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
     known_s = recall(device, dtype).get("layouts")
     if isinstance(known_s, list) and len(known_s) == len(read_s):
         pairs = zip(read_s, known_s, strict=True)
-        read_s = [min(fresh, s) if isinstance(s, float) and 0 < s else fresh for fresh, s in pairs]
+        read_s = [min(fresh, s) if isinstance(s, float) and s > 0 else fresh for fresh, s in pairs]
     remember(device, dtype, {"layouts": read_s})
     return _fastest(dict(zip(ROWS, read_s, strict=False)), dict(zip(ROWS, read_s[len(ROWS) :], strict=True)))
 
@@ -76,11 +79,13 @@ def _read(dtype: torch.dtype, timer: Timer) -> list[float]:
     plain = [weight.clone() for _ in range(n_weights)]
     layouts = (multiply_packed, [pack(weight) for weight in plain]), (F.linear, plain)
     rows = [torch.randn(n_rows, in_features).to(dtype) for n_rows in ROWS]
-    return [
-        min(timer.time(lambda: [multiply(x, weight) for weight in weights]) for _ in range(REPEATS))
-        for multiply, weights in layouts
-        for x in rows
-    ]
+    works = [partial(_multiply_all, multiply, x, weights) for multiply, weights in layouts for x in rows]
+    return [min(timer.time(work) for _ in range(REPEATS)) for work in works]
+
+
+def _multiply_all(multiply: Callable[[Tensor, Tensor], Tensor], x: Tensor, weights: list[Tensor]) -> None:
+    for weight in weights:
+        multiply(x, weight)
 
 
 def _fastest(packed_s: dict[int, float], plain_s: dict[int, float]) -> Kernels:
