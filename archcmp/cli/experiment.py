@@ -24,6 +24,7 @@ from archcmp.report.tables import tables_of
 from archcmp.results.document import Document
 from archcmp.results.files import check_writable
 from archcmp.results.merge import check_alike, common_points, merged, points_of
+from archcmp.results.request import DEFAULT_DTYPE
 from archcmp.results.store import read, to_text
 from archcmp.timing.process import settle_process
 
@@ -191,8 +192,10 @@ def run_experiment(kind: str, asked: Asked, command: str) -> None:
 def _like(saved: Document, given: dict[str, Any]) -> dict[str, Any]:
     """What is not given is taken from the saved document, beside which the new figures will stand."""
     axes = {axis: v for axis, v in saved.request.axes.items() if axis in ("batch_size", "seq_len")}
-    alike = {name: given.get(name) or getattr(saved.request, name) for name in ("dtype", "convention")}
-    return {**given, "axes": axes | (given.get("axes") or {}), **alike}
+    convention = given.get("convention") or saved.request.convention
+    usual = saved.request.dtype == DEFAULT_DTYPE
+    dtype = given.get("dtype") or (None if usual else saved.request.dtype)
+    return {**given, "axes": axes | (given.get("axes") or {}), "convention": convention, "dtype": dtype}
 
 
 def _check_saved(session: Session, saved: Sequence[tuple[str, Document]]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from archcmp.errors import UsageError
-from archcmp.experiments.core import Experiment, Progress, Run, register
+from archcmp.experiments.core import Experiment, Progress, Run, point_text, register
 from archcmp.results.document import ModelResult
 from archcmp.results.request import Point, Request, check_name
 from archcmp.spec.shapes import check_shapes, default_seq_len
@@ -54,15 +54,19 @@ class Comparison(Experiment):
 
     def _time(self, run: Run, point: Point, results: list[ModelResult]) -> Progress:
         """The counts with the throughput of each workload as it ends; what Ctrl-C leaves of the last, too."""
-        from archcmp.timing.measurement import Measurement
+        from archcmp.timing.measurement import MOST_SPENT, Measurement
 
         specs = [named.spec for named in run.specs]
-        measurement = Measurement(specs, run.request, point["batch_size"], point["seq_len"], run.on_progress)
+        shape = point["batch_size"], point["seq_len"]
+        measurement = Measurement(specs, run.timing_request, *shape, run.on_progress)
+        if measurement.needed_s > MOST_SPENT * run.request.budget_s:
+            run.notify(
+                f"a budget of {run.request.budget_s:g} s is too small for {point_text(point)}: "
+                f"even the fewest rounds take about {measurement.needed_s:,.0f} s"
+            )
 
         def so_far() -> list[ModelResult]:
-            run.environment = replace(
-                run.environment, rates=measurement.rates, fresh_rates=measurement.fresh_rates
-            )
+            run.environment = run.environment.with_rates(measurement.rates, measurement.fresh_rates)
             timings = measurement.results()
             return [replace(r, throughput=t) for r, t in zip(results, timings, strict=True)]
 

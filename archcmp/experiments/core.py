@@ -11,7 +11,7 @@ from __future__ import annotations
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -31,13 +31,20 @@ Progress = Iterator[list[ModelResult]]
 @dataclass
 class Run:
     """One experiment under way: the request with its device and dtype resolved, the loaded specs, and where
-    it runs. `state` is the experiment's own, kept from cell to cell (models that are built once)."""
+    it runs. `notify` is called with remarks for the user. `state` is the experiment's own, kept from cell to
+    cell (models that are built once)."""
 
     request: Request
     specs: list[NamedSpec]
     environment: Environment
     on_progress: OnProgress = lambda text, share: None
+    notify: Callable[[str], None] = lambda text: None
     state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def timing_request(self) -> Request:
+        """The request with the dtype that is measured in."""
+        return replace(self.request, dtype=self.environment.dtype)
 
 
 class Experiment(ABC):
@@ -96,3 +103,11 @@ def find_experiment(kind: str) -> Experiment:
     if kind not in EXPERIMENTS:
         raise UsageError(f"no kind of experiment '{kind}'. {did_you_mean(kind, sorted(EXPERIMENTS))}")
     return EXPERIMENTS[kind]
+
+
+def point_text(point: Point) -> str:
+    """'batch 8 x 2,048 tokens', or any other point in words."""
+    words = {"batch_size": "batch {:,}", "seq_len": "{:,} tokens"}
+    return " x ".join(
+        words[axis].format(value) if axis in words else f"{axis} {value}" for axis, value in point.items()
+    )

@@ -53,6 +53,6 @@ class Race(Experiment):
         against = contest(run.request.options["against"])
         if "contest" not in run.state:
             shape = (point["batch_size"], point["seq_len"])
-            run.state["contest"] = against(run.specs[0].spec, run.request, *shape)
+            run.state["contest"] = against(run.specs[0].spec, run.timing_request, *shape)
         run.state["contest"].budget.on_progress = run.on_progress
         yield run.state["contest"].race(point[against.axis])

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from archcmp.errors import ArchcmpError, UsageError
-from archcmp.experiments.core import Experiment, OnProgress, Run, find_experiment
+from archcmp.experiments.core import Experiment, OnProgress, Run, find_experiment, point_text
 from archcmp.results.document import Cell, Document, ModelResult, Status
 from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name, check_options
 from archcmp.results.store import Store, read
@@ -94,21 +94,21 @@ class Session:
         from archcmp.timing.device import environment_of, native_dtype, resolve_device
 
         request = self.document.request
-        timed = bool(request.measure)
-        if timed or request.device is not None:
-            device = resolve_device(request.device)
-            dtype = request.dtype or (native_dtype(device) if timed else DEFAULT_DTYPE)
-            request = replace(request, device=str(device), dtype=dtype)
-            environment = environment_of(device if timed else None, self.experiment.packages(request))
-        else:
-            request = replace(request, dtype=request.dtype or DEFAULT_DTYPE)
-            environment = environment_of(None, self.experiment.packages(request))
-        environment = replace(environment, compiled=request.compile if timed else None)
+        device = resolve_device(request.device) if request.measure or request.device is not None else None
+        timed = device if request.measure else None
+        environment = environment_of(timed, self.experiment.packages(request))
+        if timed is not None:
+            known = self.document.environment.dtype if self.document.cells else None
+            dtype = known or request.dtype or native_dtype(timed)
+            environment = replace(environment, compiled=request.compile, dtype=dtype)
+        request = replace(
+            request, device=str(device) if device else None, dtype=request.dtype or DEFAULT_DTYPE
+        )
         if self.document.cells:
             for name, (before, now) in self.document.environment.changes(environment).items():
                 self.notify(f"cells measured earlier had another environment: {name} was {before}, now {now}")
         self.document = replace(self.document, request=request)
-        return Run(request, self.specs, environment, on_progress)
+        return Run(request, self.specs, environment, on_progress, self.notify)
 
     def _measure(self, run: Run, point: Point, show: OnDocument) -> None:
         """Measure one cell; every state of it is shown and kept."""
@@ -198,11 +198,3 @@ def _specs_of(doc: Document) -> list[NamedSpec]:
             )
         found.append(NamedSpec(reference, model.name, spec))
     return found
-
-
-def point_text(point: Point) -> str:
-    """'batch 8 x 2,048 tokens', or any other point in words."""
-    words = {"batch_size": "batch {:,}", "seq_len": "{:,} tokens"}
-    return " x ".join(
-        words[axis].format(value) if axis in words else f"{axis} {value}" for axis, value in point.items()
-    )

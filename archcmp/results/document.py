@@ -20,7 +20,8 @@ SCHEMA = "archcmp/2"
 @dataclass(frozen=True)
 class Environment:
     """What a reader needs to reproduce the figures: versions, and, where a device took part, the device,
-    whether torch.compile's code ran, the best rates ever seen on it, and the `fresh_rates` of this run."""
+    the dtype that was measured in, whether torch.compile's code ran, the best rates ever seen on the device,
+    the `fresh_rates` of this run, and whether they show that it was `busy`."""
 
     archcmp: str | None = None
     torch: str | None = None
@@ -32,13 +33,20 @@ class Environment:
     threads: int | None = None
     thread_binding: str | None = None
     memory_bytes: int | None = None
+    dtype: str | None = None
     compiled: bool | None = None
     rates: Rates | None = None
     fresh_rates: Rates | None = None
+    busy: bool | None = None
+
+    def with_rates(self, rates: Rates, fresh_rates: Rates) -> Environment:
+        """With the best rates ever seen and those of this run. A device that is slower than 85 % of its best
+        is busy."""
+        return replace(self, rates=rates, fresh_rates=fresh_rates, busy=fresh_rates.least_share(rates) < 0.85)
 
     def changes(self, other: Environment) -> dict[str, list[Any]]:
         """What differs in `other`, as [here, there], except where one of the two does not know."""
-        kept_apart = ("device", "memory_bytes", "rates", "fresh_rates")
+        kept_apart = ("device", "memory_bytes", "rates", "fresh_rates", "busy")
         pairs = {f.name: [getattr(self, f.name), getattr(other, f.name)] for f in fields(self)}
         changed = {
             name: pair
@@ -48,10 +56,12 @@ class Environment:
         return changed | self._rates_changes(other)
 
     def _rates_changes(self, other: Environment) -> dict[str, list[Any]]:
-        """Calibrated rates that differ by more than 5 %; two calibrations of one idle machine do not."""
+        """Calibrated rates that differ by more than 10 %."""
         here, there = self.fresh_rates or self.rates, other.fresh_rates or other.rates
         pairs = {name: [v, getattr(there, name)] for name, v in vars(here).items()} if here and there else {}
-        return {name: pair for name, pair in pairs.items() if min(pair) < 0.95 * max(pair)}
+        return {
+            name: pair for name, pair in pairs.items() if None not in pair and min(pair) < 0.9 * max(pair)
+        }
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,11 @@ class Document:
     def environment_of(self, cell: Cell) -> Environment:
         """Where a cell was measured."""
         return cell.environment or self.environment
+
+    @property
+    def timed_dtype(self) -> str | None:
+        """What was measured in; counts are in the dtype of the request."""
+        return self.environment.dtype or self.request.dtype
 
     @property
     def measured(self) -> bool:

@@ -56,7 +56,9 @@ def _measured(workload: str, timing: Throughput) -> Iterator[dict[str, Any]]:
         yield {"quantity": quantity, "value": value, "unit": unit_of(name), **about}
 
 
-def _of_model(model: Model, result: ModelResult, convention: str) -> Iterator[dict[str, Any]]:
+def _of_model(
+    model: Model, result: ModelResult, convention: str, timed_dtype: str | None
+) -> Iterator[dict[str, Any]]:
     for choice, value in model.choices.items():
         yield {"quantity": f"choices.{choice}", "value": value, "unit": ""}
     for name, unit in _SECTIONS.items():
@@ -64,7 +66,8 @@ def _of_model(model: Model, result: ModelResult, convention: str) -> Iterator[di
             row = {"quantity": quantity, "value": value, "unit": unit}
             yield row | ({"convention": convention} if name == "flops" else {})
     for workload, timing in result.throughput.items():
-        yield from _measured(workload, timing)
+        for row in _measured(workload, timing):
+            yield {"dtype": timed_dtype} | row
     for quantity, value in numbers("figures", result.figures):
         yield {"quantity": quantity, "value": value, "unit": unit_of(quantity.rpartition(".")[2])}
 
@@ -78,5 +81,5 @@ def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
     for cell in doc.cells:
         for model, result in zip(doc.models, cell.models, strict=True):
             about = {"model": model.id, "name": model.name, "dtype": doc.request.dtype, **cell.point}
-            for row in _of_model(model, result, doc.request.convention):
+            for row in _of_model(model, result, doc.request.convention, doc.timed_dtype):
                 yield blank | about | row

@@ -12,6 +12,11 @@ WIDE = 0.10
 """A middle half of the readings that is wider than this share of their median is marked in tables."""
 
 
+FEWEST_FOR_INTERVAL = 6
+"""With fewer builds, or rounds of one, not even their whole range holds the median 95 times in 100
+(2 / 2^n <= 5 %)."""
+
+
 class Verdict(str, Enum):
     """What an interval of a ratio allows to be said."""
 
@@ -56,6 +61,11 @@ class Rates:
     def memory_bytes_per_s(self) -> float:
         """The best that memory does: a copy's rate is no bound for reading, nor a sum's for copying."""
         return max(self.copy_bytes_per_s, self.read_bytes_per_s or 0.0)
+
+    def least_share(self, best: Rates) -> float:
+        """The lowest of these rates, as a share of the same rate of `best`."""
+        pairs = [(rate, getattr(best, name)) for name, rate in vars(self).items()]
+        return min((rate / top for rate, top in pairs if rate is not None and top), default=1.0)
 
     def shortest_s(self, flops: int, moved_bytes: int) -> tuple[float, float]:
         """Seconds that computing and that moving take at the least."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from archcmp.results.timings import FEWEST_FOR_INTERVAL
 from archcmp.timing.clock import Timer, Work
-from archcmp.timing.stats import FEWEST_FOR_INTERVAL, is_stable
+from archcmp.timing.stats import is_stable
 
 BUILDS = FEWEST_FOR_INTERVAL
 """Builds that an interval over builds takes."""

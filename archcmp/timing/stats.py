@@ -12,11 +12,7 @@ from itertools import chain
 
 import numpy as np
 
-from archcmp.results.timings import PairedRatio, Throughput
-
-FEWEST_FOR_INTERVAL = 6
-"""With fewer builds, or rounds of one, not even their whole range holds the median 95 times in 100
-(2 / 2^n <= 5 %)."""
+from archcmp.results.timings import FEWEST_FOR_INTERVAL, PairedRatio, Throughput
 
 Builds = Sequence[Sequence[float]]
 """The seconds of every round, by build."""

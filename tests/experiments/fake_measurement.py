@@ -27,6 +27,7 @@ class FakeMeasurement:
     ) -> None:
         self.n_models, self.request, self.shape = len(specs), request, (batch_size, seq_len)
         self.on_progress = on_progress
+        self.needed_s = 0.0
         self.rates = self.fresh_rates = Rates(1e12, 1e10)
         self.done: list[str] = []
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from archcmp.results.timings import PairedRatio, Verdict
-from archcmp.timing.stats import FEWEST_FOR_INTERVAL, iqr, is_stable, outliers, paired_ratio, throughput
+from archcmp.results.timings import FEWEST_FOR_INTERVAL, PairedRatio, Verdict
+from archcmp.timing.stats import iqr, is_stable, outliers, paired_ratio, throughput
 
 
 def test_quartiles() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from archcmp.report.table import Figure, Row, Table
 from archcmp.report.tables.rows import (
     header,
+    length_notes,
     rate,
     rates_notes,
     row,
@@ -70,6 +71,10 @@ def flops_table(doc: Document) -> Table:
     meaning = CONVENTIONS.get(convention)
     notes = [f"Convention {convention}{': ' + meaning if meaning else ''}. A multiply-add is 2 FLOPs."]
     notes.append("Norms, RoPE, softmax, activations and routing are not counted.")
+    equal = all(section == sections[0] for section in sections)
+    if equal and differing([model.choices for model in doc.models]):
+        notes.append("All FLOPs are equal: the choices that differ cost only what is not counted.")
+    notes += length_notes(doc)
     return Table(f"FLOPs, {_shape(doc)}", header(doc), rows, notes)
 
 
@@ -84,8 +89,8 @@ def memory_table(doc: Document) -> Table:
         row(_MEMORY_LABELS.get(name, name.removesuffix("_bytes")), totals(sections, name), Bytes)
         for name in dict.fromkeys(name for section in sections for name in section)
     ]
-    note = "Training state: weights, gradients and both Adam moments, without activations."
-    return Table(f"Memory, {_shape(doc)}, {doc.request.dtype}", header(doc), rows, [note])
+    notes = ["Training state: weights, gradients and both Adam moments, without activations."]
+    return Table(f"Memory, {_shape(doc)}, {doc.request.dtype}", header(doc), rows, notes)
 
 
 def _shape(doc: Document) -> str:
@@ -155,5 +160,5 @@ def throughput_table(doc: Document) -> Table:
     if any(timing.roofline for timing in measured):
         notes += rates_notes(doc)
     batch_size = doc.cells[0].point.get("batch_size", 1)
-    title = f"Throughput, measured: batch {batch_size:,}, {doc.request.dtype}"
+    title = f"Throughput, measured: batch {batch_size:,}, {doc.timed_dtype}"
     return Table(title, header(doc), rows, notes, measured=True)

@@ -27,5 +27,5 @@ def rates_table(doc: Document, workload: str) -> Table:
         figures = [rate(timing, timings[0], asked) for timing in timings]
         rows.append(Row(label, figures))
     notes = [*where_measured(doc), *timing_notes(doc, measured)]
-    title = f"Throughput of {workload}, measured: {doc.request.dtype}"
+    title = f"Throughput of {workload}, measured: {doc.timed_dtype}"
     return Table(title, header(doc, "batch x tokens"), rows, notes, measured=True)

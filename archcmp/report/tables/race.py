@@ -21,7 +21,7 @@ def _time(timing: Throughput | None) -> Figure:
         return Figure()
     if timing.refused is not None:
         return Figure(f"refused: {timing.refused}")
-    return Figure(timing.median_s, Seconds, speedup=timing.speedup)
+    return Figure(timing.median_s, Seconds, speedup=timing.speedup, marks="!" * timing.wide)
 
 
 def _rows(cell: Cell) -> list[Row]:
@@ -44,7 +44,7 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
     timings = [t for cell in doc.cells for result in cell.models for t in result.throughput.values()]
     model = doc.models[0].id if doc.models else ""
     batch_size = doc.cells[0].point.get("batch_size", 1) if doc.cells else 1
-    title = f"Race of {model}: batch {batch_size:,}, {doc.request.dtype}"
+    title = f"Race of {model}: batch {batch_size:,}, {doc.timed_dtype}"
     about = [ABOUT[against]] if against in ABOUT else []
     notes = [*about, *where_measured(doc), *timing_notes(doc, timings)]
     return [Table(title, header(doc), rows, notes, measured=True)]

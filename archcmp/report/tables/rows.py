@@ -8,8 +8,8 @@ from typing import Any
 from archcmp.report.table import Figure, Row
 from archcmp.results.counts import COMPONENTS, Section
 from archcmp.results.document import Document, Environment
-from archcmp.results.timings import Throughput
-from archcmp.units import Bytes, Flops, TokensPerSecond
+from archcmp.results.timings import FEWEST_FOR_INTERVAL, Throughput
+from archcmp.units import Bytes, Flops, Share, TokensPerSecond
 
 Unit = Callable[[float], object]
 
@@ -18,6 +18,14 @@ _RATES: dict[str, Callable[[Any], str]] = {
     "copy_bytes_per_s": lambda rate: f"{Bytes(rate)}/s",
     "read_bytes_per_s": lambda rate: f"{Bytes(rate)}/s",
 }
+WIDE_SPREAD = "! wide spread: the middle half of the readings spans more than 10 % of their median."
+FEW_BUILDS = (
+    "The time budget allowed fewer than six builds of each model, so intervals are over rounds. Another "
+    "build, whose weights lie elsewhere in memory, may differ by more; --budget gives more builds."
+)
+OPTIMIZER_TOKENS = 128
+"""A training step over fewer tokens takes longer to update the weights than to compute gradients."""
+
 COMPOSED = "* composed: distinct blocks, embedding and head timed alone at full width, summed by count."
 
 
@@ -54,7 +62,7 @@ def rate(timing: Throughput | None, first: Throughput | None, asked: int | None 
         return Figure()
     if timing.refused is not None:
         return Figure(f"refused: {timing.refused}")
-    marks = ["*"] if timing.composed else []
+    marks = ["*"] * timing.composed + ["!"] * timing.wide
     base = None
     if first is not None and timing is not first and timing.speedup is None:
         base = first.tokens_per_second
@@ -70,31 +78,88 @@ def timing_notes(doc: Document, timings: Iterable[Throughput]) -> list[str]:
     """How to read rates and their marks."""
     timings = list(timings)
     notes = []
-    if any(timing.speedup for timing in timings):
-        notes.append(
-            "Against the first model: the median ratio of paired readings, with its bootstrap 95 % interval."
-        )
+    judged = [timing for timing in timings if timing.speedup]
+    over_builds = any(len(timing.builds) >= FEWEST_FOR_INTERVAL for timing in judged)
+    if judged:
+        over = "the range of six builds' medians" if over_builds else "its bootstrap 95 % interval"
+        notes.append(f"Against the first model: the median ratio of paired readings, with {over}.")
+    if any(timing.builds and len(timing.builds) < FEWEST_FOR_INTERVAL for timing in judged):
+        notes.append(FEW_BUILDS)
     if any(timing.composed for timing in timings):
         notes.append(COMPOSED)
+    if any(timing.wide for timing in timings):
+        notes.append(WIDE_SPREAD)
+    if doc.timed_dtype != doc.request.dtype:
+        notes.append(
+            f"Measured in {doc.timed_dtype}, since {doc.request.dtype} is not native to this device; counts "
+            f"are for {doc.request.dtype}."
+        )
     if doc.sources:
         notes.append("~ another run: the ratio is not judged.")
     if any(timing.shortened for timing in timings):
         notes.append("Sequences are shorter than asked to fit the time budget; --budget gives more.")
+    if _trains_on_few_tokens(doc):
+        notes.append(
+            f"A training step over fewer than {OPTIMIZER_TOKENS} tokens measures the optimizer more than "
+            "the model."
+        )
     return notes
+
+
+def _trains_on_few_tokens(doc: Document) -> bool:
+    """Whether a training step was shortened so much that its optimizer takes most of the time."""
+    return any(
+        timing.shortened and cell.point.get("batch_size", 1) * timing.seq_len < OPTIMIZER_TOKENS
+        for cell in doc.cells
+        for result in cell.models
+        if (timing := result.throughput.get("train")) is not None
+    )
+
+
+def length_notes(doc: Document) -> list[str]:
+    """Models whose limits the sequence length meets or exceeds."""
+    seq_len = doc.cells[0].point.get("seq_len", 0)
+    limits = {model.name: model.choices.get("context_length") for model in doc.models}
+    learned = [model.name for model in doc.models if model.choices.get("embedding.positions") == "learned"]
+    notes = [
+        f"{name} has learned positions for {seq_len:,} tokens, and so all models are counted at this length."
+        for name in learned
+        if limits[name] == seq_len and len(limits) > 1
+    ]
+    beyond = [
+        f"{name} ({limit:,})" for name, limit in limits.items() if isinstance(limit, int) and limit < seq_len
+    ]
+    return [
+        *notes,
+        *([f"{seq_len:,} tokens are beyond the context of {', '.join(beyond)}."] if beyond else []),
+    ]
 
 
 def where_measured(doc: Document) -> list[str]:
     """The machine that the figures come from, each once; and how another run's differs."""
-    environments = dict.fromkeys(_place(doc.environment_of(cell)) for cell in doc.cells)
-    notes = [f"Measured on {place}." for place in environments]
+    places = dict.fromkeys(_place(doc.environment_of(cell)) for cell in doc.cells)
+    notes = [f"Measured on {place}." for place in places]
+    environments = [doc.environment_of(cell) for cell in doc.cells]
+    notes += dict.fromkeys(_busy("This machine", environment) for environment in environments)
     for label, there in doc.sources.items():
         changes = doc.environment_of(doc.cells[0]).changes(there)
         named = "; ".join(
             f"{name} {_RATES.get(name, str)(theirs)} there, {_RATES.get(name, str)(ours)} here"
             for name, (ours, theirs) in changes.items()
         )
-        notes.append(f"{label} is from another run, without paired readings: {named or 'same environment'}.")
-    return notes
+        calibrated = environments[0].fresh_rates and there.fresh_rates
+        alike = "same environment" if calibrated else "same environment, as far as is known"
+        notes.append(f"{label} is from another run, without paired readings: {named or alike}.")
+        notes.append(_busy(f"The machine of {label}", there))
+    return [note for note in notes if note]
+
+
+def _busy(name: str, environment: Environment) -> str:
+    """What to say of a machine that was slower than it can be; '' of any other."""
+    if not environment.busy or environment.rates is None or environment.fresh_rates is None:
+        return ""
+    share = Share(environment.fresh_rates.least_share(environment.rates))
+    return f"{name} was busy: its calibration reached {share} of its best, so rates may be too low."
 
 
 def _place(environment: Environment) -> str:
