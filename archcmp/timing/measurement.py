@@ -65,7 +65,7 @@ class Measurement:
         self._budget.report("calibrating the device")
         self.fresh_rates = self._calibrated()
         self._kernels = known_kernels(self.device, request.dtype, self.timer) if timer is None else Kernels()
-        self._planner = Planner(specs, request, batch_size, seq_len, self.rates, available)
+        self._planner = Planner(specs, request, batch_size, seq_len, self.fresh_rates, available)
         self.tasks = [task for name in request.measure for task in self._planner.tasks(WORKLOADS[name])]
         self._build = 0
         build_s, run_s = self._planner.build_s(self.tasks), self._planner.run_s(self.tasks)

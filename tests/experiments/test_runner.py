@@ -21,6 +21,7 @@ from archcmp.results.merge import merged
 from archcmp.results.request import Point, Request
 from archcmp.results.store import read
 from archcmp.spec.yaml.load import NamedSpec
+from tests.experiments.fake_measurement import FakeMeasurement
 from tests.known import TINY
 
 
@@ -177,3 +178,19 @@ def test_progress_names_the_cell_and_its_place(tmp_path: Path) -> None:
     said: list[str] = []
     run(on_progress=lambda text, share: said.append(text))
     assert said[1] == "cell 2 of 3, factor 2, multiplying"
+
+
+@pytest.mark.parametrize("native", ["float32", "bfloat16"])
+def test_counts_are_in_bfloat16_whether_or_not_anything_is_timed(
+    native: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is timed is in the native dtype, and the document says so."""
+    monkeypatch.setattr("archcmp.timing.device.native_dtype", lambda device: native)
+    monkeypatch.setattr("archcmp.timing.measurement.Measurement", FakeMeasurement)
+    counted, timed = (archcmp.compare("gpt2:small", measure=workloads) for workloads in (None, "decode"))
+    assert counted.request.dtype == timed.request.dtype == "bfloat16"
+    assert counted.cells[0].models[0].memory == timed.cells[0].models[0].memory
+    assert timed.timed_dtype == native
+    rows = {row["quantity"]: row["dtype"] for row in timed.rows()}
+    assert rows["memory.weights_bytes"] == "bfloat16"
+    assert rows["throughput.decode.tokens_per_second"] == native

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,8 @@ import archcmp
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Table, share_text
 from archcmp.report.tables import tables_of
+from archcmp.report.tables.rows import rate
+from archcmp.results.timings import PairedRatio, Rates, Throughput
 from tests.report.documents import counted, measured
 
 
@@ -106,3 +109,73 @@ def test_tables_fit_the_terminal_and_lose_nothing(
                 text = "" if figure.value is None else str(figure.unit(figure.value))
                 if width >= 80 and len(text) <= 20:
                     assert re.sub(r"[^\w.]", "", text) in squeezed, text
+
+
+# ---- what a reader must know ----------------------------------------------------------------------------
+
+
+def with_timings(doc: archcmp.Results, *timings: Throughput, workload: str = "prefill") -> str:
+    """The notes of the throughput table of a document with one timing per model."""
+    pairs = zip(doc.cells[0].models, timings, strict=True)
+    results = [replace(result, throughput={workload: timing}) for result, timing in pairs]
+    cell = replace(doc.cells[0], models=results)
+    return " ".join(tables_of(replace(doc, cells=[cell]))[-1].notes)
+
+
+@pytest.fixture(scope="module")
+def two() -> archcmp.Results:
+    return archcmp.compare(["gpt2:small", "gpt2:small+ffn.activation=relu"], measure=None)
+
+
+def test_a_wide_spread_is_marked_in_every_table(two: archcmp.Results) -> None:
+    steady = Throughput(512, "prefill", 1.0, median_s=1.0, iqr_s=0.1, rounds=10)
+    wide = replace(steady, iqr_s=0.11)
+    assert rate(wide, None).marks == "!" and rate(steady, None).marks == ""
+    assert "! wide spread" in with_timings(two, steady, wide)
+    assert "wide spread" not in with_timings(two, steady, steady)
+
+
+def test_the_table_says_what_an_interval_is_over(two: archcmp.Results) -> None:
+    first = Throughput(512, "prefill", 1.0, median_s=1.0, rounds=12, builds=[2] * 6)
+    second = replace(first, speedup=PairedRatio(1.0, 0.99, 1.01))
+    assert "the range of six builds' medians" in with_timings(two, first, second)
+    said = with_timings(two, replace(first, builds=[12]), replace(second, builds=[12]))
+    assert "bootstrap 95 % interval" in said and "fewer than six builds" in said
+    few = replace(first, rounds=2, builds=[2])
+    assert "~ fewer than 6 rounds fitted the time budget" in with_timings(two, few, few)
+
+
+def test_a_short_training_step_is_said_to_measure_the_optimizer(two: archcmp.Results) -> None:
+    short = Throughput(64, "train", 1.0, median_s=1.0, rounds=10, shortened=True)
+    assert "measures the optimizer" in with_timings(two, short, short, workload="train")
+    assert "measures the optimizer" not in with_timings(
+        two, *[replace(short, seq_len=128)] * 2, workload="train"
+    )
+    asked = replace(short, shortened=False)
+    assert "measures the optimizer" not in with_timings(two, asked, asked, workload="train")
+
+
+def test_a_busy_machine_and_a_dtype_that_is_not_native_are_said(two: archcmp.Results) -> None:
+    environment = replace(two.environment, dtype="float32")
+    best, low = Rates(4e11, 2e10, 3e10), Rates(3.9e11, 1.6e10, 3e10)
+    timing = Throughput(512, "prefill", 1.0, median_s=1.0, rounds=10)
+    busy = replace(two, environment=environment.with_rates(best, low))
+    assert busy.environment.busy
+    said = with_timings(busy, timing, timing)
+    assert "was busy: its calibration reached 80 % of its best" in said
+    assert "Measured in float32, since bfloat16 is not native to this device" in said
+    calm = replace(two, environment=environment.with_rates(best, replace(low, copy_bytes_per_s=1.8e10)))
+    assert not calm.environment.busy and "busy" not in with_timings(calm, timing, timing)
+
+
+def test_lengths_that_are_a_models_limit_or_beyond_it_are_said() -> None:
+    flops = tables_of(archcmp.compare(["gpt2:small", "llama3:8b"], measure=None))[2]
+    assert any("GPT-2 small has learned positions for 1,024 tokens" in note for note in flops.notes)
+    flops = tables_of(archcmp.compare(["llama3:8b", "olmo2:7b"], measure=None, seq_len=8192))[2]
+    assert any("8,192 tokens are beyond the context of OLMo 2 7B (4,096)." in note for note in flops.notes)
+
+
+def test_choices_that_cost_no_flops_are_said_to_be_uncounted() -> None:
+    for change, uncounted in (("qk_norm=per_head", True), ("n_kv_heads=1", False)):
+        flops = tables_of(archcmp.compare(["llama3:8b", f"llama3:8b+{change}"], measure=None))[2]
+        assert uncounted == any("All FLOPs are equal" in note for note in flops.notes)

@@ -96,6 +96,10 @@ def timing_notes(doc: Document, timings: Iterable[Throughput]) -> list[str]:
         )
     if doc.sources:
         notes.append("~ another run: the ratio is not judged.")
+    elif any(timing.rounds is not None and timing.rounds < FEWEST_FOR_INTERVAL for timing in timings):
+        notes.append(
+            f"~ fewer than {FEWEST_FOR_INTERVAL} rounds fitted the time budget: the ratio is not judged."
+        )
     if any(timing.shortened for timing in timings):
         notes.append("Sequences are shorter than asked to fit the time budget; --budget gives more.")
     if _trains_on_few_tokens(doc):
