@@ -28,7 +28,8 @@ PLOT_SUFFIXES = (".svg", ".png")
 MARKERS = "osD^v"
 SHORTENED = "X"
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
-PANEL_INCHES, LEGEND_ROW_INCHES, CHARACTERS_PER_PANEL = 6.4, 0.25, 80
+PANEL_INCHES, LEGEND_ROW_INCHES, CHARACTERS_PER_PANEL = 6.4, 0.25, 72
+LEGEND_MARK_CHARACTERS = 8
 
 
 def check_can_plot() -> None:
@@ -85,7 +86,8 @@ class Curve:
         plain = {"marker": MARKERS[self.style % len(MARKERS)], "markerfacecolor": self.color}
         mark = marks[0] if all(other == marks[0] for other in marks) else plain
         line = LINES[self.style % len(LINES)]
-        return Line2D([], [], color=self.color, linestyle=line, label=self.label, **mark)
+        label = textwrap.fill(self.label, CHARACTERS_PER_PANEL)
+        return Line2D([], [], color=self.color, linestyle=line, label=label, **mark)
 
 
 def _curves(doc: Document, workload: str) -> list[Curve]:
@@ -178,7 +180,9 @@ def figure_of(doc: Document) -> Figure:
 
     panels = [(workload, _curves(doc, workload)) for workload in doc.request.measure]
     legend = _legend_lines([curve for _, curves in panels for curve in curves])
-    columns = 2 * len(panels)
+    width = CHARACTERS_PER_PANEL * len(panels)
+    longest = max((len(str(line.get_label())) for line in legend), default=0)
+    columns = max(1, width // (longest + LEGEND_MARK_CHARACTERS))
     height = 5 + LEGEND_ROW_INCHES * -(-len(legend) // columns)
     figure = Figure(figsize=(PANEL_INCHES * len(panels), height), layout="constrained")
     for axes, (workload, curves) in zip(
@@ -187,12 +191,10 @@ def figure_of(doc: Document) -> Figure:
         _draw_panel(axes, curves, workload)
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=columns, fontsize="small")
-    told = [
-        ", ".join(model.name for model in doc.models),
-        f"{' '.join(where_measured(doc))} {doc.request.dtype}.",
-    ]
+    models = ", ".join(model.name for model in doc.models)
+    told = [models, " ".join([f"{doc.request.dtype}.", *where_measured(doc)])]
     told += ["Refused measurements have no point."] if doc.refused else []
-    lines = [line for text in told for line in textwrap.wrap(text, CHARACTERS_PER_PANEL * len(panels))]
+    lines = [line for text in told for line in textwrap.wrap(text, width)]
     figure.suptitle(_plain("\n".join(lines)), fontsize="medium")
     return figure
 

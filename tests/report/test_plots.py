@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,18 @@ def test_the_legend_has_the_markers_of_the_points_and_lies_below_the_panel() -> 
     assert sum("composed" in label for label in shown) == 1
     figure.draw_without_rendering()
     assert figure.legends[0].get_window_extent().y1 <= figure.axes[0].get_window_extent().y0
+
+
+@pytest.mark.parametrize("n_characters", [1, 60, 200])
+def test_the_whole_legend_and_title_lie_within_the_figure(n_characters: int) -> None:
+    doc = grid([timing(8)] * 3, [timing(16, composed=True, shortened=True)] * 3)
+    long = [
+        replace(model, name=f"{model.name} {'n_heads=8, ' * (n_characters // 11)}") for model in doc.models
+    ]
+    figure = figure_of(replace(doc, models=long))
+    figure.draw_without_rendering()
+    for extent in (figure.legends[0].get_window_extent(), figure.texts[0].get_window_extent()):
+        assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1
 
 
 def test_the_title_names_the_models_the_device_and_what_has_no_point() -> None:
