@@ -22,8 +22,8 @@ README, SPECS = PAGES["README.md"], PAGES["writing-specs.md"]
 
 
 def _blocks(language: str, page: str) -> list[str]:
-    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", page, re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(block) for block in found]
+    found = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", page, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for written, block in found if written == language]
 
 
 def test_the_spec_to_start_from_loads_and_counts(tmp_path: Path) -> None:
@@ -111,6 +111,6 @@ def test_the_shown_comparison_is_what_the_counts_are() -> None:
 def test_links_lead_to_files_that_are_there(name: str) -> None:
     folder = ROOT if name == "README.md" else ROOT / "docs"
     links = re.findall(r"\]\((?!http)([^)#]+)\)", PAGES[name])
-    named = re.findall(r"`((?:tests|archcmp|specs)/[a-z_./-]+\.(?:py|json|yaml))`", PAGES[name])
+    named = re.findall(r"(?<!New file )`((?:tests|archcmp|specs)/[a-z_./-]+\.(?:py|json|yaml))`", PAGES[name])
     assert all((folder / link).exists() for link in links)
     assert all((ROOT / path).exists() for path in named), named
