@@ -1,8 +1,8 @@
-"""Linear layers for inference on a CPU: weights laid out once, in the order its matmul kernels read them.
+"""Linear layers for inference on a CPU: weights are stored in the order in which matmul kernels read them.
 
-A kernel that takes a plain row-major matrix rearranges it on every call, or, for one token, walks it in
+A kernel that takes a plain row-major matrix rearranges it on every call, or, for one token, reads it in
 strides: on two cores one bfloat16 token reads a plain matrix at 16 to 20 GB/s and a packed one at 30 to 45.
-The layout is oneDNN's own and opaque, so a packed model neither trains nor saves its weights.
+The layout is private to oneDNN, so a packed model can neither train nor save its weights.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from archcmp.model.ops.grouped import GroupedLinear, Groups, rows_of_groups
 
 _ROWS_HINT = 1024
-"""Tokens that the layout is chosen for; on the processors tried it is the same for every number."""
+"""The number of tokens that oneDNN chooses the layout for. It chose the same for every number we tried."""
 
 _FEWEST_ROWS = 4
-"""The kernel for 4 tokens reads weights about 1.3 times as fast as that for 1, so fewer are padded."""
+"""Fewer rows are padded: the kernel for 4 tokens reads weights about 1.3 times as fast as that for 1."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define("packed_linear(Tensor x, Tensor weight, Tensor? bias, int out_features) -> Tensor")
@@ -58,7 +58,7 @@ torch.library.register_fake("archcmp::packed_grouped_linear", _packed_grouped_li
 
 
 class PackedLinear(nn.Module):
-    """y = x W^T + b, (..., in) -> (..., out), from a linear layer whose weights it copies and packs."""
+    """y = x W^T + b, (..., in) -> (..., out), with a packed copy of a linear layer's weights."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedGroupedLinear(nn.Module):
-    """y = x W_e^T + b_e, (N, in) -> (N, out), from a grouped layer each of whose matrices it packs."""
+    """y = x W_e^T + b_e, (N, in) -> (N, out), with packed copies of a grouped layer's matrices."""
 
     bias: Tensor | None
 
@@ -106,9 +106,9 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
 
 @torch.no_grad()
 def pack_linears(module: nn.Module) -> None:
-    """Replace every linear layer inside `module` by a packed one, where the processor can; for inference
-    only. A head tied to the embedding gets a packed copy of its own. Nothing here refers to a layer that was
-    replaced, so its weights are freed before the next layer is packed."""
+    """Replace every linear layer inside `module` by a packed one, where the processor has kernels for it; for
+    inference only. A head tied to the embedding gets a packed copy of its own. No reference to a replaced
+    layer is kept, so its weights are freed before the next layer is packed."""
     linears = (nn.Linear, GroupedLinear)
     places = [
         (parent, name)
@@ -121,7 +121,7 @@ def pack_linears(module: nn.Module) -> None:
 
 
 def _packed(linear: nn.Linear | GroupedLinear) -> nn.Module:
-    """The layer packed, where the processor can."""
+    """The layer, packed where the processor has kernels for it."""
     if not can_pack(linear.weight.device, linear.weight.dtype):
         return linear
     return PackedLinear(linear) if isinstance(linear, nn.Linear) else PackedGroupedLinear(linear)
