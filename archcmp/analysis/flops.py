@@ -151,8 +151,7 @@ def _trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str
 
 
 def _six_n(part: Part, batch_size: int, seq_len: int) -> Section:
-    """2 FLOPs per token and non-embedding parameter that the token visits in the forward pass, 6 in
-    training."""
+    """2 FLOPs per token and non-embedding parameter that it visits in the forward pass, 6 in training."""
     active = count_params(part)["active"].by_component | {"embedding": 0}
     step = {component: 2 * n * batch_size for component, n in active.items()}
     forward = {component: n * seq_len for component, n in step.items()}

@@ -11,8 +11,7 @@ TRAIN_STATES = 4
 
 
 def cache_bytes(part: Part, batch_size: int, seq_len: int) -> int:
-    """The cache that decoding allocates for `seq_len` positions; windowed layers hold min(seq_len,
-    window)."""
+    """The cache that decoding allocates for `seq_len` positions, min(seq_len, window) in windowed layers."""
     return part.on_meta.new_cache(batch_size, seq_len).nbytes
 
 

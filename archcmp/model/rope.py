@@ -111,8 +111,7 @@ class Rope:
         return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
 
     def rotate(self, x: Tensor, rotation: Rotation) -> Tensor:
-        """Rotate the first dimensions of every head and keep the rest, (B, heads, T, D) -> (B, heads, T,
-        D)."""
+        """Rotate the first dimensions of every head of x (B, heads, T, D), and keep the others."""
         cos, sin = rotation
         half = cos.shape[-1]
         if self.spec.interleaved:

@@ -142,8 +142,7 @@ def verify_model(
     n_tokens: int = N_TOKENS,
     seed: int = 0,
 ) -> Verification:
-    """Compare the model of `spec` with `theirs`, a model of transformers, after giving both random
-    weights."""
+    """Compare the model of `spec` with `theirs`, a model of transformers. Both get equal random weights."""
     randomise(theirs, seed)
     ours = build_model(spec).eval()
     load_hf_weights(ours, theirs.state_dict())

@@ -72,8 +72,7 @@ def _by_head(theirs: Tensor, block: Block) -> Any:
 
 
 def _parts_by_key_head(theirs: Tensor, sizes: list[int], n_key_heads: int) -> Any:
-    """Rows ordered by key head, each with parts of `sizes` rows -> the first part of all heads, the next,
-    ..."""
+    """Rows ordered by key head, each with parts of `sizes` rows -> the first part of all heads, the next."""
     of_each = theirs.unflatten(0, (n_key_heads, -1)).split(sizes, dim=1)
     return torch.cat([part.flatten(0, 1) for part in of_each])
 

@@ -82,8 +82,7 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which:
 
 
 def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
-    """The elements of the scores with softcaps or sinks, for which no fused kernel exists; twice for
-    float32."""
+    """Elements of the scores with softcaps or sinks, which no fused kernel takes; twice for float32."""
     window, softcap, _, sinks = which
     if softcap is None and sinks is None:
         return 0

@@ -81,8 +81,7 @@ def _outer(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
 
 
 def _has_kernel(*tensors: Tensor) -> bool:
-    """Whether torch's grouped matmul takes the tensors: bfloat16, rows that start at multiples of 16
-    bytes."""
+    """Whether torch's grouped matmul takes these: bfloat16, rows that start at multiples of 16 bytes."""
     return hasattr(F, "grouped_mm") and all(
         tensor.dtype == torch.bfloat16 and not any(n % 8 for n in tensor.shape[-1:]) for tensor in tensors
     )

@@ -1,8 +1,7 @@
 """File formats of tables and documents: a module per format, found by listing this folder.
 
 A file format has a SUFFIX and either `render(title, tables, notes)` or, where it is made from the document
-itself, `render_document(doc)`. A module without a SUFFIX, or with a name that begins with '_', is no
-format."""
+itself, `render_document(doc)`. A module without a SUFFIX, or whose name begins with '_', is no format."""
 
 from __future__ import annotations
 

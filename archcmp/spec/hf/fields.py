@@ -53,7 +53,7 @@ class Fields:
 
     def refuse(self, key: str, value: object, known: str) -> ConfigError:
         """The error that archcmp does not know what the value of `key` does to the computation."""
-        return ConfigError(f"{self.source}: {key} is {value!r:.60}, which archcmp does not know; {known}")
+        return ConfigError(f"{self.source}: archcmp does not know the value {value!r:.60} of {key}; {known}")
 
     def wrong(self, key: str, value: object, wanted: str) -> ConfigError:
         """The error that `key` must be something else."""

@@ -71,9 +71,8 @@ class RopeFields:
         if self.scaled and scaling:
             old |= scaling
         if new and (self.layer_type is None) == any(isinstance(value, dict) for value in new.values()):
-            one, other = "one per kind of layer", "one set for all layers"
-            has, given = (other, one) if self.layer_type is None else (one, other)
-            raise fields.refuse("rope_parameters", new, f"models of this type have {has}, not {given}")
+            wanted = "one set for all layers" if self.layer_type is None else "one set per kind of layer"
+            raise fields.wrong("rope_parameters", new, wanted)
         if new and self.layer_type is not None:
             new = new.get(self.layer_type)
         if new is None and scaling is None and self.scaled and self.scaling:
