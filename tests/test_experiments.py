@@ -279,12 +279,6 @@ def test_curves_name_models_units_and_the_device() -> None:
     assert Path("x.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_curves_leave_out_shortened_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeMeasurement, "changes", {"shortened": True})
-    assert invoke("bench", *SPECS, *GRID, "-o", "x.json", "--plot", "x.svg").exit_code == 0
-    assert "no length measured as asked" in drawn(Path("x.svg")) and "Tiny" not in drawn(Path("x.svg"))
-
-
 def test_figures_are_shown_and_kept_when_a_later_cell_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise MeasureError("the two do not agree")

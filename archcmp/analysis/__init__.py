@@ -19,10 +19,10 @@ def count(
     dtype: str = DEFAULT_DTYPE,
     convention: str = DEFAULT_CONVENTION,
 ) -> Counts:
-    """Count a spec, or the one that a reference names, exactly, for `batch_size` sequences of `seq_len`
-    tokens (2048, or fewer where learned positions end sooner). FLOPs and memory are for the whole batch.
-    Raises UsageError for sizes or names that make no sense, CountingError for an operator that archcmp
-    cannot count."""
+    """Count a spec (a ModelSpec, or a reference to one) exactly, for `batch_size` sequences of `seq_len`
+    tokens (by default 2048, or all learned positions if they are fewer). FLOPs and memory are for the whole
+    batch. Raises UsageError for impossible sizes and unknown names, CountingError for an operator that
+    archcmp cannot count."""
     spec = as_spec(spec)
     if seq_len is None:
         seq_len = default_seq_len([spec])

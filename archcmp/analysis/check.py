@@ -1,4 +1,4 @@
-"""Does a spec build what its publisher published?"""
+"""Whether a spec builds a model with the published number of parameters."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from archcmp.spec.schema.model import ModelSpec
 
 @dataclass(frozen=True)
 class Check:
-    """Parameters of the built model beside the published total, if there is one, and what that is `of`: the
-    publisher's checkpoint or configuration."""
+    """Parameters of the built model and the published total, if there is one. `of` says where the total comes
+    from: the publisher's checkpoint or configuration."""
 
     id: str
     params: int

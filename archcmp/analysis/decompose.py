@@ -1,4 +1,4 @@
-"""A model cut into its distinct parts: what stands outside the blocks, and each distinct block.
+"""A model cut into its distinct parts: the part outside the blocks, and each distinct block.
 
 Counting, planning and timing all use these parts, so each distinct block is built once, however many layers
 use it.
@@ -20,10 +20,10 @@ from archcmp.spec.schema.model import ModelSpec
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a model that is built alone; `count` of it are in the model.
+    """A part of a model that is built alone. The model has `count` such parts.
 
     `block` names a block of `spec`; None is the decoder without layers: embedding, final norm and head. Two
-    parts are equal if they compute the same in the same dtype, whichever models they are from.
+    parts of any models are equal if they compute the same function in the same dtype.
     """
 
     spec: ModelSpec
@@ -61,15 +61,15 @@ class Part:
 
     @cached_property
     def on_meta(self) -> Block | Decoder:
-        """The part without memory, to count it by."""
+        """The part on the meta device, without memory, for counting."""
         return self.build("meta")
 
 
 def decompose(spec: ModelSpec, dtype: torch.dtype, vocab_slices: int = 1) -> list[Part]:
     """The part outside the blocks, then each distinct block with its number of layers.
 
-    The outside may be cut into `vocab_slices` of the vocabulary's rows, of which it holds one: its count then
-    makes up the whole vocabulary.
+    The part outside the blocks may hold one of `vocab_slices` equal slices of the vocabulary; its count is
+    then the number of slices that make up the vocabulary.
     """
     rows = -(-spec.vocab_size // vocab_slices)
     count = 1 if vocab_slices == 1 else spec.vocab_size / rows

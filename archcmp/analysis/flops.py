@@ -2,8 +2,8 @@
 
 One FLOP is one multiply or one add. Counted: every matmul, attention's q k^T and its product with v, the
 products of a recurrence with its state, convolutions. Not counted: embedding lookup, norms, rope, softmax,
-activations, softcaps, decays, choosing experts. An operator that is neither counted nor known to be one of
-those is an error, never a silent 0.
+activations, softcaps, decays, choosing experts. An operator that is on neither list is an error, never a
+silent 0.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from archcmp.model.ops import CountPairs, Shape, operators
 from archcmp.results.counts import COMPONENTS, Breakdown, Section
 
 Handle = Callable[[list[Any], list[Any]], Counter[str]]
-"""What fvcore calls for an operator in a trace, with its inputs and outputs."""
+"""The function that fvcore calls for an operator in a trace, with its inputs and outputs."""
 
 UNCOUNTED = frozenset(
     "aten::" + name
@@ -42,14 +42,14 @@ UNCOUNTED = frozenset(
         *("floor_divide", "full_like", "neg", "exp", "softplus"),
     )
 )
-"""Elementwise, normalising and looking-up operators that our models use, beside fvcore's own list of
-operators that only move or shape data."""
+"""Elementwise, normalising and lookup operators that the models use. fvcore has its own list of operators
+that only move or shape data."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What one pass over a part does: its FLOPs by component, and the elements that its matmuls and operators
-    read, write and hold as scratch, by which memory for activations is estimated."""
+    """One pass over a part: its FLOPs by component, and the elements that its matmuls and operators read,
+    write and hold as scratch. The memory for activations is estimated from those elements."""
 
     flops: dict[str, int]
     elements: int
@@ -63,13 +63,13 @@ def _linear(pairs: CountPairs, x: Shape, weight: Shape, bias: Shape | None) -> i
 
 
 def _matmul(pairs: CountPairs, a: Shape, b: Shape) -> int:
-    """(..., n, k) @ (..., k, m), one of them perhaps broadcast: 2 k for every element of the product."""
+    """(..., n, k) @ (..., k, m), with broadcasting: 2 k for every element of the product."""
     batch: Shape = torch.broadcast_shapes(a[:-2], b[:-2])
     return 2 * math.prod(batch) * a[-2] * a[-1] * b[-1]
 
 
 def _value(value: Any) -> Any:
-    """A tensor's shape; any other input as Python has it."""
+    """The shape of a tensor; any other input as a Python value."""
     return tuple(value.type().sizes()) if value.isCompleteTensor() else value.toIValue()
 
 
@@ -99,7 +99,7 @@ def _handles(pairs: CountPairs) -> dict[str, Handle]:
 
 
 class _Call(nn.Module):
-    """A module as a tracer wants it: one input; the other arguments are fixed."""
+    """A module with one input, as the tracer needs; all other arguments are fixed."""
 
     def __init__(self, model: nn.Module, *arguments: object) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class _Call(nn.Module):
 
 
 def _call(part: Part, batch_size: int, seq_len: int, way: Pass) -> tuple[_Call, torch.Tensor]:
-    """The part as this pass calls it, and its input: hidden states for a block, tokens for the outside."""
+    """The part as this pass calls it, and its input: hidden states for a block, else tokens."""
     module, n_new = part.on_meta, 1 if way.cached else seq_len
     if isinstance(module, Block):
         layer = module.new_cache(batch_size, seq_len) if way.cached else None
@@ -125,8 +125,8 @@ def _call(part: Part, batch_size: int, seq_len: int, way: Pass) -> tuple[_Call, 
 
 
 def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:
-    """Trace one pass over a part, or remember the trace of an equal part. A block has no logits. Raises
-    CountingError for an operator without a formula."""
+    """Trace one pass over a part; equal parts share one trace. A block has no logits. Raises CountingError
+    for an operator without a formula."""
     if part.block is not None:
         way = replace(way, last_only=False)
     return _trace(part, batch_size, seq_len, way, convention)
@@ -151,7 +151,7 @@ def _trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str
 
 
 def _six_n(part: Part, batch_size: int, seq_len: int) -> Section:
-    """2 per non-embedding parameter that a token visits, and token, forward; 6 in training."""
+    """2 FLOPs per token and non-embedding parameter that it visits in the forward pass, 6 in training."""
     active = count_params(part)["active"].by_component | {"embedding": 0}
     step = {component: 2 * n * batch_size for component, n in active.items()}
     forward = {component: n * seq_len for component, n in step.items()}
@@ -159,7 +159,7 @@ def _six_n(part: Part, batch_size: int, seq_len: int) -> Section:
 
 
 def _section(forward: dict[str, int], prefill: dict[str, int], decode: dict[str, int]) -> Section:
-    """Backward computes two matmuls for each of forward's."""
+    """The backward pass has two matmuls for each matmul of the forward pass."""
     ways = {"forward": forward, "prefill": prefill, "decode": decode}
     ways["train"] = {component: 3 * n for component, n in forward.items()}
     return {name: Breakdown.of(by_component) for name, by_component in ways.items()}

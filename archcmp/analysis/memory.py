@@ -1,4 +1,4 @@
-"""Bytes of a part: its weights, the KV cache as it is stored, and what training keeps."""
+"""Bytes of a part: its weights, the KV cache as stored, and the state of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TRAIN_STATES = 4
 
 
 def cache_bytes(part: Part, batch_size: int, seq_len: int) -> int:
-    """What decoding allocates for `seq_len` positions: windowed layers hold min(seq_len, window)."""
+    """The cache that decoding allocates for `seq_len` positions, min(seq_len, window) in windowed layers."""
     return part.on_meta.new_cache(batch_size, seq_len).nbytes
 
 

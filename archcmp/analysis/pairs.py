@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 
 def causal_pairs(seq_len: int, n_new: int, window: int | None, chunk: int | None = None) -> int:
-    """Pairs that causality and the window or chunk let through: the sum of min(window, position + 1), or of
-    position % chunk + 1.
+    """Pairs that causality and the window or chunk let through: the sum over positions of min(window,
+    position + 1), or of position % chunk + 1.
 
     With n_new = seq_len = T and W = min(window, T) this is W (W + 1) / 2 + (T - W) W.
     """

@@ -1,5 +1,5 @@
-"""Parameters of a part, counted from the built module. Tied weights count once, as embedding. The routers'
-corrections count too: checkpoints hold them, though no gradient trains them."""
+"""Parameters of a part, counted from the built module. Tied weights count once, as embedding. The correction
+biases of routers count, too: checkpoints hold them, though no gradient trains them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from archcmp.results.counts import Breakdown, Section
 
 
 def _by_component(part: Part) -> Counter[str]:
-    """Elements of the part's parameters. A parameter's component is the child that holds it, or norm where
-    its own module is one."""
+    """Elements of the part's parameters. The component of a parameter is the child module that holds it, or
+    norm if a norm owns it."""
     module = part.on_meta
     counts: Counter[str] = Counter()
     for name, parameter in chain(module.named_parameters(), module.named_buffers()):
@@ -25,8 +25,8 @@ def _by_component(part: Part) -> Counter[str]:
 
 
 def unvisited(part: Part, n_tokens: int) -> int:
-    """Elements of the experts that none of `n_tokens` visits, if each token chooses at random: a token leaves
-    an expert out with probability 1 - top_k / n_experts."""
+    """Elements of the experts that none of `n_tokens` tokens visits, if each token chooses at random: a token
+    does not visit an expert with probability 1 - top_k / n_experts."""
     return sum(
         round(parameter.numel() * (1 - moe.spec.top_k / moe.spec.n_experts) ** n_tokens)
         for moe in part.on_meta.modules()
@@ -36,7 +36,7 @@ def unvisited(part: Part, n_tokens: int) -> int:
 
 
 def count_params(part: Part) -> Section:
-    """`total`, and `active`: what one token visits."""
+    """`total`, and `active`: the parameters that one token visits."""
     total = _by_component(part)
     active = Counter(total)
     active["ffn"] -= unvisited(part, 1)

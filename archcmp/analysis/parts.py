@@ -1,4 +1,4 @@
-"""Counts of any parts: of a whole model's, each as often as it occurs, or of one alone."""
+"""Counts summed over parts, each times its count: the parts of a whole model, or one part alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways through a model that are counted and measured, and what moves on the way. No torch."""
+"""The passes through a model that are counted and measured, and the memory that each moves. No torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over a sequence: all its tokens at once, or, `cached`, only the last one against a cache of
-    those before it; logits at every position, or, `last_only`, at the last."""
+    """One pass over a sequence. It takes all tokens at once, or, `cached`, only the last token and a cache of
+    the others. It gives logits at every position, or, `last_only`, at the last."""
 
     cached: bool = False
     last_only: bool = False
@@ -21,8 +21,9 @@ DECODE = Pass(cached=True, last_only=True)
 
 @dataclass(frozen=True)
 class Traffic:
-    """How often one run reads or writes, at the least, the weights that its tokens are multiplied by, and all
-    weights, as an optimizer does; and whether it reads or writes the KV cache."""
+    """The least memory traffic of one run: how often it reads or writes the weights that multiply tokens
+    (`multiplied`), how often all weights, as an optimizer does (`updated`), and whether it reads or writes
+    the KV cache (`caches`)."""
 
     multiplied: int = 1
     updated: int = 0

@@ -1,4 +1,4 @@
-"""The shortest time that a device's rates allow. No torch: any rates will do, measured or published."""
+"""The shortest time that a device's rates, measured or published, allow. No torch."""
 
 from __future__ import annotations
 

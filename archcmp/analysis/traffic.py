@@ -1,4 +1,4 @@
-"""The least bytes that a workload must move through memory, which bound it on any device."""
+"""The least bytes that a workload must move through memory, a bound on its time on any device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from archcmp.analysis.passes import Traffic
 
 
 def _multiplied_bytes(part: Part, n_tokens: int) -> int:
-    """Bytes of the weights that `n_tokens` are multiplied by. Tables of which a few rows are looked up are
-    left out, unless they are the head too."""
+    """Bytes of the weights that multiply `n_tokens` tokens. Embedding tables, of which a run reads a few
+    rows, are left out, unless the head uses the same table."""
     params = count_params(part)["total"]
     looked_up = params.by_component.get("embedding", 0)
     tied = part.block is None and part.spec.output.tied

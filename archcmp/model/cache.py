@@ -1,5 +1,5 @@
-"""What decoding keeps of the tokens it has seen: every key and value, a window's, a chunk's, latents, or a
-state that they were folded into."""
+"""The memory of decoding: the keys and values of all tokens, of a window or of a chunk, latents, or a
+recurrent state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class LayerCache:
-    """The memory of one layer. Its attributes are tensors, and all that it holds."""
+    """The memory of one layer. All of its attributes are tensors."""
 
     @property
     def nbytes(self) -> int:
@@ -24,8 +24,8 @@ class FullCache(LayerCache):
         self.v = torch.zeros(batch_size, n_kv_heads, capacity, head_dim)
 
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Keep the keys and values (B, G, T, D) of positions start .. start + T - 1, and return all
-        that these tokens may attend to, oldest first, the new ones last (T = 1: in any order)."""
+        """Keep the keys and values (B, G, T, D) of positions start .. start + T - 1. Return all keys and
+        values that these tokens may attend to, oldest first (for T = 1 in any order)."""
         end = start + k.shape[2]
         self.k[:, :, start:end] = k
         self.v[:, :, start:end] = v
@@ -76,7 +76,7 @@ class ChunkCache(FullCache):
 
 
 class LatentCache(LayerCache):
-    """Of every position the latent and the shared rotary key, from which keys and values are projected."""
+    """The latent and the shared rotary key of every position. Keys and values are projected from them."""
 
     def __init__(self, batch_size: int, capacity: int, width: int) -> None:
         self.latents = torch.zeros(batch_size, 1, capacity, width)
@@ -89,8 +89,8 @@ class LatentCache(LayerCache):
 
 
 class RecurrentCache(LayerCache):
-    """A state (B, *state), in float32 or better, that all tokens were folded into, and the last inputs
-    (B, *inputs) of a convolution: as large after one token as after a million."""
+    """The recurrent state (B, *state), in float32 or better, and the last inputs (B, *inputs) of a
+    convolution. The size does not grow with the number of tokens."""
 
     def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, ...]) -> None:
         precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
@@ -98,7 +98,7 @@ class RecurrentCache(LayerCache):
         self.inputs = torch.zeros(batch_size, *inputs)
 
     def keep(self, state: Tensor, inputs: Tensor) -> None:
-        """Replace what is held."""
+        """Replace the state and the inputs."""
         self.state.copy_(state)
         self.inputs.copy_(inputs)
 

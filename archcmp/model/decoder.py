@@ -25,7 +25,7 @@ from archcmp.spec.schema.norms import Norm
 
 
 def _rounded(scale: float) -> float:
-    """`scale` as the weights' dtype holds it, which is how the published Gemma code multiplies."""
+    """`scale` rounded to the weights' dtype, as the published Gemma code rounds it."""
     return torch.tensor(scale, dtype=torch.get_default_dtype(), device="cpu").item()
 
 
@@ -48,8 +48,8 @@ class Embedding(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C). A decoder gives the layers that share a
-    rotation the same one; a block alone makes its own."""
+    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C). A decoder computes a rotation once for all
+    layers that share it; a block alone computes its own."""
 
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Decoder(nn.Module):
         self.tie_weights()
         ropes = [block.mixer.rope for block in self.blocks]
         self.ropes = [rope for rope in dict.fromkeys(ropes) if rope is not None]
-        # By index, for torch.compile cannot trace a dictionary of them.
+        # By index, because torch.compile cannot trace a dictionary with Rope keys.
         self.rope_of_layer = [None if rope is None else self.ropes.index(rope) for rope in ropes]
 
     def tie_weights(self) -> None:
@@ -120,8 +120,8 @@ class Decoder(nn.Module):
     def forward(self, tokens: Tensor, cache: Cache | None = None, last_only: bool = False) -> Tensor:
         """tokens (B, T) int64 -> logits (B, T, V), or (B, 1, V) with `last_only`.
 
-        With a cache the tokens continue what it holds, and are added to it. Raises UsageError where
-        the sequence outgrows learned positions or the cache.
+        With a cache, the tokens continue the cached sequence and are added to the cache. Raises UsageError
+        where the sequence is longer than the learned positions or the cache.
         """
         start = 0 if cache is None else cache.length
         end = start + tokens.shape[1]

@@ -1,4 +1,4 @@
-"""Where and in which dtype new tensors are made."""
+"""The device and the dtype of new tensors."""
 
 from __future__ import annotations
 

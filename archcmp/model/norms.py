@@ -17,8 +17,8 @@ class Normalization(nn.Module):
 
 
 class RMSNorm(Normalization):
-    """x / sqrt(mean(x^2) + eps) * weight, or * (1 + weight) with unit_offset (Gemma), whose weights are
-    therefore stored around 0; or without weight (Llama 4). https://arxiv.org/abs/1910.07467"""
+    """x / sqrt(mean(x^2) + eps) * weight; or * (1 + weight) with unit_offset (Gemma), where weights start at
+    0; or without a weight (Llama 4). https://arxiv.org/abs/1910.07467"""
 
     def __init__(self, spec: RMSNormSpec, dim: int) -> None:
         super().__init__()

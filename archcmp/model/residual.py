@@ -43,7 +43,7 @@ class PreNorm(nn.Module):
 
 
 class PostNorm(nn.Module):
-    """norm(x + f(x)): the norm stands on the residual stream itself. https://arxiv.org/abs/1706.03762"""
+    """norm(x + f(x)): the norm is applied to the residual stream itself. https://arxiv.org/abs/1706.03762"""
 
     def __init__(self, spec: PostNormSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """Rotary positions and their context extensions: linear, llama3, yarn.
 
-A scaling takes frequencies (turned dimensions / 2,) in radians per token, and returns as many.
+A scaling takes frequencies (rotated dimensions / 2,) in radians per token and returns as many.
 
-Pairs of dimensions turn by position * frequency_i: dimension i of the first half of the turned part with
-dimension i of its second half, or, interleaved, dimension 2i with 2i + 1.
+Pairs of dimensions are rotated by position * frequency_i. Dimension i of the first half of the rotated part
+is paired with dimension i of its second half; interleaved, dimension 2i is paired with 2i + 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from archcmp.spec.schema.rope import LinearScaling, Llama3Scaling, YarnScaling
 from archcmp.spec.schema.rope import Rope as RopeSpec
 
 Rotation = tuple[Tensor, Tensor]
-"""cos and sin, each (T, turned dimensions / 2)."""
+"""cos and sin, each (T, rotated dimensions / 2)."""
 
 
 def _linear(frequencies: Tensor, scaling: LinearScaling, theta: float) -> Tensor:
@@ -28,8 +28,8 @@ def _linear(frequencies: Tensor, scaling: LinearScaling, theta: float) -> Tensor
 
 
 def _llama3(frequencies: Tensor, scaling: Llama3Scaling, theta: float) -> Tensor:
-    """Blend of f / factor and f by how often f turns over the original context: all scaled below
-    low_freq_factor turns, all kept above high_freq_factor."""
+    """A blend of f / factor and f by the number of rotations of f over the original context: f / factor below
+    low_freq_factor rotations, f above high_freq_factor."""
     turns = frequencies * scaling.original_context_length / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     kept = ((turns - low) / max(high - low, 1e-9)).clamp(0, 1)
@@ -37,7 +37,7 @@ def _llama3(frequencies: Tensor, scaling: Llama3Scaling, theta: float) -> Tensor
 
 
 def _yarn(frequencies: Tensor, scaling: YarnScaling, theta: float) -> Tensor:
-    """The same blend, but linear in the dimension's index between those of beta_fast and beta_slow turns."""
+    """The same blend, but linear in the index between the dimensions of beta_fast and beta_slow rotations."""
     n = len(frequencies)
 
     def index_at(turns: float) -> float:
@@ -75,7 +75,7 @@ class Rope:
 
     @property
     def turned(self) -> int:
-        """How many of the head's dimensions turn."""
+        """The number of dimensions of a head that are rotated."""
         return round(self.head_dim * self.spec.partial)
 
     def frequencies(self, device: torch.device) -> Tensor:
@@ -87,7 +87,7 @@ class Rope:
 
     @property
     def attention_factor(self) -> float:
-        """What yarn multiplies cos and sin by, so that scores keep their temperature over longer contexts."""
+        """The factor of cos and sin in yarn, which keeps the temperature of scores over longer contexts."""
         scaling = self.spec.scaling
         if not isinstance(scaling, YarnScaling):
             return 1.0
@@ -99,7 +99,7 @@ class Rope:
 
     @property
     def score_factor(self) -> float:
-        """What DeepSeek's yarn multiplies the scores by."""
+        """The factor of the scores in DeepSeek's yarn."""
         scaling = self.spec.scaling
         if isinstance(scaling, YarnScaling) and scaling.mscale_all_dim:
             return _mscale(scaling.factor, scaling.mscale_all_dim) ** 2
@@ -111,7 +111,7 @@ class Rope:
         return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
 
     def rotate(self, x: Tensor, rotation: Rotation) -> Tensor:
-        """Turn the first dimensions of every head, (B, heads, T, D) -> the same; the rest pass unchanged."""
+        """Rotate the first dimensions of every head of x (B, heads, T, D), and keep the others."""
         cos, sin = rotation
         half = cos.shape[-1]
         if self.spec.interleaved:

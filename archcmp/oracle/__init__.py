@@ -1,1 +1,1 @@
-"""The independent word on our maths: the same model in `transformers`."""
+"""An independent check of the maths: the same model in `transformers`."""

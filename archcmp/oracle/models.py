@@ -1,7 +1,8 @@
-"""Models of `transformers` that compute what a spec says: what archcmp is verified and raced against.
+"""Models of `transformers` that compute the same as a spec. archcmp is verified and raced against them.
 
-`transformers` is a development extra: it is imported only when a model is built. Which of its models computes
-a spec is found by design: the spec is written as a configuration and read again, and must come back whole.
+`transformers` is a development extra: it is imported only when a model is built. The model type is found by
+its choices: the spec is written as a configuration of the type, and reading that configuration must give the
+spec.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from archcmp.spec.hf import known_model_types, to_config
 from archcmp.spec.schema.model import ModelSpec
 
 NO_TOKENS = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
-"""Special tokens beyond a small vocabulary would be refused."""
+"""transformers refuses special tokens beyond a small vocabulary, so there are none."""
 
 NO_DROPOUT = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout")
 
 
 def import_transformers() -> Any:
-    """The `transformers` package, its log quiet. Raises UsageError where it is not installed."""
+    """The `transformers` package, with a quiet log. Raises UsageError where it is not installed."""
     try:
         import transformers
     except ImportError:
@@ -34,8 +35,8 @@ def import_transformers() -> Any:
 
 
 def find_config(spec: ModelSpec) -> dict[str, Any]:
-    """The configuration of a model of transformers with the choices of `spec`. Raises UsageError, with the
-    known model types, if archcmp knows none."""
+    """The configuration of a model of transformers with the choices of `spec`. Raises UsageError, which lists
+    the known model types, if no type has these choices."""
     config = to_config(spec)
     if config is None:
         raise UsageError(
@@ -54,9 +55,9 @@ def reference_config(spec: ModelSpec) -> Any:
 def transformers_model(
     spec: ModelSpec, device: str | torch.device, dtype: torch.dtype, attention: str = "sdpa"
 ) -> nn.Module:
-    """The model of `transformers` that computes what `spec` says, with its own random weights, no dropout,
-    and eager attention where it has no other. Raises UsageError where there is none or `transformers` is not
-    installed."""
+    """The model of `transformers` that computes the same as `spec`, with random weights, without dropout, and
+    with eager attention where it has no other. Raises UsageError where there is no such model or
+    `transformers` is not installed."""
     config = reference_config(spec)
     transformers = import_transformers()
     supports_sdpa = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa

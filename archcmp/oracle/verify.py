@@ -1,4 +1,4 @@
-"""Does archcmp compute what `transformers` computes? The same weights in both, logits side by side."""
+"""Compare the logits of archcmp with those of `transformers`, both with the same weights."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.memory import available_bytes, shortage
 
 TOLERANCE = 1e-4
-"""How far logits may lie apart in float32, as the design has it."""
+"""The largest difference of logits in float32 that verification allows."""
 
 BATCH_SIZE, N_TOKENS = 2, 45
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The largest differences of logits, of a whole pass and of decoding through the cache; `logits_std` is
-    the spread to judge them by, and below 1 it makes the tolerance as much smaller. `params` is archcmp's
-    count of what was compared, `transformers_params` theirs, buffers that checkpoints hold included."""
+    """The largest differences of logits in a whole pass and in decoding through the cache. `logits_std` is
+    the spread of the logits; a spread below 1 multiplies the tolerance. `params` and `transformers_params`
+    are the parameters of the two models that were compared, with the buffers that checkpoints hold."""
 
     id: str
     model_type: str
@@ -51,8 +51,8 @@ class Verification:
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Every tensor random, norms, biases and routers' corrections too, so that none can be forgotten or
-    swapped unnoticed."""
+    """Make every tensor random, with norms, biases and routers' correction biases, so that a forgotten or
+    swapped tensor changes the logits."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in stored(model).items():
@@ -63,7 +63,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def stored(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and the buffers that a checkpoint holds; tied ones once."""
+    """The parameters and buffers that a checkpoint holds; tied parameters once."""
     kept = model.state_dict()
     buffers = ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
     return dict(chain(model.named_parameters(), buffers))
@@ -75,14 +75,14 @@ def _size(model: nn.Module) -> int:
 
 @torch.inference_mode()
 def _cached_logits(model: Decoder, tokens: Tensor, pieces: list[int]) -> Tensor:
-    """Logits of the tokens through a cache, so many at once as `pieces` says, until there are none left."""
+    """Logits of the tokens through a cache. `pieces` says how many tokens are passed at once."""
     cache = model.new_cache(len(tokens), tokens.shape[1])
     parts = tokens.tensor_split(list(accumulate(pieces)), dim=1)
     return torch.cat([model(part, cache) for part in parts if part.shape[1]], dim=1)
 
 
 def _orders(n_tokens: int) -> tuple[list[int], list[int]]:
-    """Two ways to decode: a prefill, a few tokens at once, one after the other; and pieces of every size."""
+    """Two ways to decode: a prefill, three tokens at once, then one token at a time; and uneven pieces."""
     half = n_tokens // 2
     return [half, 3, *[1] * n_tokens], [1, 5, half, 2, 1]
 
@@ -95,7 +95,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 @dataclass(frozen=True)
 class _Reference:
-    """What `transformers` makes of `tokens`; the model itself may be gone by then."""
+    """The logits of `transformers` for `tokens`, kept after its model is freed."""
 
     model_type: str
     params: int
@@ -142,7 +142,7 @@ def verify_model(
     n_tokens: int = N_TOKENS,
     seed: int = 0,
 ) -> Verification:
-    """The model of `spec` against `theirs`, a model of transformers, which gets random weights."""
+    """Compare the model of `spec` with `theirs`, a model of transformers. Both get equal random weights."""
     randomise(theirs, seed)
     ours = build_model(spec).eval()
     load_hf_weights(ours, theirs.state_dict())
@@ -150,8 +150,8 @@ def verify_model(
 
 
 def verify_spec(name: str, spec: ModelSpec, tolerance: float = TOLERANCE) -> Verification:
-    """`spec` at a shrunk size with one of every distinct block, random weights, sequences longer than the
-    windows. Raises UsageError where `transformers` has no such model."""
+    """Compare `spec` at a shrunk size with one of every distinct block, with random weights and sequences
+    longer than the windows. Raises UsageError where `transformers` has no such model."""
     find_config(spec)
     small = shrunk(spec)
     return verify_model(name, small, transformers_model(small, "cpu", torch.float32, "eager"), tolerance)
@@ -163,10 +163,10 @@ def verify_spec(name: str, spec: ModelSpec, tolerance: float = TOLERANCE) -> Ver
 def verify_checkpoint(
     folder: Path, tolerance: float = TOLERANCE, available: int | None = None
 ) -> Verification:
-    """A local checkpoint, config.json and safetensors, in float32: first in `transformers`, then, when that
-    is gone from memory, in archcmp. Raises ConfigError and WeightsError for what is not understood, pickles
-    among it, and MeasureError for what transformers fails on or what needs more than the `available` bytes,
-    those that the machine has free if not given."""
+    """Compare a local checkpoint, config.json and safetensors, in float32: first in `transformers`, then,
+    when that model is freed, in archcmp. Raises ConfigError and WeightsError for files that archcmp does not
+    read, pickles among them, and MeasureError where transformers fails or more than the `available` bytes are
+    needed (by default the free memory of the machine)."""
     imported = import_config(folder)
     if parts := [name for name in imported.left_out if name.endswith("_config")]:
         raise MeasureError(
@@ -186,14 +186,14 @@ def verify_checkpoint(
 
 
 def _needed_bytes(model: nn.Module) -> int:
-    """One of the two models at a time, in float32, beside the tensor that is read into it."""
+    """Bytes of one of the two models in float32, and of the largest tensor, which is read into it."""
     sizes = [tensor.numel() for tensor in stored(model).values()]
     return torch.float32.itemsize * (sum(sizes) + max(sizes))
 
 
 @contextmanager
 def _failures_of_transformers(folder: Path) -> Iterator[None]:
-    """Its exceptions, which may be of any class and without a message, as one line."""
+    """Turn an exception of transformers, which may have any class and no message, into one line."""
     try:
         yield
     except ArchcmpError:
@@ -205,7 +205,7 @@ def _failures_of_transformers(folder: Path) -> Iterator[None]:
 
 
 def _pretrained(folder: Path, spec: ModelSpec) -> nn.Module:
-    """What transformers loads from the folder, by its own reading of the configuration; by ours only where
+    """The model that transformers loads from the folder. transformers reads the configuration itself, unless
     it does not know the model type."""
     transformers = import_transformers()
     options = {"attn_implementation": "eager", "local_files_only": True, "trust_remote_code": False}

@@ -1,4 +1,4 @@
-"""A document as a file, in the format of the file's extension."""
+"""Write a document to a file, in the format of the file's extension."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_export(path: Path) -> None:
 
 
 def rendered(doc: Document, suffix: str, standalone: bool = False) -> str:
-    """The document as text in one format; `standalone` where that format can stand alone or in another."""
+    """The document as text in one format. `standalone` makes a LaTeX file a whole document."""
     module = listed()[suffix]
     if hasattr(module, "render_document"):
         return str(module.render_document(doc))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import statistics
+import textwrap
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from archcmp.errors import UsageError
 from archcmp.report.tables.grid import in_order
@@ -17,10 +21,15 @@ from archcmp.results.timings import Throughput
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 PLOT_SUFFIXES = (".svg", ".png")
-MARKERS = "osD^vP"
-LINES = ("-", "--", ":", "-.")
+MARKERS = "osD^v"
+SHORTENED = "X"
+LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+PANEL_INCHES, LEGEND_ROW_INCHES, CHARACTERS_PER_PANEL = 6.4, 0.25, 72
+LEGEND_MARK_CHARACTERS = 8
 
 
 def check_can_plot() -> None:
@@ -29,66 +38,174 @@ def check_can_plot() -> None:
         raise UsageError("plots need matplotlib: pip install 'archcmp[plot]'")
 
 
-def _drawn(doc: Document, model: int, batch_size: int, workload: str) -> list[Throughput]:
-    """One line's points: what was measured at the length that was asked for."""
-    cells = [cell for cell in in_order(doc) if cell.point["batch_size"] == batch_size]
-    timings = [cell.models[model].throughput.get(workload) for cell in cells]
-    return [t for t in timings if t is not None and t.tokens_per_second and not t.shortened]
+@dataclass(frozen=True)
+class Point:
+    """One measurement: the length that was asked for, and the figures at that length or at a shorter one."""
+
+    asked: int
+    timing: Throughput
+
+    @property
+    def rate(self) -> float:
+        return self.timing.tokens_per_second or 0.0
+
+    @property
+    def spread(self) -> tuple[float, float] | None:
+        """The distances in tokens per second from the rate down and up to the quartiles of the readings."""
+        if len(self.timing.raw_s) < 2 or self.timing.median_s is None:
+            return None
+        tokens = self.rate * self.timing.median_s
+        fast, _, slow = statistics.quantiles(self.timing.raw_s, n=4, method="inclusive")
+        return max(0.0, self.rate - tokens / slow), max(0.0, tokens / fast - self.rate)
 
 
-def _draw_line(axes: Axes, timings: Sequence[Throughput], color: str, style: int, label: str) -> None:
-    """Composed measurements have hollow markers."""
-    marker, line = MARKERS[style % len(MARKERS)], LINES[style % len(LINES)]
-    rates = {timing.seq_len: timing.tokens_per_second or 0.0 for timing in timings}
-    axes.plot([*rates], [*rates.values()], color=color, marker=marker, linestyle=line, label=label)
-    composed = [timing.seq_len for timing in timings if timing.composed]
-    composed_rates = [rates[seq_len] for seq_len in composed]
-    axes.plot(composed, composed_rates, color=color, marker=marker, linestyle="", markerfacecolor="white")
+@dataclass(frozen=True)
+class Curve:
+    """The points of one model at one batch size, by length. A model has a colour; a batch size has a line
+    style and a marker."""
+
+    label: str
+    color: str
+    style: int
+    points: list[Point]
+
+    def mark(self, point: Point) -> dict[str, Any]:
+        """The marker of a point: hollow where it is composed, a cross where it is shortened."""
+        marker = SHORTENED if point.timing.shortened else MARKERS[self.style % len(MARKERS)]
+        return {
+            "marker": marker,
+            "markersize": 8 if point.timing.shortened else 6,
+            "markerfacecolor": "white" if point.timing.composed else self.color,
+        }
+
+    def legend_line(self) -> Line2D:
+        """The line with its marker, which is the points' own where all of them have the same."""
+        from matplotlib.lines import Line2D
+
+        marks = [self.mark(point) for point in self.points]
+        plain = {"marker": MARKERS[self.style % len(MARKERS)], "markerfacecolor": self.color}
+        mark = marks[0] if all(other == marks[0] for other in marks) else plain
+        line = LINES[self.style % len(LINES)]
+        label = textwrap.fill(self.label, CHARACTERS_PER_PANEL)
+        return Line2D([], [], color=self.color, linestyle=line, label=label, **mark)
 
 
-def _draw_panel(axes: Axes, doc: Document, workload: str) -> None:
-    """A colour per model, a line style and marker per batch size."""
-    names = [model.name.replace("$", r"\$") for model in doc.models]
+def _curves(doc: Document, workload: str) -> list[Curve]:
+    curves = []
     for style, batch_size in enumerate(sorted({cell.point["batch_size"] for cell in doc.cells})):
-        for model, name in enumerate(names):
-            timings = _drawn(doc, model, batch_size, workload)
-            if timings:
-                _draw_line(axes, timings, f"C{model}", style, f"batch {batch_size:,}: {name}")
-    seq_lens = sorted({cell.point["seq_len"] for cell in doc.cells})
+        cells = [cell for cell in in_order(doc) if cell.point["batch_size"] == batch_size]
+        for i, model in enumerate(doc.models):
+            timings = [(cell.point["seq_len"], cell.models[i].throughput.get(workload)) for cell in cells]
+            points = [Point(asked, t) for asked, t in timings if t is not None and t.tokens_per_second]
+            points.sort(key=lambda point: (point.timing.seq_len, point.asked))
+            label = f"batch {batch_size:,}: {_plain(model.name)}"
+            curves += [Curve(label, f"C{i}", style, points)] if points else []
+    return curves
+
+
+def _plain(text: str) -> str:
+    """Text in which matplotlib sees no formula."""
+    return text.replace("$", r"\$")
+
+
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    lengths = [point.timing.seq_len for point in curve.points]
+    rates = [point.rate for point in curve.points]
+    axes.plot(lengths, rates, color=curve.color, linestyle=LINES[curve.style % len(LINES)])
+    for length, point in zip(lengths, curve.points, strict=True):
+        spread = point.spread
+        bars = None if spread is None else [[distance] for distance in spread]
+        axes.errorbar(length, point.rate, bars, color=curve.color, capsize=3, **curve.mark(point))
+
+
+def _note_shortened(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Above the shortened points of one length: the lengths that were asked for."""
+    asked: dict[int, set[int]] = defaultdict(set)
+    for point in (point for curve in curves for point in curve.points if point.timing.shortened):
+        asked[point.timing.seq_len].add(point.asked)
+    for length, longer in asked.items():
+        text = "\n".join(["asked:", *(f"{n:,}" for n in sorted(longer))])
+        where = axes.get_xaxis_transform()
+        axes.text(length, 0.98, text, transform=where, ha="center", va="top", fontsize="x-small")
+
+
+def _draw_panel(axes: Axes, curves: Sequence[Curve], workload: str) -> None:
+    for curve in curves:
+        _draw_curve(axes, curve)
+    _note_shortened(axes, curves)
+    lengths = sorted({point.timing.seq_len for curve in curves for point in curve.points})
     axes.set_xscale("log", base=2)
-    axes.set_xticks(seq_lens, [f"{seq_len:,}" for seq_len in seq_lens], rotation=45)
+    axes.set_xticks(lengths, [f"{length:,}" for length in lengths], rotation=45)
     axes.set_yscale("log", subs=[2, 3, 5])
     axes.yaxis.set_major_formatter("{x:,.10g}")
     axes.yaxis.set_minor_formatter("{x:,.10g}")
-    axes.set_title(workload if axes.lines else f"{workload}: no length measured as asked")
+    axes.margins(0.08, 0.2)
+    axes.set_title(workload if curves else f"{workload}: nothing measured")
     axes.set_xlabel("context or sequence length (tokens)")
     axes.set_ylabel("throughput (tokens/s)")
     axes.grid(True, which="both", alpha=0.3)
-    if axes.lines:
-        axes.legend(fontsize="small")
 
 
-def _picture(doc: Document, kind: str) -> bytes:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def _legend_lines(curves: Sequence[Curve]) -> list[Line2D]:
+    """Each model at each batch size once, over all panels, then what each mark that occurs means."""
+    from matplotlib.lines import Line2D
+
+    points = [point for curve in curves for point in curve.points]
+    whole: dict[str, Curve] = {}
+    for curve in curves:
+        before = whole.get(curve.label, replace(curve, points=[]))
+        whole[curve.label] = replace(curve, points=[*before.points, *curve.points])
+    marks = []
+    if any(point.timing.composed for point in points):
+        marks.append(("hollow: composed of parts timed alone", "o", "white"))
+    if any(point.timing.shortened for point in points):
+        marks.append(("cross: shorter than asked, to fit the time budget", SHORTENED, "grey"))
+    if any(point.spread for point in points):
+        marks.append(("bar: the middle half of the readings", "|", "grey"))
+    return [
+        *(curve.legend_line() for curve in whole.values()),
+        *(
+            Line2D([], [], color="grey", linestyle="", label=label, marker=marker, markerfacecolor=face)
+            for label, marker, face in marks
+        ),
+    ]
+
+
+def figure_of(doc: Document) -> Figure:
+    """A panel per workload with a curve per model and batch size, both axes logarithmic; the legend is below
+    the panels. Raises UsageError where there is no grid of batch sizes and lengths to draw."""
+    if not doc.cells or not doc.request.measure or {"batch_size", "seq_len"} - set(doc.cells[0].point):
+        raise UsageError("there is no throughput over batch sizes and lengths to draw")
     from matplotlib.figure import Figure
 
-    picture, workloads = io.BytesIO(), doc.request.measure
-    with rc_context({"svg.fonttype": "none"}):
-        figure = Figure(figsize=(6.4 * len(workloads), 5), layout="constrained")
-        panels = figure.subplots(1, len(workloads), squeeze=False)[0]
-        for axes, workload in zip(panels, workloads, strict=True):
-            _draw_panel(axes, doc, workload)
-        where = " ".join(where_measured(doc)[:1])
-        figure.suptitle(f"{where} {doc.request.dtype}; hollow: composed".replace("$", r"\$"))
-        FigureCanvasAgg(figure).print_figure(picture, format=kind, dpi=150)
-    return picture.getvalue()
+    panels = [(workload, _curves(doc, workload)) for workload in doc.request.measure]
+    legend = _legend_lines([curve for _, curves in panels for curve in curves])
+    width = CHARACTERS_PER_PANEL * len(panels)
+    longest = max((len(str(line.get_label())) for line in legend), default=0)
+    columns = max(1, width // (longest + LEGEND_MARK_CHARACTERS))
+    height = 5 + LEGEND_ROW_INCHES * -(-len(legend) // columns)
+    figure = Figure(figsize=(PANEL_INCHES * len(panels), height), layout="constrained")
+    for axes, (workload, curves) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        _draw_panel(axes, curves, workload)
+    if legend:
+        figure.legend(handles=legend, loc="outside lower center", ncols=columns, fontsize="small")
+    models = ", ".join(model.name for model in doc.models)
+    told = [models, " ".join([f"{doc.request.dtype}.", *where_measured(doc)])]
+    told += ["Refused measurements have no point."] if doc.refused else []
+    lines = [line for text in told for line in textwrap.wrap(text, width)]
+    figure.suptitle(_plain("\n".join(lines)), fontsize="medium")
+    return figure
 
 
 def draw_curves(doc: Document, path: Path) -> None:
-    """A .svg or .png file, written whole: a panel per workload, a line per model and batch size, both axes
-    logarithmic. Lengths that the time budget shortened are left out. Raises UsageError where there is no grid
-    of batch sizes and lengths to draw."""
-    if not doc.cells or not doc.request.measure or {"batch_size", "seq_len"} - set(doc.cells[0].point):
-        raise UsageError("there is no throughput over batch sizes and lengths to draw")
-    write_whole(path, _picture(doc, path.suffix.removeprefix(".")))
+    """A .svg or .png file of the figure, written whole."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    picture = io.BytesIO()
+    with rc_context({"svg.fonttype": "none"}):
+        figure = figure_of(doc)
+        FigureCanvasAgg(figure).print_figure(picture, format=path.suffix.removeprefix("."), dpi=150)
+    write_whole(path, picture.getvalue())

@@ -1,4 +1,4 @@
-"""A table of typed cells: every format shows it, and numbers are rounded only there."""
+"""A table of typed cells. Every format can show it, and only formats round numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLANK = "-"
 
 
 def share_text(ratio: float) -> str:
-    """'1.10x', how many times the first model's value."""
+    """'1.10x', the ratio to the first model's value."""
     if ratio >= 100:
         return f"{ratio:,.0f}x"
     return f"{ratio:.2f}x" if ratio >= 0.1 else f"{ratio:.3g}x"
@@ -45,13 +45,13 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Times the first model's value, None where that means nothing: beside 0, infinity or other signs."""
+        """The ratio to the first model's value, None beside 0, infinity or another sign."""
         ratio = self.value / self.base if self.value and self.base else 0.0
         return ratio if 0 < ratio < math.inf else None
 
     @property
     def difference(self) -> float | None:
-        """What this value has more than the first model's."""
+        """This value minus the first model's."""
         return None if self.value is None or self.base is None else self.value - self.base
 
     def text(self, differences: bool = True) -> str:

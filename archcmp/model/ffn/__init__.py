@@ -1,4 +1,4 @@
-"""AXIS ffn: what each token does on its own. A file each; (B, T, C) -> (B, T, C)."""
+"""AXIS ffn: what each token does on its own, a file per kind. (B, T, C) -> (B, T, C)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gated feed-forward layer: SwiGLU, GeGLU and their kin."""
+"""The gated feed-forward layer: SwiGLU, GeGLU."""
 
 from __future__ import annotations
 

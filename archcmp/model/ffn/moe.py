@@ -23,8 +23,8 @@ EXPERTS: dict[type[Part], type[GLU | MLP]] = {GLUSpec: GLU, MLPSpec: MLP}
 class MoE(nn.Module):
     """sum over the chosen experts of weight_e * expert_e(x), + shared(x). (B, T, C) -> (B, T, C).
 
-    Every (token, expert) pair is a row; rows are sorted by expert, so that each expert multiplies its
-    own once, and sorted back. https://arxiv.org/abs/1701.06538
+    Every (token, expert) pair is a row. Rows are sorted by expert, so that each expert multiplies all of its
+    rows at once, and then sorted back. https://arxiv.org/abs/1701.06538
     """
 
     def __init__(self, spec: MoESpec, d_model: int) -> None:

@@ -1,4 +1,4 @@
-"""Which experts a token visits, and how much each counts."""
+"""The router: which experts a token visits, and with which weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from archcmp.spec.schema.ffn import ExpertGroups, MoE
 
 
 class Router(nn.Module):
-    """scores = scoring(W x [+ b]), the scoring in float32; the top_k experts by score (+ correction), and
-    their scores, perhaps divided by their sum, times scale. (N, C) -> weights (N, top_k), experts (N, top_k)
-    int64.
+    """scores = scoring(W x [+ b]), the scoring in float32. The router chooses the top_k experts by score (or
+    by score + correction). Their weights are their scores, divided by their sum with `renormalize`, times
+    scale. (N, C) -> weights (N, top_k), experts (N, top_k) int64.
 
     The correction is a buffer: the training that balances it is not gradient descent.
     """
@@ -40,7 +40,7 @@ class Router(nn.Module):
         return (weights * self.spec.scale).to(x.dtype), experts
 
     def _in_best_groups(self, ranked: Tensor, groups: ExpertGroups) -> Tensor:
-        """Ranks (N, E), -inf for experts outside the best groups."""
+        """Scores (N, E) for the choice, -inf for experts outside the best groups."""
         grouped = ranked.unflatten(-1, (groups.n_groups, -1))
         best = grouped.topk(1 if groups.score == "max" else 2, dim=-1).values.sum(-1)
         chosen = best.topk(groups.top_groups, dim=-1).indices

@@ -31,8 +31,8 @@ def _is_here(folder: Path, name: object) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files that hold the weights: those that the index names and the unsharded one, or, without an
-    index, all. Raises WeightsError for an index that leads anywhere else."""
+    """The files that hold the weights: the files that the index names and the unsharded one, or, without an
+    index, all safetensors files. Raises WeightsError for an index that names a file elsewhere."""
     index = folder / INDEX
     if not index.exists():
         return sorted(folder.glob(f"*{SUFFIX}"))
@@ -47,9 +47,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 class SafetensorsFolder(Mapping[str, Tensor]):
-    """The tensors of a checkpoint folder, read one at a time as they are asked for, so that no more than one
-    is in memory. Raises WeightsError for a folder without any, and for a tensor that is in two files;
-    pickles, which can run code, are refused."""
+    """The tensors of a checkpoint folder. Each is read when it is asked for, so that only one is in memory.
+    Raises WeightsError for a folder without safetensors files and for a tensor that is in two files. Pickles,
+    which can run code, are refused."""
 
     def __init__(self, folder: Path) -> None:
         self._file_of: dict[str, Path] = {}

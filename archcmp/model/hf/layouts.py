@@ -1,7 +1,7 @@
-"""How checkpoints name and lay out what our modules hold: for each of our parameters, the ways it is found.
+"""The names and layouts of checkpoints: for each parameter of archcmp, the ways to find it.
 
-Which norm a checkpoint's `post_attention_layernorm` is depends on the residual: Llama uses it before
-the feed-forward, OLMo 2 and Gemma after attention. The typed residual decides, never a model's name.
+The meaning of a checkpoint's `post_attention_layernorm` depends on the residual: in Llama this norm is before
+the feed-forward, in OLMo 2 and Gemma after attention. The residual's type decides, never a model's name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from archcmp.spec.schema.model import Block
 from archcmp.spec.schema.residual import Parallel, PreNorm, ReorderedNorm, SandwichNorm
 
 View = Callable[[Tensor, Block], Any]
-"""Their tensor -> the rows of ours that it fills."""
+"""A tensor of the checkpoint -> the rows of our parameter that it fills."""
 
 
 def _as_is(theirs: Tensor, block: Block) -> Tensor:
@@ -35,20 +35,20 @@ def _transposed(theirs: Tensor, block: Block) -> Any:
 
 
 def _gate_and_up_in_turn(theirs: Tensor, block: Block) -> Any:
-    """(E, in, 2 d_ff) with gate and up in turn -> (E, 2 d_ff, in), all of gate first; biases alike."""
+    """(E, in, 2 d_ff) with gate and up alternating -> (E, 2 d_ff, in), all of gate first; biases alike."""
     rows = theirs.mT if theirs.dim() > 2 else theirs
     return rows.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1, 2)
 
 
 def _qkv_by_head(theirs: Tensor, block: Block) -> Any:
-    """Rows by head, its q, k and v together -> all q, all k, all v."""
+    """Rows ordered by head (q, k, v of each) -> all q, all k, all v."""
     mixer = block.mixer
     assert isinstance(mixer, Attention)
     return theirs.unflatten(0, (mixer.n_heads, 3, mixer.head_dim)).transpose(0, 1).flatten(0, 2)
 
 
 def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
-    """Rows by head, its query and its output gate together -> one of the two."""
+    """Rows ordered by head (query, output gate of each) -> one of the two."""
     mixer = block.mixer
     assert isinstance(mixer, Attention)
     if not mixer.output_gate:
@@ -72,13 +72,13 @@ def _by_head(theirs: Tensor, block: Block) -> Any:
 
 
 def _parts_by_key_head(theirs: Tensor, sizes: list[int], n_key_heads: int) -> Any:
-    """Rows by key head, its parts of `sizes` rows together -> the first part of all heads, then the next."""
+    """Rows ordered by key head, each with parts of `sizes` rows -> the first part of all heads, the next."""
     of_each = theirs.unflatten(0, (n_key_heads, -1)).split(sizes, dim=1)
     return torch.cat([part.flatten(0, 1) for part in of_each])
 
 
 def _qkvz(theirs: Tensor, block: Block) -> Any:
-    """Rows by key head, its q, k and its value heads' v and z together -> all q, all k, all v, all z."""
+    """Rows ordered by key head (q, k, then v and z of its value heads) -> all q, all k, all v, all z."""
     mixer = block.mixer
     assert isinstance(mixer, GatedDeltaNet)
     of_values = mixer.value_width // mixer.n_key_heads
@@ -87,7 +87,7 @@ def _qkvz(theirs: Tensor, block: Block) -> Any:
 
 
 def _ba(theirs: Tensor, block: Block) -> Any:
-    """Rows by key head, its value heads' b and a together -> all b, all a."""
+    """Rows ordered by key head (b and a of its value heads) -> all b, all a."""
     mixer = block.mixer
     assert isinstance(mixer, GatedDeltaNet)
     n_values = mixer.n_value_heads // mixer.n_key_heads
@@ -102,8 +102,8 @@ def _channels(theirs: Tensor, block: Block) -> Any:
 @dataclass(frozen=True)
 class Way:
     """One way to find a parameter: the tensors whose rows are stacked, in that order. `{e}` stands for the
-    number of an expert, which has tensors of its own. `views` are one per tensor, or one for all. The way
-    is taken where the first tensor and `marker` are in the checkpoint."""
+    number of an expert, where each expert has its own tensors. `views` has one view per tensor, or one for
+    all. The way applies if the first tensor and `marker` are in the checkpoint."""
 
     names: tuple[str, ...]
     views: tuple[View, ...] = (_as_is,)
@@ -122,7 +122,7 @@ def _experts(gate: str, up: str) -> Way:
 
 
 _GPT_OSS = "mlp.experts.gate_up_proj_bias"
-"""Only where experts have biases do gate and up stand in turn."""
+"""In checkpoints with this tensor, the rows of gate and up alternate."""
 
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in"),
@@ -217,8 +217,8 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     ),
     "ffn.shared_gate.*": (_one("mlp.shared_expert_gate.*"),),
 }
-"""Our parameters inside a block -> the ways to find them below the block's prefix, the first that is there.
-`*` is the parameter's last name, weight or bias."""
+"""Our parameters inside a block -> the ways to find them below the block's prefix. The first way that applies
+is taken. `*` is the parameter's last name, weight or bias."""
 
 _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
     "before.0": (_one("input_layernorm.*"), _one("ln_1.*")),
@@ -238,7 +238,7 @@ NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
         "after.1": (_one("post_feedforward_layernorm.*"),),
     },
 }
-"""The same for the norms of a residual, below `residual.`."""
+"""The ways to find the norms of each residual, below `residual.`."""
 
 BLOCKS = ("layers", "h")
 
@@ -247,7 +247,7 @@ BUFFERS = {
     r"|layers\.\d+\.attention\.(masked_)?bias",
     "h": r"h\.\d+\.attn\.(masked_)?bias",
 }
-"""What old checkpoints hold beside their weights, as a pattern of names below the prefix."""
+"""Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
 
 OTHER_MODALITIES = re.compile(r"(model\.)?(vision_tower|vision_model|multi_modal_projector|audio_tower)\.")
-"""What multimodal checkpoints hold beside their language model."""
+"""Tensors that multimodal checkpoints hold beside the language model."""

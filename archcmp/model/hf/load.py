@@ -1,4 +1,4 @@
-"""Copying a checkpoint into a model: every tensor accounted for, read one at a time."""
+"""Copy a checkpoint into a model, one tensor at a time. Every tensor must be accounted for."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _EXPERT = "{e}"
 
 @dataclass(frozen=True)
 class _Piece:
-    """`rows` of the parameter `ours` (of its entry `expert`, if each expert has tensors of its own) come from
-    the checkpoint's tensor `theirs`."""
+    """`rows` of our parameter `ours` come from the checkpoint's tensor `theirs`. Where each expert has its
+    own tensors, the rows belong to the entry `expert`."""
 
     ours: str
     rows: slice
@@ -71,8 +71,8 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a checkpoint keeps its decoder: the prefix of its tensors, what it calls the list of blocks, and
-    its output matrix."""
+    """Where a checkpoint keeps its decoder: the prefix of the tensors, the name of the list of blocks, and
+    the name of the output matrix."""
 
     prefix: str
     blocks: str
@@ -80,7 +80,7 @@ class _Place:
 
 
 def _locate(weights: StateDict) -> _Place:
-    """From the token embedding, which every checkpoint has."""
+    """Find the decoder by the token embedding, which every checkpoint has."""
     for known in OUTSIDE["embedding.tokens"]:
         embedding = f"{known}.weight"
         for name in weights:
@@ -95,7 +95,7 @@ def _locate(weights: StateDict) -> _Place:
 
 
 def _head_name(weights: StateDict, prefix: str) -> str:
-    """The output matrix stands beside the decoder or above it: `a.b.layers...`, `a.lm_head.weight`."""
+    """The output matrix is beside the decoder or above it: `a.b.layers...`, `a.lm_head.weight`."""
     above = [
         name
         for name in weights
@@ -148,7 +148,7 @@ def _block_pieces(
 
 
 def _row_counts(block: Block, module: str, parts: int, rows: int) -> list[int]:
-    """How many rows of a fused matrix each checkpoint tensor fills: q, k, v by heads, gate and up alike."""
+    """The rows of a fused matrix that each checkpoint tensor fills: q, k, v by heads; gate and up equal."""
     if module == "mixer.qkv" and isinstance(block.mixer, Attention) and parts == len(block.mixer.widths):
         return block.mixer.widths
     return [rows // parts] * parts
@@ -157,7 +157,7 @@ def _row_counts(block: Block, module: str, parts: int, rows: int) -> list[int]:
 def _pieces(
     model: Decoder, tensors: Mapping[str, Tensor], weights: StateDict, place: _Place
 ) -> Iterator[_Piece]:
-    """Where everything that `model` holds comes from; tied weights once."""
+    """The source of every tensor that `model` holds; tied weights once."""
     for name, tensor in tensors.items():
         if not name.startswith("blocks."):
             yield _outside_piece(name, weights, place)
@@ -175,7 +175,7 @@ def _some(names: list[str]) -> str:
 
 
 def _check_tied_head(weights: StateDict, head: str, embedding: str) -> None:
-    """A tied model may come with its head written out, but only with the very same one."""
+    """A checkpoint of a tied model may hold a head, if the head equals the embedding."""
     if head in weights and (
         header(weights, head) != header(weights, embedding)
         or not torch.equal(weights[head], weights[embedding])
@@ -184,8 +184,8 @@ def _check_tied_head(weights: StateDict, head: str, embedding: str) -> None:
 
 
 def _further_heads(weights: StateDict, prefix: str) -> tuple[str, ...]:
-    """Prefixes of the layers that predict tokens after the next one (DeepSeek V3, GLM, Qwen3-Next), which
-    stand beside the decoder and are no part of it; their projection of two streams to one gives them away."""
+    """Prefixes of the layers that predict tokens after the next one (DeepSeek V3, GLM, Qwen3-Next). They are
+    no part of the decoder, and only they project two streams to one."""
     marks = (".eh_proj.", "mtp.fc.")
     found = {name.partition(mark)[0] for mark in marks for name in weights if mark in name}
     return tuple(f"{head}." if head.startswith(prefix) else "mtp." for head in found)
@@ -206,8 +206,8 @@ def _check_names(model: Decoder, weights: StateDict, place: _Place, wanted: set[
 
 
 def check_hf_weights(model: Decoder, weights: StateDict) -> list[_Piece]:
-    """Where everything that `model` holds is in `weights`. The model may be on the meta device. Raises
-    WeightsError that names every missing, surplus or misshapen tensor."""
+    """The source in `weights` of every tensor that `model` holds. The model may be on the meta device. Raises
+    WeightsError, which names missing, surplus and misshapen tensors."""
     place = _locate(weights)
     tensors: dict[str, Tensor] = dict(chain(model.named_parameters(), model.named_buffers()))
     pieces = list(_pieces(model, tensors, weights, place))
@@ -225,8 +225,8 @@ def check_hf_weights(model: Decoder, weights: StateDict) -> list[_Piece]:
 def load_hf_weights(model: Decoder, weights: StateDict | str | Path) -> None:
     """Copy a transformers state dict, or the tensors of a safetensors folder, into `model`.
 
-    Raises WeightsError that names every missing, surplus or misshapen tensor; names and shapes are all
-    checked before the first weight is written. Values are cast to the model's dtype.
+    Raises WeightsError, which names missing, surplus and misshapen tensors. All names and shapes are checked
+    before the first weight is written. Values are cast to the model's dtype.
     """
     if model.head.weight.is_meta:
         raise WeightsError("the model is on the meta device; build it on one that holds weights")

@@ -1,8 +1,8 @@
-"""AXIS mixer: how tokens exchange information. A file each; a mixer offers
+"""AXIS mixer: how tokens exchange information, a file per kind. A mixer has
 
 - `forward(x, rotation, cache, start)`: (B, T, C) -> (B, T, C), causal;
-- `rope`: the Rope whose Rotation it wants, or None;
-- `new_cache(batch_size, capacity)`: the LayerCache it decodes with.
+- `rope`: the Rope whose Rotation `forward` takes, or None;
+- `new_cache(batch_size, capacity)`: the LayerCache that decoding uses.
 """
 
 from __future__ import annotations

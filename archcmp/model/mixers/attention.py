@@ -1,4 +1,4 @@
-"""Softmax attention: MHA, GQA, MQA, and what is done to queries, keys and scores."""
+"""Softmax attention: MHA, GQA, MQA, with all options on queries, keys and scores."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Attention(nn.Module):
         self.out = Linear(self.widths[0], d_model, bias=spec.output_bias)
 
     def new_cache(self, batch_size: int, capacity: int) -> FullCache:
-        """Room for `capacity` positions, or for the window's or chunk's if they are fewer."""
+        """Room for `capacity` positions, or for one window or chunk if that is smaller."""
         spec = self.spec
         if spec.window is not None and spec.window < capacity:
             return RollingCache(batch_size, spec.n_kv_heads, spec.window, spec.head_dim)
@@ -80,7 +80,7 @@ class Attention(nn.Module):
 
 
 def _temperature(spec: QueryTemperature, start: int, q: Tensor) -> Tensor:
-    """(T, 1), what queries (B, H, T, D) of positions start .. start + T - 1 are multiplied by."""
+    """The factors (T, 1) of the queries (B, H, T, D) at positions start .. start + T - 1."""
     positions = torch.arange(start, start + q.shape[2], device=q.device).to(torch.float32)
     steps = torch.floor((positions + 1) / spec.floor_scale)
     return (1 + spec.attn_scale * torch.log1p(steps)).to(q.dtype)[:, None]

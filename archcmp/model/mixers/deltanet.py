@@ -18,19 +18,20 @@ from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
 from archcmp.spec.schema.norms import Norm, RMSNorm
 
 _UNIT_EPS = 1e-6
-"""Added to the squared length that queries and keys are divided by the root of."""
+"""Added to the squared length of queries and keys before its root is taken."""
 
 _DECAY_RATES, _STEPS = (1.0, 16.0), (1e-3, 1e-1)
-"""Ranges that exp(A_log) and softplus(dt_bias) start in (Mamba 2)."""
+"""Ranges of the initial exp(A_log) and softplus(dt_bias) (Mamba 2)."""
 
 
 class GatedDeltaNet(nn.Module):
-    """out(norm(o) * silu(W_z x)), where o is what the gated delta rule makes of q, k, v = silu(conv(W x)),
-    q and k of unit length, of beta = sigmoid(W_b x) and log decay -exp(A_log) softplus(W_a x + dt_bias).
+    """out(norm(o) * silu(W_z x)), where o is the output of the gated delta rule for q, k, v = silu(conv(W x))
+    with q and k of unit length, beta = sigmoid(W_b x), log decay = -exp(A_log) softplus(W_a x + dt_bias).
     (B, T, C) -> (B, T, C). https://arxiv.org/abs/2412.06464
 
-    Projections are fused: `qkvz` holds the rows of all query heads, then keys, values and z; `ba` those of
-    W_b, then W_a. `conv` (channels, conv_size) is the convolution's weight, oldest token first.
+    Projections are fused: `qkvz` holds the rows of all query heads, then of keys, values and z; `ba` holds
+    the rows of W_b, then of W_a. `conv` (channels, conv_size) is the convolution's weight, oldest token
+    first.
     """
 
     rope = None
@@ -75,8 +76,8 @@ class GatedDeltaNet(nn.Module):
         return output
 
     def _mix(self, x: Tensor, qkv: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x (B, T, C), its projection with the conv_size - 1 tokens before (B, conv_size - 1 + T, channels),
-        the state so far -> (B, T, heads, value_head_dim) and the state after."""
+        """x (B, T, C); its projection after that of the conv_size - 1 tokens before x (B, conv_size - 1 + T,
+        channels); the state before x -> (B, T, heads, value_head_dim) and the state after x."""
         spec = self.spec
         q, k, v = F.silu(causal_conv(qkv, self.conv)).split(self.widths, dim=-1)
         q, k = (_unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))

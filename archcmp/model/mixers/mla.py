@@ -30,8 +30,8 @@ class LowRank(nn.Module):
 
 
 class MLA(nn.Module):
-    """out(softmax(scale * q k^T) v), k and v projected up from the latents that are cached. Per position
-    and head: q = [q_nope, rope(q_rope)], k = [W_uk c, rope(k_rope)], v = W_uv c with the latent
+    """out(softmax(scale * q k^T) v). k and v are projected up from the cached latents. Per position and
+    head: q = [q_nope, rope(q_rope)], k = [W_uk c, rope(k_rope)], v = W_uv c with the latent
     c = norm(W_dkv x) and k_rope shared by all heads. (B, T, C) -> (B, T, C). https://arxiv.org/abs/2405.04434
     """
 
@@ -84,8 +84,8 @@ class MLA(nn.Module):
         return attention(torch.cat((q_nope, q_rope), dim=-1), k, v, self.scale)
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, latents: Tensor) -> Tensor:
-        """The same for one token without projecting the past up: W_uk is absorbed into its query, W_uv into
-        its output, and all heads share the latents as one key and value, as in multi-query attention."""
+        """The same for one token, without projecting past latents up: W_uk is absorbed into the query, W_uv
+        into the output, and all heads share the latents as one key and value, as in multi-query attention."""
         spec = self.spec
         w_uk, w_uv = self.kv_up.split((spec.qk_nope_head_dim, spec.v_head_dim), dim=1)
         q = torch.cat((q_nope @ w_uk, q_rope), dim=-1)

@@ -25,7 +25,7 @@ class AllHeadsNorm(nn.Module):
 
 
 class PerHeadNorm(nn.Module):
-    """One norm over each head, its weight shared by all."""
+    """One norm over each head. All heads share its weight."""
 
     def __init__(self, norm: Norm, n_heads: int, head_dim: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class PerHeadNorm(nn.Module):
 
 
 class EachHeadNorm(Normalization):
-    """One norm over each head, every head with weights of its own; no biases."""
+    """One norm over each head. Every head has its own weights; there are no biases."""
 
     def __init__(self, norm: Norm, n_heads: int, head_dim: int) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ QK_NORMS: dict[type[Part], type[AllHeadsNorm | PerHeadNorm | EachHeadNorm]] = {
 
 
 def split_heads(spec: QKNorm | None, n_heads: int, head_dim: int, norm: Norm) -> nn.Module:
-    """(B, T, heads * D) -> (B, T, heads, D), normalised where `spec` says so before rotary positions."""
+    """(B, T, heads * D) -> (B, T, heads, D), normalised if `spec` has a norm before the rotation."""
     if spec is None or is_after_rope(spec):
         return nn.Unflatten(-1, (n_heads, head_dim))
     return QK_NORMS[type(spec)](spec.norm or norm, n_heads, head_dim)
 
 
 def is_after_rope(spec: QKNorm | None) -> bool:
-    """Whether the norm stands after rotary positions."""
+    """Whether the norm is applied after the rotation."""
     return isinstance(spec, PerHeadQKNorm) and spec.after_rope

@@ -1,4 +1,4 @@
-"""Operators of our own: what each computes, its gradient and its FLOPs formula stand in one file.
+"""Operators of archcmp: each file holds an operator, its gradient and its FLOPs formula.
 
 A module that defines `OPERATOR`, the name that a trace shows, defines `flops(pairs, *inputs)` beside it. The
 inputs are the operator's own: the Shape of every tensor, every other argument as it is. A module may define

@@ -1,7 +1,7 @@
 """The one place that calls an attention kernel: causal, window, chunk, softcap, sinks.
 
-`attention` is registered as the operator `archcmp::attention`, so that a trace shows one node that
-says which (query, key) pairs count, whatever kernels carry it out.
+`attention` is registered as the operator `archcmp::attention`, so that a trace shows one node, which says
+which (query, key) pairs count, whichever kernels compute it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from archcmp.model.ops import CountPairs, Shape
 OPERATOR = "archcmp::attention"
 
 PIECE = 256
-"""Queries per piece: few enough that hardly a key outside the window is multiplied, enough for a matmul."""
+"""Queries per piece: few enough to multiply few keys outside the window, enough for a fast matmul."""
 
 _library = torch.library.Library("archcmp", "DEF")
 _library.define(
@@ -39,10 +39,10 @@ def attention(
 ) -> Tensor:
     """softmax(mask(cap(scale * q k^T))) v; (B, H, T, D), (B, G, S, D), (B, G, S, Dv) -> (B, H, T, Dv).
 
-    The queries are the last T of the S positions. Each sees itself and what came before: at most `window`
-    keys in all, or, of keys that begin with a chunk, those of its own `chunk`. cap(s) = softcap * tanh(s /
-    softcap). `sinks` (H,) are scores of a key without a value. H is a multiple of G: query head h reads
-    key/value head h // (H / G).
+    The queries are the last T of the S positions. A query sees its own key and earlier ones: at most `window`
+    keys, or, where the keys begin at the start of a chunk, the keys of its own `chunk`. cap(s) = softcap *
+    tanh(s / softcap). `sinks` (H,) are scores of a key without a value. H is a multiple of G: query head h
+    reads key/value head h // (H / G).
     """
     output: Tensor = torch.ops.archcmp.attention(q, k, v, scale, window, softcap, chunk, sinks)
     return output
@@ -82,7 +82,7 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which:
 
 
 def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
-    """Scores that softcaps and sinks hold, for which no kernel exists, twice over for float32."""
+    """Elements of the scores with softcaps or sinks, which no fused kernel takes; twice for float32."""
     window, softcap, _, sinks = which
     if softcap is None and sinks is None:
         return 0
@@ -92,7 +92,7 @@ def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
 def _by_chunk(
     q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, chunk: int, sinks: Tensor | None
 ) -> Tensor:
-    """Chunk after chunk of the positions, each causal attention of its own."""
+    """Causal attention inside each chunk of the positions, one chunk after the other."""
     n_keys = k.shape[2]
     n_old = n_keys - q.shape[2]
     mixed: list[Tensor] = []
@@ -108,8 +108,8 @@ def _by_chunk(
 def _last_token(
     q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, sinks: Tensor | None
 ) -> Tensor:
-    """One new token sees every key. On the CPU the product is taken keys first: a matmul that walks them
-    as they are stored reads the cache several times faster than attention kernels with one query."""
+    """One new token sees every key. On the CPU the product is k q^T: a matmul that reads the keys in their
+    stored order reads the cache several times faster than attention kernels with one query."""
     rows = _as_rows(q, k.shape[1])
     sink_rows = _sink_rows(sinks, k.shape[1], 1)
     if q.device.type == "cpu":
@@ -123,7 +123,7 @@ def _last_token(
 def _in_pieces(
     q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softcap: float | None, sinks: Tensor | None
 ) -> Tensor:
-    """Queries a piece at a time, each against the keys that the piece may see and no others: work and
+    """Attention for one piece of the queries at a time, against the keys that the piece may see. Work and
     memory grow with T * window instead of T^2, and the result is exact."""
     n_new, n_keys, n_groups = q.shape[2], k.shape[2], k.shape[1]
     fused = softcap is None and sinks is None and q.device.type != "cpu"
@@ -145,12 +145,12 @@ def _in_pieces(
 
 def _as_rows(q: Tensor, n_groups: int) -> Tensor:
     """(B, H, T, D) -> (B, G, H / G * T, D): the queries that share a key/value head become the rows of
-    one matmul, so that keys and values need not be repeated for a kernel that takes no groups."""
+    one matmul, so that keys and values are not repeated for a kernel without groups."""
     return q.reshape(q.shape[0], n_groups, -1, q.shape[3])
 
 
 def _sink_rows(sinks: Tensor | None, n_groups: int, n_queries: int) -> Tensor | None:
-    """(H,) -> (G, H / G * T, 1), a score for every row of `_as_rows`."""
+    """(H,) -> (G, H / G * T, 1), the sink of every row of `_as_rows`."""
     if sinks is None:
         return None
     return sinks.view(n_groups, -1, 1).repeat_interleave(n_queries, dim=1)
@@ -165,9 +165,9 @@ def _masked(
     softcap: float | None,
     sinks: Tensor | None,
 ) -> Tensor:
-    """Attention of rows (B, G, R, D) under an explicit mask (R, S), or None. Spelt out for softcaps and
-    sinks, which no kernel takes, and on the CPU, where the masked kernel is no faster, in bfloat16 half as
-    fast."""
+    """Attention of rows (B, G, R, D) under an explicit mask (R, S), or None. Softcaps and sinks, which no
+    kernel takes, are computed by matmuls; so is all attention on the CPU, where the masked kernel is no
+    faster, and half as fast in bfloat16."""
     if softcap is None and sinks is None and rows.device.type != "cpu":
         return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask, scale=scale)
     return _mixed((rows * scale) @ k.transpose(2, 3), v, mask, softcap, sinks)
@@ -176,8 +176,8 @@ def _masked(
 def _mixed(
     scores: Tensor, v: Tensor, mask: Tensor | None, softcap: float | None, sinks: Tensor | None
 ) -> Tensor:
-    """softmax(mask(cap(scores))) v, the softmax in float32 or better. A sink s takes its share of the weight:
-    the others' is what sigmoid(log sum exp(scores) - s) leaves them."""
+    """softmax(mask(cap(scores))) v, the softmax in float32 or better. With a sink s, the weights of the keys
+    are multiplied by sigmoid(log sum exp(scores) - s), because s takes the rest."""
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if mask is not None:

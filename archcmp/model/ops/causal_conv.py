@@ -1,7 +1,7 @@
 """Depthwise convolution over the tokens so far.
 
-`causal_conv` is registered as the operator `archcmp::causal_conv`, so that a trace shows one node for
-what is a few products and sums.
+`causal_conv` is registered as the operator `archcmp::causal_conv`, so that a trace shows one node instead of
+its products and sums.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _library.define("causal_conv(Tensor x, Tensor weight) -> Tensor")
 
 
 def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """y_t = sum over i of weight_i * x_(t + i): x (B, K - 1 + T, D), the K - 1 tokens before the first being
-    part of it, weight (D, K), the oldest token's first -> (B, T, D)."""
+    """y_t = sum over i of weight_i * x_(t + i). x (B, K - 1 + T, D) begins with the K - 1 tokens before the
+    first; weight (D, K) begins with the weight of the oldest token -> (B, T, D)."""
     y: Tensor = torch.ops.archcmp.causal_conv(x, weight)
     return y
 
@@ -36,7 +36,7 @@ def _causal_conv(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def flops(pairs: CountPairs, x: Shape, weight: Shape) -> int:
-    """Every channel of every token is a sum of K products, those with zeros at the start included."""
+    """Every channel of every token is a sum of K products. Products with zeros at the start count, too."""
     batch, n_padded, width = x
     conv_size = weight[1]
     return 2 * conv_size * batch * (n_padded - conv_size + 1) * width

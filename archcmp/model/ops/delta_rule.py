@@ -1,9 +1,9 @@
-"""The gated delta rule: linear attention whose state fades, and is told only what it does not yet recall.
+"""The gated delta rule: linear attention whose state decays and stores only what it does not yet return.
 
 `gated_delta_rule` is registered as the operator `archcmp::gated_delta_rule`, so that a trace shows one
 node, however the tokens are cut into chunks.
 
-Heads stand in groups inside: B sequences, T tokens in N chunks of C, G key heads, R value heads for each.
+Shapes inside: B sequences, T tokens in N chunks of C, G key heads, R value heads per key head.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from archcmp.model.ops import CountPairs, Shape
 OPERATOR = "archcmp::gated_delta_rule"
 
 CHUNK = 64
-"""Tokens per chunk: inside it work grows with the square, and chunks have to wait for one another."""
+"""Tokens per chunk: the work inside a chunk grows with its square, and chunks run one after the other."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
@@ -33,9 +33,9 @@ def gated_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """Token after token S <- a S, S <- S + beta k (v - S^T k)^T, o = S^T q, where a = exp(log_decay) <= 1.
 
-    q, k (B, T, H / R, D), v (B, T, H, Dv), log_decay and beta (B, T, H), the state S (B, H, D, Dv), None
-    for zeros -> o (B, T, H, Dv), and the last S in float32 or better, as is all work. Value head h reads
-    query and key head h // R. https://arxiv.org/abs/2412.06464
+    q, k (B, T, H / R, D), v (B, T, H, Dv), log_decay and beta (B, T, H), the state S (B, H, D, Dv) or None
+    for zeros -> o (B, T, H, Dv) and the last S. All work is in float32 or better. Value head h reads query
+    and key head h // R. https://arxiv.org/abs/2412.06464
     """
     output, last = torch.ops.archcmp.gated_delta_rule(q, k, v, log_decay, beta, state)
     return output, last
@@ -65,9 +65,9 @@ def _gated_delta_rule(
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) -> int:
-    """The recurrent form, which every way to compute it does at the least: per token and value head three
-    products of D x Dv, the recall S^T k, the update of rank one, the output S^T q. Chunks, which do more,
-    count the same; so do all conventions, for no token meets more than the state."""
+    """The recurrent form, the least work of any way to compute the rule: per token and value head three
+    products of D x Dv, which are S^T k, the update of rank one, and S^T q. Chunks do more work and count the
+    same. All conventions count the same, because a token reads only the state."""
     return 3 * 2 * math.prod(v) * k[3]
 
 

@@ -1,4 +1,4 @@
-"""Matmuls of rows that stand in groups, each group with a matrix of its own: the experts of a mixture.
+"""Matmuls of grouped rows, each group with its own matrix: the experts of a mixture.
 
 `grouped_linear` is registered as the operator `archcmp::grouped_linear`, so that a trace shows how many
 rows are multiplied, whichever groups they fall in, and compiled code stays one graph. Its work grows with
@@ -22,15 +22,15 @@ OPERATOR = "archcmp::grouped_linear"
 
 
 class Groups(NamedTuple):
-    """Which rows (N, ...) belong together: those of group e end before `ends[e]` (E,) and begin where the
-    group before ends; `of_row` (N,) is each row's group."""
+    """The groups of rows (N, ...): the rows of group e end before `ends[e]` (E,) and begin where the group
+    before them ends. `of_row` (N,) is the group of each row."""
 
     ends: Tensor
     of_row: Tensor
 
 
 class GroupedLinear(nn.Module):
-    """y = x W_e^T + b_e, (N, in) -> (N, out), for every row x by the matrix of its group e."""
+    """y = x W_e^T + b_e for every row x of group e, (N, in) -> (N, out)."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool, n_groups: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class GroupedLinear(nn.Module):
 
 
 def flops(pairs: CountPairs, x: Shape, weight: Shape, ends: Shape) -> int:
-    """Every row is multiplied by one group's matrix, whichever it is."""
+    """Every row is multiplied by the matrix of one group."""
     return 2 * math.prod(x) * weight[1]
 
 
@@ -57,7 +57,7 @@ _library.define("grouped_outer(Tensor x, Tensor y, Tensor ends) -> Tensor")
 
 
 def rows_of_groups(ends: Tensor) -> Iterator[tuple[int, slice]]:
-    """The groups that have rows, and which."""
+    """The groups that have rows, each with its rows."""
     start = 0
     for group, end in enumerate(ends.tolist()):
         if end > start:
@@ -73,7 +73,7 @@ def _linear(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 
 
 def _outer(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
-    """Per group the sum over its rows of x^T y: (N, a), (N, b) -> (E, a, b)."""
+    """The sum of x^T y over the rows of each group: (N, a), (N, b) -> (E, a, b)."""
     products = x.new_zeros(ends.shape[0], x.shape[1], y.shape[1])
     for group, rows in rows_of_groups(ends):
         torch.mm(x[rows].t(), y[rows], out=products[group])
@@ -81,7 +81,7 @@ def _outer(x: Tensor, y: Tensor, ends: Tensor) -> Tensor:
 
 
 def _has_kernel(*tensors: Tensor) -> bool:
-    """Whether torch's grouped matmul takes them: bfloat16, rows that start at multiples of 16 bytes."""
+    """Whether torch's grouped matmul takes these: bfloat16, rows that start at multiples of 16 bytes."""
     return hasattr(F, "grouped_mm") and all(
         tensor.dtype == torch.bfloat16 and not any(n % 8 for n in tensor.shape[-1:]) for tensor in tensors
     )

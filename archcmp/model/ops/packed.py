@@ -1,9 +1,9 @@
-"""Linear layers for inference on a CPU: weights laid out once, in the order its matmul kernels read them.
+"""Linear layers for inference on a CPU: weights are stored in the order in which matmul kernels read them.
 
 A kernel that takes a plain row-major matrix rearranges it on every call, or, for few tokens, walks it in
 strides. Some processors read packed weights faster for 4 tokens than for 1, so few rows may be padded. Which
-layout is fastest is for the caller to measure. The layout is oneDNN's own and opaque, so a packed model
-neither trains nor saves its weights.
+layout is fastest is for the caller to measure. The layout is private to oneDNN, so a packed
+model can neither train nor save its weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from archcmp.model.ops.grouped import GroupedLinear, Groups, rows_of_groups
 
 _ROWS_HINT = 1024
-"""Tokens that the layout is chosen for; on the processors tried it is the same for every number."""
+"""The number of tokens that oneDNN chooses the layout for. It chose the same for every number we tried."""
 
 Padding = tuple[int, ...]
 """What few rows are padded to: n rows to the n-th entry; more rows than entries stay as they are."""
@@ -74,7 +74,7 @@ torch.library.register_fake("archcmp::packed_grouped_linear", _shape, lib=_libra
 
 
 class PackedLinear(nn.Module):
-    """y = x W^T + b, (..., in) -> (..., out), from a linear layer whose weights it copies and packs."""
+    """y = x W^T + b, (..., in) -> (..., out), with a packed copy of a linear layer's weights."""
 
     def __init__(self, linear: nn.Linear, padding: Padding = ()) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedGroupedLinear(nn.Module):
-    """y = x W_e^T + b_e, (N, in) -> (N, out), from a grouped layer each of whose matrices it packs."""
+    """y = x W_e^T + b_e, (N, in) -> (N, out), with packed copies of a grouped layer's matrices."""
 
     bias: Tensor | None
 

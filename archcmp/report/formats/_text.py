@@ -1,4 +1,4 @@
-"""What every format does to text: nothing unprintable is shown, and lines break where words do."""
+"""Text for every format: nothing unprintable is shown, and lines break between words."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _shown(char: str) -> str:
 
 
 def printable(text: str) -> str:
-    """On one line, with a replacement character for each that could drive a terminal or hide others:
-    controls, escapes, changes of direction, lone surrogates."""
+    """The text on one line. Characters that could control a terminal or hide others (controls, escapes,
+    changes of direction, lone surrogates) are replaced."""
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
@@ -28,8 +28,9 @@ def _after(marks: str) -> re.Pattern[str]:
 NAME = (_after(" "), _after(" ="))
 LABEL = (_after(" "), _after(" =_."))
 CELL = (re.compile(r".+?(?:[;,] | (?=\()|$)"), _after(" _"))
-"""Where lines may be broken, the best way first: cells between what they list and before a bracket, 'Llama 3
-8B window=512' between words and, where those do not fit, after '='."""
+"""Where lines may be broken, the best way first. Cells break between the items of a list and before a
+bracket; names such as 'Llama 3 8B window=512' break between words and, where a word does not fit, after
+'='."""
 
 Size = Callable[[str], int]
 

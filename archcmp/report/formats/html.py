@@ -52,7 +52,7 @@ def _text(text: str) -> str:
 
 
 def against_first(figure: Figure, first: Figure) -> str:
-    """'same', 'differs', or '' where there is no ratio or it shows no difference."""
+    """'same', 'differs', or '' where there is no ratio or the ratio shows no difference."""
     if figure is first or figure.value is None or first.value is None:
         return ""
     if figure.speedup is not None:
@@ -106,6 +106,5 @@ def fragment(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
 
 
 def render(title: str, tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
-    """A page without scripts or links, readable on a narrow screen and a dark one; `notes` stand at its
-    end."""
+    """A page without scripts or links, readable on narrow and on dark screens. `notes` are at its end."""
     return _PAGE.format(title=_text(title), body=fragment(tables, notes))

@@ -10,7 +10,7 @@ from archcmp.report.table import BLANK, Figure, Row, Table
 
 SUFFIX = ".tex"
 PAGE = 86
-"""About as many characters as a line of a paper has in footnotesize; wider tables leave differences out."""
+"""Characters on a line of a paper in footnotesize, about. Wider tables leave differences out."""
 WIDEST_NAME = 18
 
 _DOCUMENT = r"""\documentclass{article}
@@ -63,7 +63,7 @@ def escaped(text: str) -> str:
 
 
 def _name(name: str) -> str:
-    """A long name stands on several lines, as headers of narrow columns do."""
+    """A name for a header. A long name is broken into several lines."""
     broken = r" \\ ".join(escaped(line) for line in lines(printable(name), WIDEST_NAME, NAME))
     return rf"\shortstack[r]{{{broken}}}" if r" \\ " in broken else broken
 
@@ -79,7 +79,7 @@ def _row(row: Row, differences: bool) -> str:
 
 
 def _fits(table: Table) -> bool:
-    """Whether a page is as wide as the table with its differences."""
+    """Whether the table with its differences fits on a page."""
     columns = zip(
         *([row.label, *(figure.text() for figure in row.figures)] for row in table.rows), strict=True
     )

@@ -15,9 +15,9 @@ INDENT = "&emsp;"
 """Renderers trim plain spaces at the start of a cell."""
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>&|~$#!]|(?<![^\W_])_|_(?![^\W_])")
-"""An underscore inside a word is no emphasis, and reads better as it is."""
+"""An underscore inside a word is no emphasis, so it is not escaped."""
 _AT_START = re.compile(r"^(\d*)([-+=]|[.)](?= |$))")
-"""What would begin a list or a heading."""
+"""The start of a line that would begin a list or a heading."""
 
 
 def escaped(text: str) -> str:
@@ -44,7 +44,7 @@ def _grid(table: Table) -> str:
 
 
 def render(title: str, tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
-    """A document with a heading; `notes` stand at its end."""
+    """A document with a heading. `notes` are at its end."""
     blocks = [f"# {escaped(title)}"]
     for table in tables:
         if table.rows or table.notes:

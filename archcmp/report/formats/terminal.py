@@ -1,4 +1,4 @@
-"""Tables on a terminal, no wider than it is, or in a pipe, as wide as they are."""
+"""Tables as text: no wider than the terminal, or, in a pipe, as wide as they need to be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from archcmp.report.formats._text import CELL, LABEL, NAME, lines, printable, wi
 from archcmp.report.table import Row, Table
 
 NARROWEST = 20
-"""Nothing is legible in less: a smaller COLUMNS is taken for none."""
+"""A smaller COLUMNS is ignored, because nothing is legible in it."""
 UNLIMITED = 100_000
 GAP = 2
 INDENT = "  "
@@ -28,14 +28,14 @@ ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
 
 
 def _console() -> Console:
-    """As wide as COLUMNS or the terminal says; lines of a pipe are as long as they need to be."""
+    """A console as wide as COLUMNS or the terminal; in a pipe lines are as long as they need to be."""
     unknown = 80 if sys.stdout is not None and sys.stdout.isatty() else UNLIMITED
     width = shutil.get_terminal_size((unknown, 24)).columns
     return Console(highlight=False, width=min(width, UNLIMITED) if width >= NARROWEST else unknown)
 
 
 def _shown(text: str, encoding: str) -> str:
-    """What standard output can encode, and nothing that could drive it."""
+    """The text without characters that standard output cannot encode or that could control a terminal."""
     return printable(text).encode(encoding, "replace").decode(encoding)
 
 
@@ -44,8 +44,8 @@ def _shown(text: str, encoding: str) -> str:
 
 @dataclass(frozen=True)
 class _Column:
-    """A name above cells, each of one line or more. Names are broken between words; cells only where there
-    is no room, in one of `ways`."""
+    """A name and the cells below it, each of one line or more. Names break between words. Cells break only
+    where there is no room, in one of `ways`."""
 
     name: str
     cells: Sequence[Sequence[str]]
@@ -55,11 +55,11 @@ class _Column:
         return lines(self.name, width, NAME, cell_len)
 
     def cell_lines(self, n: int, width: int) -> list[str]:
-        """A cell's own lines where they fit."""
+        """The lines of a cell, broken where they do not fit."""
         return [piece for line in self.cells[n] for piece in lines(line, width, self.ways, cell_len)]
 
     def used(self, width: int) -> int:
-        """What the name and the cells take of `width`."""
+        """The part of `width` that the name and the cells use."""
         cells = (line for n in range(len(self.cells)) for line in self.cell_lines(n, width))
         return min(width, max(map(cell_len, (*self.name_lines(width), *cells))))
 
@@ -86,8 +86,9 @@ def _total(widths: Iterable[int]) -> int:
 
 
 def _widths(columns: Sequence[_Column], room: int) -> list[int]:
-    """As wide as names and cells need; or else narrow columns so and the wide ones all equally wide, with
-    cells whole where there is room for them, or else labels, or else pieces of them."""
+    """A width per column. If there is room, each is as wide as its name and cells need. If not, narrow
+    columns are, and the wide ones share the rest equally; cells are kept whole if possible, or else labels,
+    or else pieces."""
     label, *others = columns
     choices = (
         [column.whole for column in columns],
@@ -108,8 +109,8 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
 
 
 def _groups(columns: Sequence[_Column], n_text: int, room: int) -> list[list[int]]:
-    """Columns that fit side by side; every group starts with the labels and the first model, the base of
-    ratios."""
+    """Groups of columns that fit side by side. Every group starts with the labels and the first model,
+    because ratios refer to it."""
     base = [*range(min(max(2, n_text), len(columns)))]
     groups = [base[:]]
     for i in range(len(base), len(columns)):
@@ -135,7 +136,7 @@ def _columns(table: Table, shown: Callable[[str], str], differences: bool, liste
 
 
 def _fitting(table: Table, shown: Callable[[str], str], room: int) -> list[_Column]:
-    """With differences where the whole table has room for them, and on few lines."""
+    """The columns with differences if the whole table has room for them, or else without."""
     for differences, listed in ((True, False), (False, False), (False, True)):
         columns = _columns(table, shown, differences, listed)
         if _total(column.whole for column in columns) <= room:
@@ -182,8 +183,8 @@ def _print_table(console: Console, table: Table, split: bool) -> None:
 
 
 def print_tables(tables: Iterable[Table], details: bool = False, split: bool = True) -> None:
-    """Print to standard output, rows of detail only with `details`. With `split`, a table too wide for it is
-    continued below."""
+    """Print tables to standard output; rows of detail only with `details`. With `split`, a table that is too
+    wide is continued below."""
     console = _console()
     for table in tables:
         rows = [row for row in table.rows if details or not row.detail]

@@ -1,7 +1,7 @@
 """How the layers of a model type differ: each axis gives every layer one part of its block.
 
-`parts` are what a block with that part has beside the type's common choices. Two axes make blocks such
-as (local, moe).
+`parts` maps each part to the choices that it adds to the type's common ones. Two axes make blocks such as
+(local, moe).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Axis(Protocol):
         """The part that a spec's block has."""
 
     def write(self, parts: list[str], config: Tree) -> None:
-        """Give the fields that say which layer has which part."""
+        """Set the fields that say which layer has which part."""
 
 
 ATTENTION_PARTS = {"sliding_attention": "local", "chunked_attention": "local", "full_attention": "global"}
 
 
 def every(interval: int) -> Callable[[Fields, int], list[str]]:
-    """Local layers, every `interval`-th global."""
+    """A rule by which every `interval`-th layer is global and all others are local."""
 
     def types(fields: Fields, n_layers: int) -> list[str]:
         pattern = fields.number("sliding_window_pattern", interval)
@@ -46,7 +46,7 @@ def every(interval: int) -> Callable[[Fields, int], list[str]]:
 
 
 def where_used(fields: Fields, n_layers: int) -> list[str]:
-    """Global layers, and, where `use_sliding_window` is true, local ones from max_window_layers on."""
+    """Global layers; if `use_sliding_window` is true, those from max_window_layers on are local."""
     if not fields.number("use_sliding_window", False):
         return ["global"] * n_layers
     first = fields.number("max_window_layers", 28)
@@ -55,7 +55,7 @@ def where_used(fields: Fields, n_layers: int) -> list[str]:
 
 @dataclass(frozen=True)
 class LocalGlobal:
-    """Layers with a window, and layers without, by `layer_types` or else by the type's own rule."""
+    """Layers with a window and layers without one, by `layer_types`, or else by the type's own rule."""
 
     rule: Callable[[Fields, int], list[str]]
     parts: dict[str, Tree] = field(default_factory=lambda: {"local": {}, "global": {}})
@@ -67,7 +67,7 @@ class LocalGlobal:
         by_rule = self.rule(fields, n_layers)
         if fields.get("sliding_window", 1) is None:
             if not self.switched:
-                raise fields.refuse("sliding_window", None, "layers of this type have one")
+                raise fields.refuse("sliding_window", None, "local layers of this model type have a window")
             return ["global"] * (n_layers if types is None else len(types))
         if types is None:
             return by_rule
@@ -87,7 +87,7 @@ class LocalGlobal:
 
 @dataclass(frozen=True)
 class RopeOrNot:
-    """Layers with rotary positions, and every fourth without (or as `no_rope_layers` says)."""
+    """Every fourth layer lacks rotary positions, unless `no_rope_layers` names the layers."""
 
     parts: dict[str, Tree]
 
@@ -106,8 +106,8 @@ class RopeOrNot:
 
 @dataclass(frozen=True)
 class DenseOrMoE:
-    """Dense layers and mixtures of experts. `rule` tells, from the fields, the layers that are mixtures;
-    `encode` writes them."""
+    """Dense layers and mixtures of experts. `rule` reads from the fields which layers are mixtures; `encode`
+    writes those fields."""
 
     parts: dict[str, Tree]
     rule: Callable[[Fields, int], list[bool]]

@@ -1,8 +1,8 @@
 """Two-way links between a configuration's fields and a spec's options.
 
-A model type is a table of them. Read, they fill a spec; written, they give the configuration of which
-`transformers` makes the same model. A path is of the whole model (`d_model`) or, after a colon, of
-blocks: `:mixer.n_heads` of all, `moe:ffn.top_k` of those that have the part `moe`.
+A model type is a table of links. Reading a configuration fills a spec; writing a spec gives the configuration
+of which `transformers` makes the same model. A path belongs to the whole model (`d_model`) or, after a colon,
+to blocks: `:mixer.n_heads` to all blocks, `moe:ffn.top_k` to the blocks with the part `moe`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Tree = dict[str, Any]
 
 @dataclass
 class Draft:
-    """A spec in the making, or one being written: its options, and its blocks by the parts they are made of
+    """A spec that is being read or written: its options, and its blocks, each by its parts
     (`("local", "moe")`)."""
 
     model: Tree
     blocks: dict[tuple[str, ...], Tree]
 
     def owners(self, path: str) -> tuple[list[Tree], list[str]]:
-        """The trees that a path leads into, and the keys to go there."""
+        """The trees that a path belongs to, and the keys of the option inside each tree."""
         part, colon, keys = path.rpartition(":")
         if not colon:
             return [self.model], keys.split(".")
@@ -40,7 +40,7 @@ class Draft:
             node[keys[-1]] = value
 
     def values(self, path: str) -> list[Any]:
-        """The value in every owner that has the option's place."""
+        """The value in every owner, None where an owner lacks the option."""
         owners, keys = self.owners(path)
         found: list[Any] = []
         for owner in owners:
@@ -55,10 +55,10 @@ class Binding(Protocol):
     """One link."""
 
     def read(self, fields: Fields, draft: Draft) -> None:
-        """Take fields into the draft."""
+        """Set the draft's options from the fields."""
 
     def write(self, draft: Draft, config: Tree) -> None:
-        """Give the fields that say what the draft says."""
+        """Set the fields of `config` from the draft's options."""
 
 
 def _same(value: Any) -> Any:
@@ -67,9 +67,9 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Field:
-    """The field `key` is the option at `path`. `default` is what `transformers` takes where it is left out,
-    a value or a function of the other fields. Where a field is `nullable`, null is a value, too. It is read
-    under its `aliases` as well."""
+    """The field `key` is the option at `path`. `default` is the value that `transformers` takes where the
+    field is left out: a value, or a function of the other fields. In a `nullable` field null is a value. The
+    field may also stand under one of its `aliases`."""
 
     key: str
     path: str
@@ -79,7 +79,7 @@ class Field:
     encode: Callable[[Any], Any] = _same
     aliases: tuple[str, ...] = ()
     null: Callable[[Fields], Any] | None = None
-    """What null means, where that is neither a value nor the default."""
+    """The meaning of null, where null is neither a value nor the default."""
 
     def read(self, fields: Fields, draft: Draft) -> None:
         given = [name for name in (self.key, *self.aliases) if fields.get(name, None) is not None]
@@ -93,7 +93,7 @@ class Field:
         try:
             draft.set(self.path, None if value is None else self.decode(value))
         except (KeyError, TypeError, ValueError, ArithmeticError):
-            raise fields.refuse(self.key, value, "it has no counterpart here") from None
+            raise fields.refuse(self.key, value, "no choice of a spec corresponds to this value") from None
 
     def write(self, draft: Draft, config: Tree) -> None:
         values = draft.values(self.path)
@@ -103,7 +103,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Only:
-    """A field that is understood with one value alone, which is also what leaving it out means."""
+    """A field with one known value, which is also the default."""
 
     key: str
     value: Any
@@ -116,7 +116,7 @@ class Only:
 
 
 def _says(tree: Any, value: Any) -> bool:
-    """Whether an option says at least what `value` does."""
+    """Whether an option has at least the choices of `value`."""
     if isinstance(value, Mapping):
         return isinstance(tree, Mapping) and all(_says(tree.get(key), part) for key, part in value.items())
     return bool(tree == value)
@@ -124,7 +124,7 @@ def _says(tree: Any, value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Switch:
-    """A true-or-false field: where true, the option at `path` is `value`."""
+    """A boolean field: if it is true, the option at `path` is `value`."""
 
     key: str
     path: str
@@ -151,7 +151,7 @@ ACTIVATIONS = {
     "relu": "relu",
     "relu2": "relu2",
 }
-"""Their names -> ours; of two for one function, the first is written."""
+"""Names of transformers -> names of archcmp. Where two mean one function, the first is written."""
 
 
 def activation(path: str, key: str = "hidden_act", default: str = "silu") -> Field:

@@ -1,5 +1,5 @@
-"""What the tables of many model types share. A field's default is the one of the type's configuration class
-in transformers 5."""
+"""Links that many model types share. The default of a field is that of the type's configuration class in
+transformers 5."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def n_heads_of(fields: Fields) -> int:
 
 
 def sizes(context: int, tied: bool, eps: float = 1e-6, eps_key: str = "rms_norm_eps") -> tuple[Binding, ...]:
-    """What every type names alike, but for its defaults."""
+    """The fields that every type has under the same names, with defaults of its own."""
     return (
         Field("vocab_size", "vocab_size"),
         Field("max_position_embeddings", "context_length", context),
@@ -70,7 +70,7 @@ def inverse(value: float) -> float:
 
 
 def inverse_square(value: float) -> float:
-    """A factor of scores -> query_pre_attn_scalar, whose -0.5th power it is, without rounding noise."""
+    """A factor of scores -> query_pre_attn_scalar = factor^-2, without rounding noise."""
     return float(f"{float(value) ** -2:.12g}")
 
 

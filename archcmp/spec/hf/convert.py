@@ -30,10 +30,10 @@ def _listed() -> Iterator[ModelType]:
 MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in _listed()}
 
 ALIASES = {"kimi_k2": "deepseek_v3"}
-"""Types whose configurations mean what another's do."""
+"""Types whose configurations have the same meaning as those of another type."""
 
 NESTED = {"gemma3": "gemma3_text", "llama4": "llama4_text", "mistral3": "mistral"}
-"""Multimodal types -> the type of their `text_config`, where that does not say."""
+"""Multimodal types -> the type of their `text_config`, where the `text_config` does not name it."""
 
 CONFIG_FILE = "config.json"
 MAX_BYTES = 2**20
@@ -41,7 +41,7 @@ MAX_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Imported:
-    """A spec, the fields that do not matter to it, and what of a multimodal model it leaves out."""
+    """A spec, the fields that were ignored, and the parts of the model that the spec leaves out."""
 
     spec: ModelSpec
     ignored: list[str]
@@ -73,7 +73,7 @@ def _read_file(path: Path) -> tuple[Tree, str]:
 
 
 def _text_part(config: Tree) -> tuple[Tree, list[str]]:
-    """The configuration of the language model, and the names of the parts beside it."""
+    """The configuration of the language model, and the names of the model's other parts."""
     inner = config.get("text_config")
     if not isinstance(inner, dict):
         return config, []
@@ -92,15 +92,15 @@ def _model_type(config: Tree, source: str) -> ModelType:
     if kind is None:
         raise ConfigError(
             f"{source}: no model type '{name}' is known. {did_you_mean(name, known_model_types(), 'Known')}. "
-            "Any other is written by hand: archcmp new NAME --from SPEC starts one, archcmp choices lists "
-            "what it can say"
+            "Write the spec of another model by hand: archcmp new NAME --from SPEC starts one, and archcmp "
+            "choices lists the options"
         )
     return kind
 
 
 def import_config(config: Mapping[str, Any] | str | Path, name: str | None = None) -> Imported:
     """The spec of a Hugging Face configuration, given as a dict, a file, or a model folder. Raises
-    ConfigError that names every field which changes the computation and is not understood."""
+    ConfigError, which names every unknown field that may change the computation."""
     if isinstance(config, Mapping):
         tree, source = dict(config), CONFIG_FILE
     else:
@@ -119,7 +119,7 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
 
 
 def _further_heads(config: Tree) -> list[str]:
-    """Layers that predict tokens after the next one, which no specification of archcmp has."""
+    """Layers that predict tokens after the next one. Specs leave them out."""
     keys = ("num_nextn_predict_layers", "num_mtp_layers")
     return [f"{key}: {config[key]}" for key in keys if config.get(key)]
 
@@ -135,8 +135,8 @@ def import_hf(config: Mapping[str, Any] | str | Path) -> ModelSpec:
 
 
 def to_config(spec: ModelSpec) -> Tree | None:
-    """The configuration of a model of `transformers` that computes what `spec` says, or None where archcmp
-    knows of none."""
+    """The configuration of a model of `transformers` that computes the same as `spec`, or None where archcmp
+    knows no such model."""
     for kind in MODEL_TYPES.values():
         if kind.computes(spec):
             return kind.write(spec)

@@ -1,4 +1,4 @@
-"""A Hugging Face configuration, read field by field, so that none is overlooked."""
+"""A Hugging Face configuration. Every field that is read is noted, so that none is overlooked."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ IGNORED = frozenset(
         *("_commit_hash", "for_llm_compressor", "name_or_path", "unsloth_fixed", "unsloth_version"),
     )
 )
-"""Fields that change neither the computation of a trained model nor its parameters, of any model type.
-Dropout is among them: archcmp counts and measures models as they run."""
+"""Fields that change neither the computation of a trained model nor its parameters, in any model type.
+Dropout is among them, because archcmp counts and measures inference and training without it."""
 
 
 class Fields:
-    """The fields of one configuration. Raises ConfigError for those that are missing or not understood."""
+    """The fields of one configuration. Raises ConfigError for a missing field and for an unknown value."""
 
     def __init__(self, config: Mapping[str, Any], source: str) -> None:
         self._config, self.source = dict(config), source
@@ -47,13 +47,13 @@ class Fields:
         return self._config.get(key, default)
 
     def number(self, key: str, default: Any = REQUIRED) -> Any:
-        """The same where null, too, means the default."""
+        """Like `get`, but null also means the default."""
         value = self.get(key, default)
         return default if value is None and default is not REQUIRED else value
 
-    def refuse(self, key: str, value: object, understood: str) -> ConfigError:
-        """The error that `key` has a value which changes the computation in a way archcmp does not know."""
-        return ConfigError(f"{self.source}: {key}: {value!r:.60} is not understood; {understood}")
+    def refuse(self, key: str, value: object, known: str) -> ConfigError:
+        """The error that archcmp does not know what the value of `key` does to the computation."""
+        return ConfigError(f"{self.source}: archcmp does not know the value {value!r:.60} of {key}; {known}")
 
     def wrong(self, key: str, value: object, wanted: str) -> ConfigError:
         """The error that `key` must be something else."""
@@ -64,15 +64,15 @@ class Fields:
         """The error that these fields are unknown, each named."""
         return ConfigError(
             f"{self.source}: model type {model_type} has unknown fields that may change the computation: "
-            f"{'; '.join(unknown)}. Remove those that change nothing, or write the spec by hand"
+            f"{'; '.join(unknown)}. Remove the fields that change nothing, or write the spec by hand"
         )
 
     def expect(self, key: str, allowed: Any) -> None:
         """Refuse the field if it is given and neither null nor `allowed`."""
         value = self.get(key, None)
         if value is not None and value != allowed:
-            raise self.refuse(key, value, f"only {allowed!r} is")
+            raise self.refuse(key, value, f"the only known value is {allowed!r}")
 
     def unread(self) -> dict[str, Any]:
-        """What nothing has asked for."""
+        """The fields that were not read."""
         return {key: value for key, value in self._config.items() if key not in self._read}

@@ -1,4 +1,4 @@
-"""A model type of `transformers` as a table, which reads its configurations and writes them."""
+"""A model type of `transformers` as a table: it reads configurations of the type and writes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAIN = "main"
 
 
 def _repeats(names: list[str]) -> list[int]:
-    """For each period, how many names from the first on repeat with it (the Z-function, linear)."""
+    """For each period, the length of the longest start of `names` that repeats with it (the Z-function)."""
     ahead = [0] * len(names)
     left = right = 0
     for i in range(1, len(names)):
@@ -48,8 +48,8 @@ def compress(names: list[str]) -> list[Tree]:
 
 @dataclass(frozen=True)
 class ModelType:
-    """What all models of a type have in common (`model`, `block`), how their layers differ (`axes`), and
-    which field is which option (`bindings`). `name` is the type's in `transformers`."""
+    """The choices that all models of a type share (`model`, `block`), how their layers differ (`axes`), and
+    which field is which option (`bindings`). `name` is the name of the type in `transformers`."""
 
     name: str
     model: Tree
@@ -61,15 +61,15 @@ class ModelType:
     n_layers: str = "num_hidden_layers"
 
     def read(self, config: Mapping[str, Any], source: str) -> tuple[Tree, list[str]]:
-        """The spec as plain data, and the fields that were ignored. Raises ConfigError for a field that is
-        not understood."""
+        """The spec as plain data, and the fields that were ignored. Raises ConfigError for an unknown field
+        or value."""
         fields = Fields(config, source)
         n_layers = fields.get(self.n_layers)
         if type(n_layers) is not int or not 1 <= n_layers <= MAX_LAYERS:
             raise fields.wrong(self.n_layers, n_layers, f"a whole number from 1 to {MAX_LAYERS:,}")
         parts = [axis.read(fields, n_layers) for axis in self.axes]
         if any(len(part) != n_layers for part in parts):
-            raise fields.refuse(self.n_layers, n_layers, "a list of kinds of layer has another length")
+            raise fields.wrong(self.n_layers, n_layers, "the length of the list of kinds of layer")
         roles = list(zip(*parts, strict=True)) if parts else [()] * n_layers
         draft = Draft(copied(self.model), {role: self._block(role) for role in dict.fromkeys(roles)})
         for binding in self.bindings:
@@ -96,7 +96,7 @@ class ModelType:
             raise fields.refuse_all(unknown, self.name)
 
     def explained(self, error: SpecError) -> str:
-        """What is wrong with the spec that a configuration makes, under the names of its fields."""
+        """An error of the spec that was read, with the names of the configuration's fields in it."""
         bindings = [binding for binding in self.bindings if isinstance(binding, Field)]
         fields = {binding.path.rpartition(":")[2]: binding.key for binding in bindings}
         place = next((key for path, key in fields.items() if error.key.endswith(path)), error.key)
@@ -106,7 +106,7 @@ class ModelType:
         return str(SpecError(error.file, None, key, problem))
 
     def write(self, spec: ModelSpec) -> Tree:
-        """The configuration of a model with the layers of `spec`, which says what this type can say of it."""
+        """`spec` as a configuration of this type. Choices that the type has no field for are lost."""
         tree = spec.model_dump()
         names = layer_blocks(spec)
         roles = {
@@ -121,8 +121,8 @@ class ModelType:
         return config
 
     def computes(self, spec: ModelSpec) -> bool:
-        """Whether what this type says of `spec` is all there is to say: written and read again, it has the
-        same choices in every layer."""
+        """Whether this type can express `spec`: writing it and reading it back gives the same choices in
+        every layer."""
         try:
             tree, _ = self.read(self.write(spec), "")
             again = ModelSpec.model_validate(tree | {"name": spec.name})

@@ -1,5 +1,5 @@
 """Rotary positions in configurations: `rope_theta` and `rope_scaling`, or, since transformers 5,
-`rope_parameters`, perhaps by kind of layer."""
+`rope_parameters`, which may have one set per kind of layer."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NOT_SCALING = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "rot
 
 @dataclass(frozen=True)
 class RopeFields:
-    """The rotary positions of the blocks with the part `part` (all, by default).
+    """The rotary positions of the blocks with the part `part` (all blocks, by default).
 
-    `layer_type` is the key below `rope_parameters` where there is one by kind of layer; `theta_key` and
-    `scaled` say where older configurations keep theirs, and whether their rope_scaling holds for it.
+    `layer_type` is the key below `rope_parameters` where it has one set per kind of layer. In older
+    configurations `theta_key` is the field with theta, and `scaled` says whether rope_scaling holds for it.
     """
 
     theta: float = 10_000.0
@@ -32,7 +32,7 @@ class RopeFields:
     interleaved: bool = False
     partial: float = 1.0
     turns_part: bool = False
-    """Whether the type lets a part of the head turn; those with a `partial` of their own do."""
+    """Whether configurations of this type may rotate a part of the head. Types with a `partial` may."""
     scaling: Tree | None = None
     """The scaling where the configuration names none."""
     kinds: tuple[str, ...] = ("default", *_OPTIONS)
@@ -46,7 +46,9 @@ class RopeFields:
         scaling = self._scaling(fields, options)
         partial = float(options.get("partial_rotary_factor") or options.get("rotary_pct") or self.partial)
         if partial != self.partial and self.partial == 1 and not self.turns_part:
-            raise fields.refuse("partial_rotary_factor", partial, "models of this type turn whole heads")
+            raise fields.refuse(
+                "partial_rotary_factor", partial, "models of this type rotate all dimensions of a head"
+            )
         rope: Tree = {"theta": float(options.get("rope_theta") or self.theta)}
         if partial != 1:
             rope["partial"] = partial
@@ -57,7 +59,7 @@ class RopeFields:
         draft.set(self.path, rope)
 
     def _options(self, fields: Fields) -> Tree:
-        """All that the configuration says of these positions, under the names of `rope_parameters`."""
+        """The options of these positions, under the names of `rope_parameters`."""
         old: Tree = {"rope_theta": fields.get(self.theta_key, None)}
         for key in ("rotary_pct", "partial_rotary_factor"):
             old[key] = fields.get(key, None)
@@ -65,13 +67,12 @@ class RopeFields:
         new = fields.get("rope_parameters", None)
         for key, value in (("rope_scaling", scaling), ("rope_parameters", new)):
             if value is not None and not isinstance(value, dict):
-                raise fields.refuse(key, value, "it is no mapping")
+                raise fields.wrong(key, value, "a mapping")
         if self.scaled and scaling:
             old |= scaling
         if new and (self.layer_type is None) == any(isinstance(value, dict) for value in new.values()):
-            one, other = "one per kind of layer", "one set for all layers"
-            has, given = (other, one) if self.layer_type is None else (one, other)
-            raise fields.refuse("rope_parameters", new, f"models of this type have {has}, not {given}")
+            wanted = "one set for all layers" if self.layer_type is None else "one set per kind of layer"
+            raise fields.wrong("rope_parameters", new, wanted)
         if new and self.layer_type is not None:
             new = new.get(self.layer_type)
         if new is None and scaling is None and self.scaled and self.scaling:
@@ -86,7 +87,7 @@ class RopeFields:
         for key, value in options.items():
             if key not in known and key not in _NOT_SCALING and value is not None:
                 raise fields.refuse(
-                    f"rope_scaling.{key}", value, f"{kind} has {', '.join(known) or 'no options'}"
+                    f"rope_scaling.{key}", value, f"options of {kind}: {', '.join(known) or 'none'}"
                 )
         if kind == "default":
             return None

@@ -21,7 +21,7 @@ class AllHeadsQKNorm(Part):
 
 class PerHeadQKNorm(Part):
     """One norm over head_dim, its weight shared by all heads: Gemma 3, Qwen3; with LayerNorm ViT-22B.
-    `after_rope` norms what is already turned (Llama 4). https://arxiv.org/abs/2302.05442"""
+    `after_rope` normalises after the rotation (Llama 4). https://arxiv.org/abs/2302.05442"""
 
     kind: Literal["per_head"]
     norm: Norm | None = None
@@ -30,7 +30,7 @@ class PerHeadQKNorm(Part):
 
 
 class EachHeadQKNorm(Part):
-    """A norm over head_dim for every head, each with weights of its own: Command R+.
+    """One norm over head_dim per head, each head with its own weights: Command R+.
     https://huggingface.co/CohereLabs/c4ai-command-r-plus"""
 
     kind: Literal["each_head"]
@@ -58,19 +58,19 @@ class Attention(Part):
     n_kv_heads: Dim
     head_dim: Dim
     qkv_bias: bool = False
-    """q = W_q x + b, and so k and v: GPT-2, Qwen2."""
+    """Queries, keys and values have a bias, q = W_q x + b: GPT-2, Qwen2."""
     output_bias: bool = False
-    """A bias after the output projection, too."""
+    """The output projection has a bias."""
     query_pre_attn_scalar: Positive | None = None
     """scale = query_pre_attn_scalar^-0.5; head_dim^-0.5 by default."""
     qk_norm: QKNorm | None = None
-    """Queries and keys are normalised; by the model's own norm unless it names one."""
+    """Queries and keys are normalised. The QK-norm uses the model's norm unless it names another."""
     clip_qkv: Positive | None = None
     """q, k and v are clamped to +-clip_qkv: OLMo 1."""
     window: Length | None = None
     """A token sees this many keys, itself included: min(window, position + 1)."""
     chunk: Length | None = None
-    """A token sees the keys from the last multiple of chunk on, position mod chunk + 1 of them: Llama 4."""
+    """A token sees the keys of its own chunk, position mod chunk + 1 of them: Llama 4."""
     sinks: bool = False
     """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
     temperature: QueryTemperature | None = None
@@ -111,7 +111,7 @@ class Attention(Part):
         if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
             raise fault(
                 ("rope", "partial") if self.rope.partial < 1 else ("head_dim",),
-                f"rotary positions turn pairs of dimensions, but {turned:g} of head_dim = {self.head_dim} "
+                f"rope rotates pairs of dimensions, but {turned:g} of head_dim = {self.head_dim} "
                 "is not an even whole number",
             )
         return self

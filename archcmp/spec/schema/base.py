@@ -17,12 +17,12 @@ Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 def fault(path: tuple[str | int, ...], problem: str, hint: str = "") -> PydanticCustomError:
-    """A rule that spans several keys is broken; `path`, relative to the model, is the key to mend."""
+    """The error that a rule over several keys is broken. `path`, relative to the part, is the key to mend."""
     return PydanticCustomError("fault", "{problem}", {"path": path, "problem": problem, "hint": hint})
 
 
 def divisors(number: int) -> str:
-    """What divides a number, as a message lists it: '1, 2, 4 or 8 do'."""
+    """The divisors of a number as the end of a message: '1, 2, 4 or 8 do'."""
     found = [str(n) for n in range(1, min(number, 4096) + 1) if number % n == 0]
     return f"{', '.join(found[:-1])} or {found[-1]} do" if len(found) > 1 else f"only {found[0]} does"
 
@@ -36,7 +36,7 @@ class Part(BaseModel):
 
 
 def kind_of(part: type[BaseModel]) -> str | None:
-    """What is written as the `kind` of a choice; None for a part that has none."""
+    """The `kind` that a spec writes for a choice; None for a part without a kind."""
     field = part.model_fields.get("kind")
     return str(get_args(field.annotation)[0]) if field else None
 

@@ -10,8 +10,9 @@ from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
 
 
 class GatedDeltaNet(Part):
-    """Linear attention: instead of keys and values that grow with the sequence, each value head has a state
-    S of key_head_dim x value_head_dim, which fades by a, and learns from v what it does not recall for k.
+    """Linear attention: instead of keys and values that grow with the sequence, each value head has a state S
+    of key_head_dim x value_head_dim. S decays by a, then stores the part of v that S does not yet return for
+    k.
 
     S <- a S; S <- S + beta k (v - S^T k)^T; o = S^T q; out(norm(o) * silu(W_z x)), the norm an RMSNorm over
     value_head_dim. q, k and v are silu(conv(W x)), a causal convolution of each channel over conv_size

@@ -25,8 +25,8 @@ class MLP(Part):
 
 class GLU(Part):
     """down(activation(gate(x)) * up(x)): SwiGLU with silu (Llama, OLMo), GeGLU with gelu_tanh (Gemma).
-    `clamp` c bounds gate(x) above by c and up(x) to +-c, `up_offset` adds 1 to up(x): both gpt-oss, whose
-    quick_gelu is x * sigmoid(1.702 x). https://arxiv.org/abs/2002.05202"""
+    With `clamp` c, gate(x) is at most c and up(x) lies between -c and c; `up_offset` adds 1 to up(x): both
+    gpt-oss. https://arxiv.org/abs/2002.05202"""
 
     kind: Literal["glu"]
     d_ff: Dim
@@ -36,7 +36,7 @@ class GLU(Part):
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
     clamp: Positive | None = None
-    """gate(x) is bounded above by it, up(x) on both sides: gpt-oss."""
+    """gate(x) is at most clamp, up(x) lies between -clamp and clamp: gpt-oss."""
     up_offset: bool = False
     """1 is added to up(x): gpt-oss."""
 
@@ -45,20 +45,20 @@ Dense = Annotated[MLP | GLU, Slot()]
 
 
 class ExpertGroups(Part):
-    """Group-limited routing: experts stand in n_groups equal groups, and only those in the top_groups best
-    may be chosen. A group is as good as its best expert (`max`, DeepSeek V2) or its best two together
-    (`top2_sum`, DeepSeek V3). https://arxiv.org/abs/2405.04434"""
+    """Group-limited routing: the experts form n_groups equal groups, and a token chooses among the experts of
+    its top_groups best groups. The score of a group is that of its best expert (`max`, DeepSeek V2) or the
+    sum of its best two (`top2_sum`, DeepSeek V3). https://arxiv.org/abs/2405.04434"""
 
     n_groups: Dim
     top_groups: Dim
     score: Literal["max", "top2_sum"]
-    """A group is as good as its best expert (max) or as its best two together (top2_sum)."""
+    """The score of a group: that of its best expert (max), or the sum of its best two (top2_sum)."""
 
 
 class Router(Part):
     """scores = scoring(W_r x [+ b]); the top_k experts by score are chosen, or by score + correction where
     a `correction_bias` balances the load (DeepSeek V3, https://arxiv.org/abs/2408.15664). Their scores,
-    divided by their sum with `renormalize`, times `scale`, weigh the experts' outputs, or their inputs
+    divided by their sum with `renormalize`, times `scale`, multiply the experts' outputs, or their inputs
     (`weighs: input`, Llama 4)."""
 
     scoring: Literal["softmax", "sigmoid"]

@@ -12,8 +12,8 @@ from archcmp.spec.schema.rope import Rope
 
 
 class MLA(Part):
-    """Multi-head latent attention: keys and values are projected up from a latent of kv_lora_rank, which
-    is all that is cached, beside one rotary key of qk_rope_head_dim that all heads share.
+    """Multi-head latent attention: keys and values are projected up from a latent of kv_lora_rank. The cache
+    holds the latent and one rotary key of qk_rope_head_dim, which all heads share.
 
     c = norm(W_dkv x); k = [W_uk c, rope(W_kr x)]; v = W_uv c; q = [q_nope, rope(q_rope)] from
     W_uq norm(W_dq x), or from W_q x where q_lora_rank is null; softmax(q k^T / sqrt(qk_nope_head_dim +
@@ -24,14 +24,14 @@ class MLA(Part):
     kind: Literal["mla"]
     n_heads: Dim
     q_lora_rank: Dim | None = None
-    """Queries, too, are projected up from a latent, of this width."""
+    """Queries are projected up from a latent of this width."""
     kv_lora_rank: Dim
     qk_nope_head_dim: Dim
     qk_rope_head_dim: Dim
     v_head_dim: Dim
     rope: Rope
     latent_norm: Norm | None = None
-    """The norm of the latents; the model's own unless one is named."""
+    """The norm of the latents, the model's norm by default."""
 
     @property
     def label(self) -> str:
@@ -48,7 +48,7 @@ class MLA(Part):
         if self.qk_rope_head_dim % 2:
             raise fault(
                 ("qk_rope_head_dim",),
-                f"qk_rope_head_dim = {self.qk_rope_head_dim} is odd; pairs of dimensions turn",
+                f"qk_rope_head_dim = {self.qk_rope_head_dim} is odd, but rope rotates pairs of dimensions",
             )
         if self.rope.partial != 1:
             raise fault(

@@ -29,9 +29,9 @@ class Embedding(Part):
     """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2)."""
 
     scale: Literal["sqrt_d_model"] | Positive | None = None
-    """Token vectors are multiplied by it: sqrt(d_model) in Gemma, a number in Granite."""
+    """Token vectors are multiplied by this number: sqrt(d_model) in Gemma, another in Granite."""
     positions: Literal["learned"] | None = None
-    """A learned vector per position is added to the token's: GPT-2."""
+    """A learned vector per position is added to the token vector: GPT-2."""
 
 
 class Output(Part):
@@ -42,19 +42,19 @@ class Output(Part):
     tied: bool
     """Logits come from the token embedding, not from a matrix of their own."""
     norm: bool = True
-    """The last hidden state is normalised; the original Transformer does not."""
+    """The last hidden state is normalised. The original Transformer leaves this norm out."""
     scale: Positive = 1.0
-    """Logits are multiplied by it: Granite, Command R."""
+    """Logits are multiplied by this number: Granite, Command R."""
     softcap: Positive | None = None
     """Logits are bounded: softcap * tanh(logit / softcap), Gemma 2."""
 
 
 class Run(Part):
-    """`n_layers` layers that take the block names of `repeat` in turn, from the first, over and over."""
+    """`n_layers` layers, which take the blocks that `repeat` names in turn, over and over."""
 
     repeat: Annotated[tuple[Text, ...], Field(min_length=1, strict=False)]
     n_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
-    """The layers of the whole run, not the times that `repeat` is repeated."""
+    """The number of layers of the whole run, not of repetitions."""
 
     @model_validator(mode="before")
     @classmethod
@@ -66,8 +66,8 @@ class Run(Part):
 
 
 class Published(Part):
-    """The ground truth that a build must meet: what the publisher's own checkpoint holds, or, where no total
-    is known, what transformers builds of the publisher's own configuration."""
+    """The total that the built model must have. It comes from the publisher's checkpoint, or, where that
+    total is unknown, from the model that transformers builds of the publisher's configuration."""
 
     params: Annotated[int, Field(gt=0)]
     of: Literal["checkpoint", "configuration"] = "checkpoint"

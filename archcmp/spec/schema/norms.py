@@ -19,7 +19,7 @@ class RMSNorm(Part):
     weight: bool = True
     """A learned factor per dimension."""
     unit_offset: bool = False
-    """1 + weight is the factor, not weight: Gemma."""
+    """The factor is 1 + weight: Gemma."""
 
     @model_validator(mode="after")
     def _offset_needs_weight(self) -> RMSNorm:
@@ -38,7 +38,7 @@ class LayerNorm(Part):
     weight: bool = True
     """A learned factor per dimension."""
     bias: bool = True
-    """A learned number per dimension is added."""
+    """A learned number per dimension is added at the end."""
 
     @model_validator(mode="after")
     def _bias_needs_weight(self) -> LayerNorm:

@@ -8,12 +8,12 @@ from archcmp.spec.schema.base import Part, Positive, Slot
 
 
 class PreNorm(Part):
-    """x + multiplier * f(norm(x)): GPT-2, Llama; with a multiplier other than 1 Granite.
+    """x + multiplier * f(norm(x)): GPT-2, Llama; Granite with a multiplier other than 1.
     https://arxiv.org/abs/2002.04745"""
 
     kind: Literal["pre_norm"]
     multiplier: Positive = 1.0
-    """Scales what each sub-layer adds to the stream: Granite."""
+    """The output of each sub-layer is multiplied by this number: Granite."""
 
 
 class PostNorm(Part):
@@ -35,12 +35,12 @@ class SandwichNorm(Part):
 
 
 class Parallel(Part):
-    """x + mixer(norm(x)) + ffn(norm(x)), one shared norm: GPT-J, PaLM, Command R; with `shared_norm: false`
-    one each: GPT-NeoX, Pythia. https://arxiv.org/abs/2204.02311"""
+    """x + mixer(norm(x)) + ffn(norm(x)), with one shared norm: GPT-J, PaLM, Command R; with
+    `shared_norm: false`, a norm each: GPT-NeoX, Pythia. https://arxiv.org/abs/2204.02311"""
 
     kind: Literal["parallel"]
     shared_norm: bool = True
-    """One norm serves the mixer and the feed-forward; false gives each its own."""
+    """The mixer and the feed-forward share one norm; with false, each has its own."""
 
 
 Residual = Annotated[PreNorm | PostNorm | ReorderedNorm | SandwichNorm | Parallel, Slot(shorthand=True)]

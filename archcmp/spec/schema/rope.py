@@ -17,8 +17,8 @@ class LinearScaling(Part):
 
 
 class Llama3Scaling(Part):
-    """Frequencies slower than the original context divided by factor, faster ones kept, those between
-    blended: Llama 3.1. Wavelength bounds are original_context_length / {low,high}_freq_factor."""
+    """Low frequencies are divided by factor, high ones are kept, and those between are blended: Llama 3.1.
+    The bounds are wavelengths of original_context_length / {low,high}_freq_factor."""
 
     kind: Literal["llama3"]
     factor: Positive
@@ -39,10 +39,10 @@ class Llama3Scaling(Part):
 
 
 class YarnScaling(Part):
-    """YaRN: frequencies that turn fewer than beta_slow times over the original context are divided by
-    factor, those that turn more than beta_fast times kept, a ramp between, its ends rounded to whole
-    dimensions with `truncate`; cos and sin are scaled by attention_factor, 0.1 ln(factor) + 1 by default.
-    https://arxiv.org/abs/2309.00071
+    """YaRN: frequencies with fewer than beta_slow rotations over the original context are divided by factor,
+    those with more than beta_fast rotations are kept, and a linear ramp lies between. With `truncate` the
+    ends of the ramp are whole dimensions. cos and sin are scaled by attention_factor, 0.1 ln(factor) + 1 by
+    default. https://arxiv.org/abs/2309.00071
 
     DeepSeek scales scores instead: with mscale m and mscale_all_dim a, cos and sin are scaled by
     (0.1 m ln(factor) + 1) / (0.1 a ln(factor) + 1), and the scores of mla by (0.1 a ln(factor) + 1)^2.
@@ -56,7 +56,7 @@ class YarnScaling(Part):
     beta_slow: Positive = 1.0
     """Frequencies that turn at most this often over the original context are divided by factor."""
     truncate: bool = True
-    """The ends of the ramp are rounded to whole dimensions; gpt-oss does not."""
+    """The ends of the ramp are rounded to whole dimensions. gpt-oss does not round them."""
     attention_factor: Positive | None = None
     """Scales cos and sin; 0.1 ln(factor) + 1 by default."""
     mscale: Positive | None = None
@@ -74,15 +74,15 @@ class YarnScaling(Part):
 
 
 class Rope(Part):
-    """Rotary positions, or none where rope is null (NoPE): pairs of dimensions turn by position *
-    theta^(-2i/d). `partial` is the share of head_dim that turns. Dimension i is paired with i + d/2, or,
-    `interleaved`, 2i with 2i + 1 (GPT-J, Command R, DeepSeek), which is the same function of permuted
+    """Rotary positions, or none where rope is null (NoPE): pairs of dimensions are rotated by position *
+    theta^(-2i/d). `partial` is the share of head_dim that is rotated. Dimension i is paired with i + d/2;
+    with `interleaved`, 2i is paired with 2i + 1 (GPT-J, Command R, DeepSeek), the same function of permuted
     weights. https://arxiv.org/abs/2104.09864"""
 
     theta: Annotated[float, Field(gt=1)]
     partial: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """The share of head_dim that turns: GPT-NeoX, Phi, StableLM."""
+    """The share of head_dim that is rotated: GPT-NeoX, Phi, StableLM."""
     interleaved: bool = False
     """Dimension 2i is paired with 2i + 1, not i with i + d/2: GPT-J, Command R, DeepSeek."""
     scaling: Annotated[LinearScaling | Llama3Scaling | YarnScaling, Slot()] | None = None
-    """Frequencies are changed for contexts longer than those of the first training."""
+    """Frequencies are scaled for contexts longer than those of pretraining."""

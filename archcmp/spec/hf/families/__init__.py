@@ -1,1 +1,1 @@
-"""Model types, a file per family. A file here with MODEL_TYPES is all that a new family needs."""
+"""Model types, a file per family. A new family is a file here that defines MODEL_TYPES."""

@@ -48,7 +48,7 @@ def _deepseek(name: str, ffn: Tree, context: int, *bindings: Binding) -> ModelTy
 
 
 class LatentNorm:
-    """The latents' norms have an eps of 1e-6, whatever the model's."""
+    """The norms of the latents have an eps of 1e-6, even where the model's norms have another."""
 
     def read(self, fields: Fields, draft: Draft) -> None:
         if fields.number("rms_norm_eps", _LATENT_EPS) != _LATENT_EPS:
@@ -59,7 +59,7 @@ class LatentNorm:
 
 
 class QKHeadDims:
-    """What transformers wants beside the parts of a latent head."""
+    """Fields that transformers needs, though the parts of a latent head determine them."""
 
     def read(self, fields: Fields, draft: Draft) -> None:
         pass

@@ -21,7 +21,7 @@ from archcmp.spec.hf.rope import RopeFields
 
 
 def _gemma_activation(name: str) -> str:
-    """The Hub's oldest Gemma configurations say gelu and mean its tanh form, as Google's own code does."""
+    """The oldest Gemma configurations say gelu and mean the tanh form, which Google's own code computes."""
     return {"gelu": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}[name]
 
 

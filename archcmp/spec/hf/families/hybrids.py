@@ -17,8 +17,8 @@ _LAYER_TYPES = {"linear_attention": "linear", "full_attention": "full"}
 
 @dataclass(frozen=True)
 class LinearFull:
-    """Layers with a recurrent state, and layers with attention to every token, by `layer_types` or else
-    every `full_attention_interval`-th."""
+    """Layers with a recurrent state, and layers with attention to every token. `layer_types` names each
+    layer's kind; without it, every `full_attention_interval`-th layer has attention."""
 
     parts: dict[str, Tree]
     interval: int

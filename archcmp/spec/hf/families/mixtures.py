@@ -38,12 +38,12 @@ def moe(scoring: str, **router: Any) -> Tree:
 
 
 N_EXPERTS = ("n_routed_experts", "num_experts", "num_local_experts")
-"""How configurations name the number of experts; transformers writes some types' under another name than it
+"""Names of the number of experts. transformers writes the number of some types under another name than it
 reads."""
 
 
 def experts(count: str, width: str, part: str = "", default_top_k: Any = 2) -> tuple[Binding, ...]:
-    """How many experts, how many of them for each token, and how wide."""
+    """The number of experts, the number of experts per token, and their width."""
     others = tuple(name for name in N_EXPERTS if name != count)
     return (
         Field(count, f"{part}:ffn.n_experts", aliases=others),
@@ -60,7 +60,7 @@ DENSE: tuple[Binding, ...] = (
 
 
 class SharedExperts:
-    """`n_shared_experts` experts that every token visits are one as wide as all."""
+    """`n_shared_experts` experts that every token visits, as one expert of their total width."""
 
     def __init__(self, default: int = 1) -> None:
         self.default = default
@@ -80,7 +80,7 @@ class SharedExperts:
 
 
 class ExpertGroups:
-    """Group-limited routing, where there is more than one group."""
+    """Group-limited routing, if there is more than one group."""
 
     def __init__(self, score: str, n_groups: int = 1, top_groups: int = 1, by_method: bool = False) -> None:
         self.score, self.n_groups, self.top_groups, self.by_method = score, n_groups, top_groups, by_method
@@ -107,7 +107,7 @@ FIRST_DENSE = DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, after_first_dense, 
 
 
 class L2NormAfterRope:
-    """With `use_qk_norm`, turned queries and keys are normed without weights, by the model's eps."""
+    """With `use_qk_norm`, rotated queries and keys are normalised without weights, with the model's eps."""
 
     def read(self, fields: Fields, draft: Draft) -> None:
         if fields.number("use_qk_norm", True):
