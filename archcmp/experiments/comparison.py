@@ -54,7 +54,8 @@ class Comparison(Experiment):
 
     def _time(self, run: Run, point: Point, results: list[ModelResult]) -> Progress:
         """The counts with the throughput of each workload as it ends; what Ctrl-C leaves of the last, too."""
-        from archcmp.timing.measurement import MOST_SPENT, Measurement
+        from archcmp.timing.measurement import Measurement
+        from archcmp.timing.rounds import MOST_SPENT
 
         specs = [named.spec for named in run.specs]
         shape = point["batch_size"], point["seq_len"]

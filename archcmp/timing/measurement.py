@@ -22,13 +22,10 @@ from archcmp.timing.kernels import Kernels, known_kernels
 from archcmp.timing.memory import is_out_of_memory
 from archcmp.timing.pieces import Piece
 from archcmp.timing.plan import Planner, Task
-from archcmp.timing.rounds import MIN_ROUNDS, affordable_builds, interleave
+from archcmp.timing.rounds import MIN_ROUNDS, MOST_SPENT, affordable_builds, interleave
 from archcmp.timing.runnable import Runnable
 from archcmp.timing.stats import throughput
 from archcmp.timing.workloads import WORKLOADS
-
-MOST_SPENT = 1.25
-"""No other build is begun where it would take the time spent above so many times the budget."""
 
 Layout = tuple[bool, Padding | None]
 """How weights lie: whether they train, and, where they are packed for inference, how rows are padded."""
@@ -105,8 +102,8 @@ class Measurement:
         return fresh
 
     def _run_or_refuse(self, tasks: Sequence[Task], index: int) -> None:
-        """Time a piece of each task. Where there is less room than was estimated, those models are refused
-        and the rest goes on."""
+        """Time a piece of each task. Where there is less room than was estimated, those models are refused,
+        unless an earlier build was read, and the rest goes on."""
         live = [task for task in tasks if index < len(task.pieces) and not task.refused]
         if not live:
             return
@@ -208,10 +205,9 @@ class Measurement:
 
     def _figures(self, task: Task) -> Throughput | None:
         label = task.workload.label(task.seq_len)
-        if task.refused:
-            return Throughput(task.seq_len, label, refused=task.refused)
-        if not (builds := task.builds()):
-            return None
+        builds = task.builds()
+        if not builds:
+            return Throughput(task.seq_len, label, refused=task.refused) if task.refused else None
         first = next(other for other in self.tasks if other.workload is task.workload)
         tokens = task.workload.tokens(self.batch_size, task.seq_len)
         figures = throughput(label, task.seq_len, tokens, builds, None if first is task else first.builds())

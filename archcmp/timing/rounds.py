@@ -17,6 +17,9 @@ BUILDS = FEWEST_FOR_INTERVAL
 MIN_ROUNDS = FEWEST_FOR_INTERVAL
 ENOUGH_ROUNDS = 10
 ENOUGH_PER_BUILD = 4
+MOST_SPENT = 1.25
+"""Where reading takes more than so many times the budget, it is said beforehand."""
+
 MAX_ROUNDS = 200
 STABLE = 0.05
 WARM = 0.10

@@ -16,6 +16,7 @@ class FakeMeasurement:
     before: ClassVar[Callable[[int], object]] = lambda n: None
     n_measured: ClassVar[int] = 0
     changes: ClassVar[dict[str, Any]] = {}
+    needed_s: ClassVar[float] = 0.0
 
     def __init__(
         self,
@@ -27,7 +28,6 @@ class FakeMeasurement:
     ) -> None:
         self.n_models, self.request, self.shape = len(specs), request, (batch_size, seq_len)
         self.on_progress = on_progress
-        self.needed_s = 0.0
         self.rates = self.fresh_rates = Rates(1e12, 1e10)
         self.done: list[str] = []
 

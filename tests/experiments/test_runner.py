@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -194,3 +195,15 @@ def test_counts_are_in_bfloat16_whether_or_not_anything_is_timed(
     rows = {row["quantity"]: row["dtype"] for row in timed.rows()}
     assert rows["memory.weights_bytes"] == "bfloat16"
     assert rows["throughput.decode.tokens_per_second"] == native
+
+
+def test_a_budget_that_cannot_hold_is_said_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archcmp.timing.measurement.Measurement", FakeMeasurement)
+    monkeypatch.setattr(FakeMeasurement, "needed_s", 126.0)
+    said = r"a budget of 100 s is too small for batch 1 x 1,024 tokens: .* take about 126 s"
+    with pytest.warns(UserWarning, match=said):
+        archcmp.compare("gpt2:small", "decode", budget_s=100.0)
+    monkeypatch.setattr(FakeMeasurement, "needed_s", 125.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        archcmp.compare("gpt2:small", "decode", budget_s=100.0)

@@ -23,8 +23,9 @@ from archcmp.timing.clock import Budget, DeviceTimer, OnProgress, Timer, Work
 from archcmp.timing.device import settled
 from archcmp.timing.kernels import Kernels, known_kernels
 from archcmp.timing.memory import available_bytes, shortage
-from archcmp.timing.rounds import MAX_ROUNDS, affordable_builds, interleave
+from archcmp.timing.rounds import MAX_ROUNDS, MIN_ROUNDS, MOST_SPENT, affordable_builds, interleave
 from archcmp.timing.stats import Builds, throughput
+from archcmp.units import Seconds
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.02}
 """By dtype, how far outputs may lie apart, as a share of their standard deviation."""
@@ -135,7 +136,10 @@ class Contest(ABC):
         build_s = self.timer.now() - start
         figures = self.agreed(cell, entries)
         run_s = sum(self.timer.time(work) for entry in entries for work in entry.works)
-        n_builds = affordable_builds(build_s, run_s, deadline - self.timer.now())
+        left_s = deadline - self.timer.now()
+        n_builds = affordable_builds(build_s, run_s, left_s)
+        if (needed_s := (1 + MIN_ROUNDS) * run_s) > MOST_SPENT * left_s:
+            self.budget.report(f"{cell}: the budget is too small; the fewest rounds take {Seconds(needed_s)}")
         seconds: list[list[list[float]]] = [[] for _ in entries]
         for build in range(n_builds):
             if build:
