@@ -13,7 +13,7 @@ import torch
 import archcmp
 from archcmp.spec.yaml.load import load_spec
 from archcmp.timing.measurement import Measurement
-from archcmp.timing.pieces import Piece
+from archcmp.timing.pieces import Piece, whole
 from archcmp.timing.plan import Task
 from archcmp.timing.rounds import BUILDS, ENOUGH_PER_BUILD, ENOUGH_ROUNDS, MIN_ROUNDS
 from archcmp.timing.runnable import Runnable, RunnableDecoder
@@ -208,3 +208,15 @@ def test_every_build_has_memory_of_its_own_and_the_order_changes(monkeypatch: py
     asked = request(measure=["prefill"], compose="never")
     list(Measurement([tiny(), tiny("vocab_size=67")], asked, 1, 8, timer=FakeTimer()).run())
     assert order == [61, 67, 67, 61] * (BUILDS // 2)
+
+
+def test_others_are_measured_where_the_first_model_does_not_fit() -> None:
+    asked = request(measure=["decode"], compose="never")
+    large = tiny("layers=[{repeat: [main], n_layers: 500}]")
+    (needed,) = whole(tiny(), torch.float32)
+    room = 2 * 3 * needed.needed_bytes(WORKLOADS["decode"], 1, 8)
+    measurement = Measurement([large, tiny()], asked, 1, 8, timer=FakeTimer(), available=room)
+    list(measurement.run())
+    first, second = (result["decode"] for result in measurement.results())
+    assert first.refused is not None and second.refused is None
+    assert second.median_s == 0.5 and second.speedup is None
