@@ -98,6 +98,18 @@ def test_light_commands_and_errors_load_no_torch(arguments: list[str], exit_code
     assert not {"torch", "fvcore", "transformers"} & modules
 
 
+@pytest.mark.parametrize(
+    "line", ["show olm", "compare olmo2+n_", "compare olmo2 --measure ", "race gpt2 --against "]
+)
+def test_completion_loads_no_torch(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["archcmp", *line.split(" ")]
+    monkeypatch.setenv("_ARCHCMP_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "\n".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    code, modules = _run_and_list_modules()
+    assert code == 0 and not {"torch", "fvcore", "transformers"} & modules
+
+
 def test_help_loads_neither_pydantic_nor_yaml() -> None:
     _, modules = _run_and_list_modules("--help")
     assert not {"pydantic", "yaml", "numpy"} & modules

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from archcmp import __version__
+from archcmp.cli import bash
 from archcmp.errors import ArchcmpError
 
 COMMANDS = {
@@ -45,7 +46,7 @@ class _LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: object, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
         name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
-        return name, load_command(str(name)), rest
+        return name, None if name is None else load_command(name), rest
 
 
 def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,7 +76,6 @@ app = typer.Typer(
     name="archcmp",
     cls=_LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -104,8 +104,11 @@ def main() -> None:
     """The console script: archcmp's own errors are one line on stderr and an exit code. SIGTERM, by which
     schedulers end a job, is taken as Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
+    run = partial(app, prog_name="archcmp")
     try:
-        app()
+        if bash.asked():
+            bash.completed(run)
+        run()
     except ArchcmpError as error:
         typer.echo(f"archcmp: {error}", err=True)
         sys.exit(error.exit_code)

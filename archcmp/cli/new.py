@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.errors import UsageError
 from archcmp.results.files import write_whole
@@ -19,7 +20,10 @@ from archcmp.spec.yaml.write import new_spec
 
 def command(
     name: Annotated[str, typer.Argument(help="Name of the new architecture; written to NAME.yaml.")],
-    origin: Annotated[str, typer.Option("--from", metavar="SPEC", help="The spec to start from.")],
+    origin: Annotated[
+        str,
+        typer.Option("--from", metavar="SPEC", help="The spec to start from.", autocompletion=complete.specs),
+    ],
     as_json: o.Json = False,
 ) -> None:
     if not name.isprintable() or Path(name).name in ("", *SUFFIXES):

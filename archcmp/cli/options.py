@@ -7,24 +7,43 @@ from typing import Annotated
 
 import typer
 
+from archcmp.cli import complete
 from archcmp.errors import UsageError
 
-Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A family, family:size, or path to a YAML file.")]
+Spec = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC",
+        help="A family, family:size, or path to a YAML file.",
+        autocompletion=complete.specs,
+    ),
+]
 Specs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SPEC...",
         help="Families, family:size, paths, saved .json results; +key=value changes one spec.",
         show_default=False,
+        autocompletion=complete.specs,
     ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change every spec that has the key: window=512."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change every spec that has the key: window=512.",
+        autocompletion=complete.overrides,
+    ),
 ]
 Vary = Annotated[
     list[str] | None,
-    typer.Option("--vary", metavar="KEY=A,B", help="A variant of each spec for each value; repeatable."),
+    typer.Option(
+        "--vary",
+        metavar="KEY=A,B",
+        help="A variant of each spec for each value; repeatable.",
+        autocompletion=complete.overrides,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BatchSize = Annotated[
@@ -45,27 +64,45 @@ Measure = Annotated[
         "--measure",
         metavar="NAMES",
         help="Workloads to time: prefill,decode,train; bench: prefill,decode.",
+        autocompletion=complete.workloads,
     ),
 ]
 Convention = Annotated[
     str | None,
-    typer.Option("--flops", metavar="NAME", help="FLOPs convention: exact (default), full, window or 6n."),
+    typer.Option(
+        "--flops",
+        metavar="NAME",
+        help="FLOPs convention: exact (default), full, window or 6n.",
+        autocompletion=complete.conventions,
+    ),
 ]
 Budget = Annotated[
     float | None, typer.Option("--budget", help="Seconds to spend on measuring: 60 in all; bench: 20 a cell.")
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
+    str | None,
+    typer.Option(
+        "--device",
+        help="cpu, cuda or cuda:N.",
+        show_default="a GPU if there is one",
+        autocompletion=complete.devices,
+    ),
 ]
 DType = Annotated[
     str | None,
-    typer.Option("--dtype", help="bfloat16, float16 or float32.", show_default="bfloat16 where native"),
+    typer.Option(
+        "--dtype",
+        help="bfloat16, float16 or float32.",
+        show_default="bfloat16 where native",
+        autocompletion=complete.dtypes,
+    ),
 ]
 Compose = Annotated[
     str | None,
     typer.Option(
         "--compose",
         help="Time distinct blocks alone and sum them: auto (if the whole is too large), never, always.",
+        autocompletion=complete.compose,
     ),
 ]
 Compile = Annotated[
