@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from archcmp import __version__
 from archcmp.cli import bash
-from archcmp.errors import ArchcmpError
+from archcmp.errors import ArchcmpError, UsageError, did_you_mean
 
 COMMANDS = {
     "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
@@ -44,8 +44,15 @@ class _LazyGroup(TyperGroup):
         super().__init__(**options)
         self.commands = {name: TyperCommand(name, help=line) for name, line in COMMANDS.items()}
 
-    def resolve_command(self, ctx: object, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
-        name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """`archcmp help list` is `archcmp list --help`."""
+        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            hint = did_you_mean(args[0], self.commands, "Commands")
+            raise UsageError(f"no command is called '{args[0]}'. {hint}")
+        name, _, rest = super().resolve_command(ctx, args)
         return name, None if name is None else load_command(name), rest
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +57,7 @@ SeqLen = Annotated[
         "--seq-len",
         "-t",
         metavar="N",
-        help="Tokens in a sequence: 2048, or all learned positions; race: 1024; bench: 512,2048,8192.",
+        help="Tokens in a sequence, k = 1,024: 2k, or all learned positions; race: 1k; bench: 512,2k,8k.",
     ),
 ]
 Measure = Annotated[
@@ -142,17 +144,31 @@ def names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
-def numbers(option: str, text: str | None) -> list[int] | None:
-    """'512,2048' as numbers. Raises UsageError."""
+_FACTORS = {"": 1, "k": 2**10, "m": 2**20}
+"""As context lengths are named: a context of 128k is one of 131,072 tokens."""
+
+
+def _number(text: str) -> int:
+    """'8k' -> 8192. Raises ValueError."""
+    found = re.fullmatch(r"(.*?)([km]?)", text.strip(), re.IGNORECASE | re.DOTALL)
+    assert found is not None
+    return int(found[1]) * _FACTORS[found[2].lower()]
+
+
+def numbers(option: str, text: str | None, parse: Callable[[str], int], such_as: str) -> list[int] | None:
+    """'512,2048' as numbers, each read by `parse`. Raises UsageError."""
     try:
-        return None if text is None else [int(part) for part in text.split(",")]
+        return None if text is None else [parse(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(
-            f"{option} must be whole numbers with commas between them, such as 512,2048, not {text!r:.60}"
+            f"{option} must be whole numbers with commas between them, such as {such_as}, not {text!r:.60}"
         ) from None
 
 
 def axes(batch_size: str | None, seq_len: str | None) -> dict[str, list[int]]:
     """The axes that were given."""
-    given = {"batch_size": numbers("--batch-size", batch_size), "seq_len": numbers("--seq-len", seq_len)}
+    given = {
+        "batch_size": numbers("--batch-size", batch_size, int, "1,8"),
+        "seq_len": numbers("--seq-len", seq_len, _number, "512,2048 or 2k,128k"),
+    }
     return {axis: values for axis, values in given.items() if values is not None}

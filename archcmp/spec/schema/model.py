@@ -70,7 +70,12 @@ class Published(Part):
     is known, what transformers builds of the publisher's own configuration."""
 
     params: Annotated[int, Field(gt=0)]
+    """Parameters in all, tied weights once."""
+    active: Annotated[int, Field(gt=0)] | None = None
+    """Parameters that one token visits in a mixture of experts: all but those of the experts that its router
+    leaves out. Publishers round this figure, so what archcmp counts stands here."""
     of: Literal["checkpoint", "configuration"] = "checkpoint"
+    """What the total was taken from: the checkpoint, or what transformers builds of the configuration."""
 
 
 class ModelSpec(Part):
