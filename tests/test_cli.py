@@ -127,6 +127,18 @@ def test_check_passes_on_every_size_and_fails_on_a_wrong_total(tmp_path: Path) -
     assert result.returncode == 1 and "DIFFERS from the published 7" in result.stdout
 
 
+def test_mistakes_of_a_file_are_a_line_each_over_all_its_sizes(tmp_path: Path) -> None:
+    text = TINY.read_text().replace("theta:", "thta:").replace("d_model: 16", "d_model: '16'")
+    (tmp_path / "mine.yaml").write_text(text + "sizes: {small: {}, big: {vocab: 3}}\n")
+    result = run("check", "./mine.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    said = result.stderr.splitlines()
+    assert all(line.startswith("archcmp: mine.yaml:") for line in said)
+    for key in ("thta", "d_model must be a whole number", "vocab: a model has no such option"):
+        assert sum(key in line for line in said) == 1, said
+    assert len(run("compare", "./mine.yaml", "olmo2", cwd=tmp_path).stderr.splitlines()) == 2
+
+
 def test_compare_counts_without_measuring() -> None:
     result = run("compare", "olmo2", "llama3", "--no-measure")
     assert result.returncode == 0

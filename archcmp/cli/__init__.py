@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from archcmp import __version__
 from archcmp.cli import bash
-from archcmp.errors import ArchcmpError, UsageError, did_you_mean
+from archcmp.errors import ArchcmpError, SpecError, UsageError, did_you_mean
 
 COMMANDS = {
     "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
@@ -107,8 +107,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def mistakes(error: ArchcmpError) -> list[str]:
+    """A line for each of the mistakes of which an error tells."""
+    return [str(error), *map(str, error.others if isinstance(error, SpecError) else ())]
+
+
 def main() -> None:
-    """The console script: archcmp's own errors are one line on stderr and an exit code. SIGTERM, by which
+    """The console script: archcmp's own errors are a line each on stderr and an exit code. SIGTERM, by which
     schedulers end a job, is taken as Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
     run = partial(app, prog_name="archcmp")
@@ -117,7 +122,8 @@ def main() -> None:
             bash.completed(run)
         run()
     except ArchcmpError as error:
-        typer.echo(f"archcmp: {error}", err=True)
+        for line in mistakes(error):
+            typer.echo(f"archcmp: {line}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         # A full disk or a closed stream: nothing that a traceback would explain.
