@@ -12,9 +12,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from archcmp.cli import main
+from archcmp.spec.yaml.load import load_spec
 from tests.known import CONFIGS, PUBLISHED, TINY
 
 
@@ -117,6 +120,16 @@ def test_resolved_yaml_can_be_piped_into_a_file_and_used(tmp_path: Path) -> None
     assert result.returncode == 0 and "no published total" in result.stdout
 
 
+def test_resolved_yaml_keeps_the_size_and_the_changes_in_its_name(tmp_path: Path) -> None:
+    for reference, title in {
+        "gemma3:27b": "Gemma 3 27B",
+        "llama3:1b+window=512": "Llama 3.2 1B window=512",
+        "small=olmo2:1b+ffn.d_ff=512": "small",
+    }.items():
+        (tmp_path / "mine.yaml").write_text(run("show", reference, "--yaml").stdout)
+        assert load_spec(str(tmp_path / "mine.yaml")).title == title
+
+
 def test_check_passes_on_every_size_and_fails_on_a_wrong_total(tmp_path: Path) -> None:
     result = run("check", cwd=tmp_path)
     assert result.returncode == 0
@@ -202,6 +215,9 @@ def test_new_writes_a_spec_that_checks_and_never_overwrites(tmp_path: Path) -> N
     assert run("new", "mine", "--from", "olmo2:1b", cwd=tmp_path).returncode == 0
     text = (tmp_path / "mine.yaml").read_text()
     assert "# or pre_norm, post_norm" in text
+    assert text.startswith("# yaml-language-server: $schema=archcmp.schema.json\n")
+    schema = json.loads((tmp_path / "archcmp.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(text))
     assert run("check", "./mine.yaml", cwd=tmp_path).returncode == 0
     again = run("new", "mine", "--from", "llama3", cwd=tmp_path)
     assert again.returncode == 2 and "exists" in again.stderr
