@@ -67,9 +67,12 @@ def test_keys_are_those_of_the_spec_and_values_those_of_the_key() -> None:
         ("race olmo2 --against ", ["composed", "masked", "transformers"]),
         ("bench olmo2 --compose a", ["auto", "always"]),
         ("device --device ", ["cpu", "cuda"]),
+        ("list gem", ["gemma", "gemma2", "gemma3"]),
+        ("list --with gq", ["gqa"]),
+        ("choices qk_", ["qk_norm"]),
     ],
 )
-def test_names_of_options_are_offered(line: str, offered: list[str]) -> None:
+def test_names_are_offered(line: str, offered: list[str]) -> None:
     assert _offered(line) == offered
 
 

@@ -47,7 +47,7 @@ def command(
     ] = None,
     max_params: Annotated[str | None, typer.Option(metavar="N", help="Or less: 500M, 10B.")] = None,
     count_missing: Annotated[
-        bool, typer.Option("--count", help="Count models of which no total is published.")
+        bool, typer.Option("--count", help="Count the parameters of models without a published total.")
     ] = False,
     as_json: o.Json = False,
 ) -> None:
@@ -111,7 +111,9 @@ def _count(models: Sequence[dict[str, Any]]) -> None:
 def _known_models() -> Iterator[dict[str, Any]]:
     """Every size of every known spec that can be read."""
     for family, path in known_specs().items():
-        for named in load_all_sizes([family])[0]:
+        found = load_all_sizes([family])[0]
+        default = default_size(family) if found else None
+        for named in found:
             spec, published = named.spec, named.spec.published
             yield {
                 "id": named.id,
@@ -119,7 +121,7 @@ def _known_models() -> Iterator[dict[str, Any]]:
                 "name": spec.title,
                 "organization": spec.organization,
                 "released": spec.released,
-                "default": spec.size is not None and spec.size == default_size(family),
+                "default": default is not None and spec.size == default,
                 "params": published.params if published else None,
                 "active": published.active if published else None,
                 "n_layers": len(layer_blocks(spec)),
@@ -163,5 +165,5 @@ def _note(models: Sequence[dict[str, Any]]) -> str:
         "Active is what one token visits of a mixture of experts."
     ]
     if any(model["params"] is None for model in models):
-        notes.append("No total of a model with a - is published; --count counts it.")
+        notes.append("A model with a - has no published total; --count counts it.")
     return " ".join(notes)

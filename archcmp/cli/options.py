@@ -57,7 +57,7 @@ SeqLen = Annotated[
         "--seq-len",
         "-t",
         metavar="N",
-        help="Tokens in a sequence, k = 1,024: 2k, or all learned positions; race: 1k; bench: 512,2k,8k.",
+        help="Tokens in a sequence: 2k (k is 1,024), or all learned positions; race: 1k; bench: 512,2k,8k.",
     ),
 ]
 Measure = Annotated[

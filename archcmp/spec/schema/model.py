@@ -79,7 +79,7 @@ class Published(Part):
     """Parameters that one token visits in a mixture of experts: all but those of the experts that its router
     leaves out. Publishers round this figure, so what archcmp counts stands here."""
     of: Literal["checkpoint", "configuration"] = "checkpoint"
-    """What the total was taken from: the checkpoint, or what transformers builds of the configuration."""
+    """Where the total is from: the checkpoint, or what transformers builds of the configuration."""
 
 
 class ModelSpec(Part):
