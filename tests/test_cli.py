@@ -149,6 +149,7 @@ def test_mistakes_of_a_file_are_a_line_each_over_all_its_sizes(tmp_path: Path) -
     assert all(line.startswith("archcmp: mine.yaml:") for line in said)
     for key in ("thta", "d_model must be a whole number", "vocab: a model has no such option"):
         assert sum(key in line for line in said) == 1, said
+    assert [line.split(":")[2] for line in said] == ["5", "11", "14"], "in the order of the file"
     assert len(run("compare", "./mine.yaml", "olmo2", cwd=tmp_path).stderr.splitlines()) == 2
 
 

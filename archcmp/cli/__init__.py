@@ -108,8 +108,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def mistakes(error: ArchcmpError) -> list[str]:
-    """A line for each of the mistakes of which an error tells."""
-    return [str(error), *map(str, error.others if isinstance(error, SpecError) else ())]
+    """A line for each of the mistakes of which an error tells, those of a file in its order."""
+    if not isinstance(error, SpecError):
+        return [str(error)]
+    return [str(each) for each in sorted((error, *error.others), key=lambda each: each.line or 0)]
 
 
 def main() -> None:

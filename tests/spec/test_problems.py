@@ -186,12 +186,17 @@ def test_all_mistakes_are_told_at_once_and_none_that_follows_from_another(tmp_pa
     told = _mistakes(text, tmp_path)
     expected = [
         "12: blocks.main.mixer.n_kv_head: attention has no such option",
-        "1: vocab_size is missing",
         "4: norm.eps must be a number",
         "16: blocks.main.ffn.activation cannot be 'swish'",
+        "1: vocab_size is missing",
     ]
     assert len(told) == len(expected)
     assert all(one.startswith(start) for one, start in zip(told, expected, strict=True)), told
+
+
+def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> None:
+    (told,) = _mistakes(GOOD + "embedding: {scale: big}\n", tmp_path)
+    assert "embedding.scale cannot be 'big'" in told and "a number above 0" in told
 
 
 @pytest.mark.parametrize(

@@ -213,24 +213,24 @@ def _complaint(error: ErrorDetails, root: Node) -> SpecError:
     return node.error(dotted(path), problem, hint)
 
 
-def _once(complaints: Iterable[SpecError]) -> list[SpecError]:
-    """A complaint about a key that several blocks take from one line is made once."""
-    found: dict[object, SpecError] = {}
+def _once(complaints: Iterable[SpecError]) -> Iterator[SpecError]:
+    """One complaint per key, though each member of a union has its own, and one for a key that several blocks
+    take from the same line."""
+    seen: set[object] = set()
     for complaint in complaints:
-        place = (
-            complaint.key if complaint.line is None else (complaint.line, complaint.key.rpartition(".")[2])
-        )
-        found.setdefault((complaint.file, place, complaint.problem), complaint)
-    return list(found.values())
+        line, last = complaint.line, complaint.key.rpartition(".")[2]
+        places: set[object] = {complaint.key} | ({(line, last, complaint.problem)} if line else set())
+        if seen.isdisjoint(places):
+            seen |= places
+            yield complaint
 
 
 def to_spec_error(error: ValidationError, root: Node) -> SpecError:
-    """All complaints as one SpecError: unknown keys before what may follow from them, else by line."""
+    """All complaints as one SpecError: unknown keys first, for others may follow from them."""
     errors = error.errors(include_url=False)
     unknown, wrong = _partition(
         [e for e in errors if e["type"] != "missing"], lambda e: e["type"] == "extra_forbidden"
     )
-    rest = [*(_complaint(e, root) for e in wrong), *_all_missing(errors, root)]
-    rest.sort(key=lambda complaint: complaint.line or 0)
-    first, *others = _once([*(_complaint(e, root) for e in unknown), *rest])
+    complaints = [*(_complaint(e, root) for e in (*unknown, *wrong)), *_all_missing(errors, root)]
+    first, *others = _once(complaints)
     return replace(first, others=tuple(others))
