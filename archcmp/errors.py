@@ -41,13 +41,15 @@ class ConfigError(ArchcmpError):
 
 @dataclass(eq=False)
 class SpecError(ArchcmpError):
-    """Something is wrong in a spec: where (file, line, dotted key path), what, and what to write instead."""
+    """Something is wrong in a spec: where (file, line, dotted key path), what, and what to write instead.
+    `others` are further mistakes of the same spec, none of which follows from this one."""
 
     file: str
     line: int | None
     key: str
     problem: str
     hint: str = ""
+    others: tuple[SpecError, ...] = ()
 
     PREDICATES = ("must ", "cannot ", "is ", "has ")
     """A problem that starts so says something of the key; any other is a sentence of its own."""

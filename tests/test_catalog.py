@@ -7,11 +7,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from archcmp.analysis import count
 from archcmp.cli import app
 from archcmp.errors import UsageError
 from archcmp.spec.describe import design_choices, differing, shown, vocabulary
 from archcmp.spec.yaml.load import load_spec
-from tests.known import PUBLISHED_IDS
+from tests.known import PUBLISHED, PUBLISHED_IDS
 
 
 def _listed(*arguments: str) -> list[dict[str, object]]:
@@ -33,6 +34,29 @@ def test_list_filters_by_choices_and_parameters() -> None:
     assert sizes and all(isinstance(size, int) and 1e9 <= size <= 7.3e9 for size in sizes)
 
 
+def test_list_takes_parts_of_names() -> None:
+    assert {model["family"] for model in _listed("gemma")} == {"gemma", "gemma2", "gemma3"}
+    assert {model["id"] for model in _listed("OLMo 2", "llama3.1:8")} == {
+        *("olmo2:1b", "olmo2:7b", "olmo2:13b", "olmo2:32b", "llama3.1:8b")
+    }
+    with pytest.raises(UsageError, match=r"contains 'gemna'. Did you mean gemma"):
+        CliRunner().invoke(app, ["list", "gemna"], catch_exceptions=False)
+
+
+def test_list_takes_the_labels_that_tables_print() -> None:
+    for label in ("MHA", "GQA", "MQA", "MLA", "GDN"):
+        assert _listed("--with", label) == _listed("--with", label.lower()) != []
+
+
+@pytest.mark.parametrize("reference", PUBLISHED)
+def test_active_parameters_are_what_is_counted(reference: str) -> None:
+    spec = load_spec(reference)
+    params = count(spec).params
+    total, active = params["total"].total, params["active"].total
+    assert spec.published is not None
+    assert spec.published.active == (None if active == total else active)
+
+
 def test_unknown_choices_and_sizes_are_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no choice is called 'mlaa'. Did you mean mla"):
         CliRunner().invoke(app, ["list", "--with", "mlaa"], catch_exceptions=False)
@@ -48,6 +72,19 @@ def test_choices_say_who_makes_them() -> None:
     assert choices["post_norm"]["used_by"] == []
     printed = CliRunner().invoke(app, ["choices"], catch_exceptions=False).stdout
     assert all(choice.name in printed for choice in vocabulary())
+
+
+def test_choices_are_explained_by_name() -> None:
+    def named(*names: str) -> list[str]:
+        result = CliRunner().invoke(app, ["choices", "--json", *names], catch_exceptions=False)
+        return [choice["name"] for choice in json.loads(result.stdout)]
+
+    assert named("GQA") == ["gqa"]
+    assert named("qk_norm", "sinks") == [
+        "qk_norm", "all_heads", "per_head", "each_head", "after_rope", "sinks",
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match=r"called 'qk_nrom'. Did you mean qk_norm"):
+        named("qk_nrom")
 
 
 def test_models_do_not_differ_in_what_one_leaves_at_its_default_and_the_other_has_no_place_for() -> None:

@@ -12,10 +12,13 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from archcmp.cli import main
-from tests.known import PUBLISHED, TINY
+from archcmp.spec.yaml.load import load_spec
+from tests.known import CONFIGS, PUBLISHED, TINY
 
 
 @contextmanager
@@ -57,14 +60,51 @@ def test_list_shows_all_sizes_with_parameters(tmp_path: Path) -> None:
     assert len(json.loads(run("list", "--json", cwd=tmp_path).stdout)) == len(PUBLISHED)
 
 
-def test_list_counts_own_specs_and_survives_broken_ones(tmp_path: Path) -> None:
+def test_list_counts_own_specs_when_asked_and_survives_broken_ones(tmp_path: Path) -> None:
     (tmp_path / "specs").mkdir()
     shutil.copy(TINY, tmp_path / "specs" / "mine.yaml")
     (tmp_path / "specs" / "broken.yaml").write_text("d_model: [")
-    result = run("list", cwd=tmp_path)
+    result = run("list", "mine", cwd=tmp_path)
     assert result.returncode == 0
-    assert "mine" in result.stdout and "7.41 K" in result.stdout
+    assert result.stdout.splitlines()[3].split()[:2] == ["mine", "-"] and "--count" in result.stdout
     assert result.stderr.startswith("archcmp: specs/broken.yaml:2: not valid YAML")
+    assert "7.41 K" in run("list", "mine", "--count", cwd=tmp_path).stdout
+    assert json.loads(run("list", "mine", "--json", cwd=tmp_path).stdout)[0]["params"] is None
+    small = json.loads(run("list", "--max-params", "200M", "--json", cwd=tmp_path).stdout)
+    assert "mine" not in [model["id"] for model in small], "an unknown total is within no bound"
+
+
+def test_list_marks_the_default_size_and_shows_what_a_token_visits_of_a_mixture(tmp_path: Path) -> None:
+    lines = run("list", "mixtral", cwd=tmp_path).stdout.splitlines()
+    assert lines[3].split()[:6] == ["mixtral:8x7b", "*", "46.7", "B", "12.9", "B"]
+    assert lines[4].split()[:3] == ["mixtral:8x22b", "141", "B"]
+
+
+def test_names_that_are_no_commands_are_answered() -> None:
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "list").stdout == run("list", "--help").stdout
+    result = run("count", "olmo2")
+    assert result.returncode == 2
+    assert result.stderr.startswith("archcmp: no command is called 'count'. Commands: compare, show")
+    assert "Did you mean compare?" in run("compar", "olmo2").stderr
+
+
+def test_files_that_are_no_specs_say_what_to_write(tmp_path: Path) -> None:
+    shutil.copy(CONFIGS["olmo2-7b"], tmp_path / "config.json")
+    shutil.copy(TINY, tmp_path / "mine.yaml")
+    for command in ("compare", "check", "show"):
+        result = run(command, "config.json", cwd=tmp_path)
+        assert result.returncode == 2 and "archcmp import" in result.stderr
+        result = run(command, "mine", cwd=tmp_path)
+        assert result.returncode == 2 and "Write ./mine.yaml for the file in this folder" in result.stderr
+
+
+def test_lengths_are_counted_in_units_of_1024(tmp_path: Path) -> None:
+    for written, shown in {"2k": "2,048", "128K": "131,072", "1M": "1,048,576"}.items():
+        result = run("show", "llama3.1:8b", "-t", written)
+        assert f"FLOPs, batch 1 x {shown} tokens" in result.stdout
+    result = run("show", "llama3:8b", "-t", "2x")
+    assert result.returncode == 2 and "such as 512,2048 or 2k,128k, not '2x'" in result.stderr
 
 
 def test_show_is_the_resolved_architecture_with_its_breakdown() -> None:
@@ -80,6 +120,16 @@ def test_resolved_yaml_can_be_piped_into_a_file_and_used(tmp_path: Path) -> None
     assert result.returncode == 0 and "no published total" in result.stdout
 
 
+def test_resolved_yaml_keeps_the_size_and_the_changes_in_its_name(tmp_path: Path) -> None:
+    for reference, title in {
+        "gemma3:27b": "Gemma 3 27B",
+        "llama3:1b+window=512": "Llama 3.2 1B window=512",
+        "small=olmo2:1b+ffn.d_ff=512": "small",
+    }.items():
+        (tmp_path / "mine.yaml").write_text(run("show", reference, "--yaml").stdout)
+        assert load_spec(str(tmp_path / "mine.yaml")).title == title
+
+
 def test_check_passes_on_every_size_and_fails_on_a_wrong_total(tmp_path: Path) -> None:
     result = run("check", cwd=tmp_path)
     assert result.returncode == 0
@@ -88,6 +138,19 @@ def test_check_passes_on_every_size_and_fails_on_a_wrong_total(tmp_path: Path) -
     (tmp_path / "wrong.yaml").write_text(wrong)
     result = run("check", "wrong.yaml", cwd=tmp_path)
     assert result.returncode == 1 and "DIFFERS from the published 7" in result.stdout
+
+
+def test_mistakes_of_a_file_are_a_line_each_over_all_its_sizes(tmp_path: Path) -> None:
+    text = TINY.read_text().replace("theta:", "thta:").replace("d_model: 16", "d_model: '16'")
+    (tmp_path / "mine.yaml").write_text(text + "sizes: {small: {}, big: {vocab: 3}}\n")
+    result = run("check", "./mine.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    said = result.stderr.splitlines()
+    assert all(line.startswith("archcmp: mine.yaml:") for line in said)
+    for key in ("thta", "d_model must be a whole number", "vocab: a model has no such option"):
+        assert sum(key in line for line in said) == 1, said
+    assert [line.split(":")[2] for line in said] == ["5", "11", "14"], "in the order of the file"
+    assert len(run("compare", "./mine.yaml", "olmo2", cwd=tmp_path).stderr.splitlines()) == 2
 
 
 def test_compare_counts_without_measuring() -> None:
@@ -153,6 +216,9 @@ def test_new_writes_a_spec_that_checks_and_never_overwrites(tmp_path: Path) -> N
     assert run("new", "mine", "--from", "olmo2:1b", cwd=tmp_path).returncode == 0
     text = (tmp_path / "mine.yaml").read_text()
     assert "# or pre_norm, post_norm" in text
+    assert text.startswith("# yaml-language-server: $schema=archcmp.schema.json\n")
+    schema = json.loads((tmp_path / "archcmp.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(text))
     assert run("check", "./mine.yaml", cwd=tmp_path).returncode == 0
     again = run("new", "mine", "--from", "llama3", cwd=tmp_path)
     assert again.returncode == 2 and "exists" in again.stderr

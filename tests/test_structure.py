@@ -12,6 +12,7 @@ import pytest
 
 import archcmp
 from archcmp.cli import COMMANDS
+from tests.known import TINY
 from tests.results.test_store import FOLDER
 
 PACKAGE = Path(archcmp.__file__).parent
@@ -85,6 +86,9 @@ def _run_and_list_modules(*arguments: str) -> tuple[int, set[str]]:
         (["compare", "olmo2", "--seq-len", "0"], 2),
         (["check", "./nothing.yaml"], 2),
         (["choices"], 0),
+        (["choices", "qk_nrom"], 2),
+        (["list", "gemna"], 2),
+        (["count", "olmo2"], 2),
         (["compare", str(FOLDER / "comparison-1.json")], 0),
         (["bench", str(FOLDER / "sweep-1.json"), "--json"], 0),
         (["race", str(FOLDER / "race-1.json"), "--details"], 0),
@@ -96,6 +100,27 @@ def test_light_commands_and_errors_load_no_torch(arguments: list[str], exit_code
     code, modules = _run_and_list_modules(*arguments)
     assert code == exit_code
     assert not {"torch", "fvcore", "transformers"} & modules
+
+
+@pytest.mark.parametrize(
+    "line", ["show olm", "compare olmo2+n_", "compare olmo2 --measure ", "race gpt2 --against "]
+)
+def test_completion_loads_no_torch(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["archcmp", *line.split(" ")]
+    monkeypatch.setenv("_ARCHCMP_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "\n".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    code, modules = _run_and_list_modules()
+    assert code == 0 and not {"torch", "fvcore", "transformers"} & modules
+
+
+def test_listing_a_spec_without_a_published_total_loads_no_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text(TINY.read_text())
+    monkeypatch.setenv("ARCHCMP_SPECS", str(tmp_path))
+    code, modules = _run_and_list_modules("list", "mine")
+    assert code == 0 and not {"torch", "fvcore", "transformers"} & modules
 
 
 def test_help_loads_neither_pydantic_nor_yaml() -> None:

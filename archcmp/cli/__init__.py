@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -14,7 +14,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from archcmp import __version__
-from archcmp.errors import ArchcmpError
+from archcmp.cli import bash
+from archcmp.errors import ArchcmpError, SpecError, UsageError, did_you_mean
 
 COMMANDS = {
     "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
@@ -43,9 +44,16 @@ class _LazyGroup(TyperGroup):
         super().__init__(**options)
         self.commands = {name: TyperCommand(name, help=line) for name, line in COMMANDS.items()}
 
-    def resolve_command(self, ctx: object, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
-        name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
-        return name, load_command(str(name)), rest
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """`archcmp help list` is `archcmp list --help`."""
+        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            hint = did_you_mean(args[0], self.commands, "Commands")
+            raise UsageError(f"no command is called '{args[0]}'. {hint}")
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else load_command(name), rest
 
 
 def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,7 +83,6 @@ app = typer.Typer(
     name="archcmp",
     cls=_LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -100,14 +107,25 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def mistakes(error: ArchcmpError) -> list[str]:
+    """A line for each of the mistakes of which an error tells, those of a file in its order."""
+    if not isinstance(error, SpecError):
+        return [str(error)]
+    return [str(each) for each in sorted((error, *error.others), key=lambda each: each.line or 0)]
+
+
 def main() -> None:
-    """The console script: archcmp's own errors are one line on stderr and an exit code. SIGTERM, by which
+    """The console script: archcmp's own errors are a line each on stderr and an exit code. SIGTERM, by which
     schedulers end a job, is taken as Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
+    run = partial(app, prog_name="archcmp")
     try:
-        app()
+        if bash.asked():
+            bash.completed(run)
+        run()
     except ArchcmpError as error:
-        typer.echo(f"archcmp: {error}", err=True)
+        for line in mistakes(error):
+            typer.echo(f"archcmp: {line}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         # A full disk or a closed stream: nothing that a traceback would explain.

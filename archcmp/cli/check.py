@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.catalog import load_all_sizes
 from archcmp.cli.progress import waiting
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 def command(
     specs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SPEC...]", help="A family checks all its sizes; none: everything."),
+        typer.Argument(
+            metavar="[SPEC...]",
+            help="A family checks all its sizes; none: everything.",
+            autocompletion=complete.specs,
+        ),
     ] = None,
     as_json: o.Json = False,
 ) -> None:

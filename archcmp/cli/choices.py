@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.catalog import load_all_sizes
-from archcmp.spec.describe import features, vocabulary
+from archcmp.errors import UsageError, did_you_mean
+from archcmp.spec.describe import Choice, features, vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import Reference
 
 
-def command(as_json: o.Json = False) -> None:
+def command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Only these choices, and what can be written there: qk_norm, gqa.",
+            autocompletion=complete.choices,
+        ),
+    ] = None,
+    as_json: o.Json = False,
+) -> None:
+    wanted = _wanted(names or ())
     made: dict[str, dict[str, None]] = {}
     for named in load_all_sizes(known_specs())[0]:
         for feature in features(named.spec):
             made.setdefault(feature, {})[Reference.parse(named.id).family] = None
-    choices = [asdict(choice) | {"used_by": list(made.get(choice.name, ()))} for choice in vocabulary()]
+    choices = [asdict(choice) | {"used_by": list(made.get(choice.name, ()))} for choice in wanted]
     if as_json:
         typer.echo(json.dumps(choices, indent=2))
         return
@@ -35,3 +50,17 @@ def command(as_json: o.Json = False) -> None:
         about = [part for part in (f"used by {users}" if users else "", choice["source"]) if part]
         if about:
             console.print(Padding(Text("; ".join(about), style="dim"), (0, 0, 0, 4)))
+
+
+def _wanted(names: Sequence[str]) -> list[Choice]:
+    """The choices of these names and those that stand in their slots; all where none is named. Raises
+    UsageError."""
+    known = vocabulary()
+    found = []
+    for name in names:
+        here = [choice for choice in known if name.lower() in (choice.name, choice.slot.rpartition(".")[2])]
+        if not here:
+            all_names = sorted({choice.name for choice in known})
+            raise UsageError(f"no choice is called '{name}'. {did_you_mean(name, all_names, 'Choices')}")
+        found += here
+    return [choice for choice in known if choice in found] if names else known

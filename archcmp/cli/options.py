@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from archcmp.cli import complete
 from archcmp.errors import UsageError
 
-Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A family, family:size, or path to a YAML file.")]
+Spec = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC",
+        help="A family, family:size, or path to a YAML file.",
+        autocompletion=complete.specs,
+    ),
+]
 Specs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SPEC...",
         help="Families, family:size, paths, saved .json results; +key=value changes one spec.",
         show_default=False,
+        autocompletion=complete.specs,
     ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change every spec that has the key: window=512."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change every spec that has the key: window=512.",
+        autocompletion=complete.overrides,
+    ),
 ]
 Vary = Annotated[
     list[str] | None,
-    typer.Option("--vary", metavar="KEY=A,B", help="A variant of each spec for each value; repeatable."),
+    typer.Option(
+        "--vary",
+        metavar="KEY=A,B",
+        help="A variant of each spec for each value; repeatable.",
+        autocompletion=complete.overrides,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BatchSize = Annotated[
@@ -36,7 +57,7 @@ SeqLen = Annotated[
         "--seq-len",
         "-t",
         metavar="N",
-        help="Tokens in a sequence: 2048, or all learned positions; race: 1024; bench: 512,2048,8192.",
+        help="Tokens in a sequence: 2k (k is 1,024), or all learned positions; race: 1k; bench: 512,2k,8k.",
     ),
 ]
 Measure = Annotated[
@@ -45,27 +66,45 @@ Measure = Annotated[
         "--measure",
         metavar="NAMES",
         help="Workloads to time: prefill,decode,train; bench: prefill,decode.",
+        autocompletion=complete.workloads,
     ),
 ]
 Convention = Annotated[
     str | None,
-    typer.Option("--flops", metavar="NAME", help="FLOPs convention: exact (default), full, window or 6n."),
+    typer.Option(
+        "--flops",
+        metavar="NAME",
+        help="FLOPs convention: exact (default), full, window or 6n.",
+        autocompletion=complete.conventions,
+    ),
 ]
 Budget = Annotated[
     float | None, typer.Option("--budget", help="Seconds to spend on measuring: 60 in all; bench: 20 a cell.")
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda or cuda:N.", show_default="a GPU if there is one")
+    str | None,
+    typer.Option(
+        "--device",
+        help="cpu, cuda or cuda:N.",
+        show_default="a GPU if there is one",
+        autocompletion=complete.devices,
+    ),
 ]
 DType = Annotated[
     str | None,
-    typer.Option("--dtype", help="bfloat16, float16 or float32.", show_default="bfloat16 where native"),
+    typer.Option(
+        "--dtype",
+        help="bfloat16, float16 or float32.",
+        show_default="bfloat16 where native",
+        autocompletion=complete.dtypes,
+    ),
 ]
 Compose = Annotated[
     str | None,
     typer.Option(
         "--compose",
         help="Time distinct blocks alone and sum them: auto (if the whole is too large), never, always.",
+        autocompletion=complete.compose,
     ),
 ]
 Compile = Annotated[
@@ -105,17 +144,31 @@ def names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
-def numbers(option: str, text: str | None) -> list[int] | None:
-    """'512,2048' as numbers. Raises UsageError."""
+_FACTORS = {"": 1, "k": 2**10, "m": 2**20}
+"""As context lengths are named: a context of 128k is one of 131,072 tokens."""
+
+
+def _number(text: str) -> int:
+    """'8k' -> 8192. Raises ValueError."""
+    found = re.fullmatch(r"(.*?)([km]?)", text.strip(), re.IGNORECASE | re.DOTALL)
+    assert found is not None
+    return int(found[1]) * _FACTORS[found[2].lower()]
+
+
+def numbers(option: str, text: str | None, parse: Callable[[str], int], such_as: str) -> list[int] | None:
+    """'512,2048' as numbers, each read by `parse`. Raises UsageError."""
     try:
-        return None if text is None else [int(part) for part in text.split(",")]
+        return None if text is None else [parse(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(
-            f"{option} must be whole numbers with commas between them, such as 512,2048, not {text!r:.60}"
+            f"{option} must be whole numbers with commas between them, such as {such_as}, not {text!r:.60}"
         ) from None
 
 
 def axes(batch_size: str | None, seq_len: str | None) -> dict[str, list[int]]:
     """The axes that were given."""
-    given = {"batch_size": numbers("--batch-size", batch_size), "seq_len": numbers("--seq-len", seq_len)}
+    given = {
+        "batch_size": numbers("--batch-size", batch_size, int, "1,8"),
+        "seq_len": numbers("--seq-len", seq_len, _number, "512,2048 or 2k,128k"),
+    }
     return {axis: values for axis, values in given.items() if values is not None}

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from archcmp.cli import complete
 from archcmp.cli.experiment import Asked, experiment_command
 
 
@@ -19,6 +20,7 @@ def command(
             help="transformers; composed: the sum of parts timed alone, against the whole; masked: windows "
             "as masks, against ours.",
             show_default="transformers",
+            autocompletion=complete.contests,
         ),
     ] = None,
 ) -> None:

@@ -35,7 +35,7 @@ def command(
         if as_json:
             typer.echo(json.dumps(named.spec.model_dump(mode="json"), indent=2))
         else:
-            typer.echo(to_yaml(named.spec), nl=False)
+            typer.echo(to_yaml(named.spec.model_copy(update={"name": named.name, "size": None})), nl=False)
         return
     given = {"overrides": overrides, "axes": o.axes(batch_size, seq_len), "measure": [], "dtype": dtype}
     show = Show(as_json, all_choices=True, exports=export or ())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.progress import waiting
 from archcmp.spec.yaml.load import load_models
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 def command(
     targets: Annotated[
         list[str],
-        typer.Argument(metavar="SPEC|FOLDER...", help="Specs, or folders with config.json and safetensors."),
+        typer.Argument(
+            metavar="SPEC|FOLDER...",
+            help="Specs, or folders with config.json and safetensors.",
+            autocompletion=complete.specs,
+        ),
     ],
     tolerance: Annotated[
         float | None, typer.Option(help="How far logits may differ, in float32.", show_default="1e-4")

@@ -218,15 +218,14 @@ def _explained(option: reflect.Option) -> Iterator[Choice]:
     *slot, name = option.path
     parts = option.parts
     if _is_choice(option):
-        about = option.info.description or (parts[0].__doc__ if parts else None)
-        yield Choice.documented(slot, name, about)
+        yield Choice.documented(slot, name, option.meaning)
     for kind, part in reflect.kinds(option.owner, name).items():
         yield Choice.documented(option.path, kind, part.__doc__)
         for label, about in getattr(part, "LABELS", {}).items():
             yield Choice.documented(option.path, label.lower(), about)
     if not parts:
         for value in reflect.names(option.owner, name):
-            yield Choice.documented(option.path, value, option.info.description)
+            yield Choice.documented(option.path, value, option.meaning)
 
 
 _NOT_CHOICES = frozenset({*ModelSpec.ABOUT, "blocks", "layers", "kind"})

@@ -75,6 +75,12 @@ class Option:
     def parts(self) -> list[type[Part]]:
         return parts(self.owner, self.name)
 
+    @property
+    def meaning(self) -> str:
+        """What the option's docstring says; for an option without one, what the part's says that it holds."""
+        documented = self.owner if self.name == "kind" else next(iter(self.parts), None)
+        return self.info.description or (documented.__doc__ if documented else None) or ""
+
 
 def options(owner: type[BaseModel], below: tuple[str, ...] = ()) -> Iterator[Option]:
     """Every option of a class and of all the parts it may hold, depth first, in the schema's order."""

@@ -173,6 +173,61 @@ def test_message_names_place_and_remedy(
         assert phrase in message, message
 
 
+def _mistakes(text: str, folder: Path) -> list[str]:
+    (folder / "mine.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load_spec(str(folder / "mine.yaml"))
+    return [str(error).partition("mine.yaml:")[2] for error in (caught.value, *caught.value.others)]
+
+
+def test_all_mistakes_are_told_at_once_and_none_that_follows_from_another(tmp_path: Path) -> None:
+    text = GOOD.replace("1.0e-6", "1e-6").replace("n_kv_heads: 8", "n_kv_head: 8").replace("silu", "swish")
+    text = text.replace("vocab_size: 100\n", "")
+    told = _mistakes(text, tmp_path)
+    expected = [
+        "12: blocks.main.mixer.n_kv_head: attention has no such option",
+        "4: norm.eps must be a number",
+        "16: blocks.main.ffn.activation cannot be 'swish'",
+        "1: vocab_size is missing",
+    ]
+    assert len(told) == len(expected)
+    assert all(one.startswith(start) for one, start in zip(told, expected, strict=True)), told
+
+
+def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> None:
+    (told,) = _mistakes(GOOD + "embedding: {scale: big}\n", tmp_path)
+    assert "embedding.scale cannot be 'big'" in told and "a number above 0" in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "    residual: pre_norm\n",
+            "",
+            "residual is pre_norm, post_norm, reordered_norm, sandwich_norm or parallel",
+        ),
+        (", activation: silu", "", "activation is gelu, gelu_tanh, quick_gelu, silu, relu or relu2"),
+        ("norm: {kind: rmsnorm, eps: 1.0e-6}\n", "", "norm is a mapping with kind: rmsnorm or layernorm"),
+        ("output: {tied: false}\n", "", "output is a mapping with tied and, if wanted, norm, scale, softcap"),
+        (
+            "{kind: glu, d_ff: 64, activation: silu}",
+            "{kind: moe, n_experts: 8, top_k: 2}",
+            "router is a mapping with scoring (softmax or sigmoid) and, if wanted, renormalize, scale, bias, "
+            "correction_bias, groups, weighs. expert is a mapping with kind: mlp or glu",
+        ),
+        (
+            "kind: glu, d_ff",
+            "kind: moe, d_ff",
+            "moe has no such option. Did you mean expert.d_ff or shared.d_ff?",
+        ),
+    ],
+)
+def test_a_missing_choice_could_be(old: str, new: str, said: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    assert said in "\n".join(_mistakes(GOOD.replace(old, new, 1), tmp_path))
+
+
 def test_the_good_spec_is_good(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(GOOD)

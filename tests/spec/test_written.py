@@ -16,7 +16,8 @@ from archcmp.spec.yaml.load import load_spec, spec_sha256
 from archcmp.spec.yaml.write import new_spec, to_yaml
 from tests.known import FAMILIES, PUBLISHED, PUBLISHED_IDS, tiny
 
-SCHEMA = jsonschema.Draft202012Validator(json.loads((bundled_folder() / "schema.json").read_text()))
+WRITTEN = json.loads((bundled_folder() / "schema.json").read_text())
+SCHEMA = jsonschema.Draft202012Validator(WRITTEN)
 
 
 @pytest.mark.parametrize("comments", [False, True])
@@ -56,6 +57,56 @@ def test_editors_accept_the_bundled_specs(family: str) -> None:
 def test_editors_reject_typing_errors(old: str, new: str) -> None:
     text = (bundled_folder() / "olmo2.yaml").read_text().replace(old, new, 1)
     assert not SCHEMA.is_valid(yaml.safe_load(text))
+
+
+PATH_TO_MIXER = ["blocks", "main", "mixer"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "key"),
+    [
+        ("n_kv_heads", "n_kv_head", PATH_TO_MIXER, "n_kv_head"),
+        ("kind: attention", "kind: atention", [*PATH_TO_MIXER, "kind"], "atention"),
+        ("n_heads: 32", "n_heads: many", [*PATH_TO_MIXER, "n_heads"], "many"),
+        ("activation: silu", "activation: swish", ["blocks", "main", "ffn", "activation"], "swish"),
+        ("theta:", "thta:", [*PATH_TO_MIXER, "rope"], "thta"),
+        ("reordered_norm", "reorderd_norm", ["blocks", "main", "residual"], "reorderd_norm"),
+        ("mixer: {n_heads: 16", "mixer: {n_hads: 16", ["sizes", "1b", *PATH_TO_MIXER], "n_hads"),
+    ],
+)
+def test_editors_name_the_key_that_is_wrong(old: str, new: str, path: list[str], key: str) -> None:
+    text = (bundled_folder() / "olmo2.yaml").read_text()
+    assert old in text
+    (error,) = SCHEMA.iter_errors(yaml.safe_load(text.replace(old, new, 1)))
+    assert list(error.absolute_path) == path
+    assert f"'{key}'" in error.message
+
+
+def test_editors_take_null_for_any_option_and_parts_of_a_mixer_without_its_kind() -> None:
+    SCHEMA.validate(
+        {
+            "d_model": None,
+            "blocks": {
+                "main": {"residual": {"multiplier": 2}, "mixer": {"window": None, "rope": None}, "ffn": None},
+                "far": {"extends": "main", "mixer": {"kv_lora_rank": 8}},
+            },
+            "sizes": {"small": None},
+        }
+    )
+
+
+def test_editors_explain_every_option() -> None:
+    properties = [
+        (name, option, schema)
+        for name, definition in WRITTEN["$defs"].items()
+        for option, schema in definition.get("properties", {}).items()
+    ]
+    assert len(properties) > 100
+    assert not [place[:2] for place in properties if len(place[2]["description"]) < 10]
+    assert WRITTEN["properties"]["d_model"]["description"] == "Width of the residual stream."
+    kinds = WRITTEN["$defs"]["AttentionOrMLAOrGatedDeltaNet"]["properties"]["kind"]
+    assert kinds["enum"][:3] == ["attention", "mla", "gated_delta_net"]
+    assert kinds["enumDescriptions"][0].startswith("softmax(scale * q k^T) v")
 
 
 def test_choices_say_what_the_architectures_are_known_for() -> None:

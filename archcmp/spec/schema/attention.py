@@ -17,6 +17,7 @@ class AllHeadsQKNorm(Part):
 
     kind: Literal["all_heads"]
     norm: Norm | None = None
+    """The norm of queries and keys; the model's own unless one is named."""
 
 
 class PerHeadQKNorm(Part):
@@ -25,6 +26,7 @@ class PerHeadQKNorm(Part):
 
     kind: Literal["per_head"]
     norm: Norm | None = None
+    """The norm of queries and keys; the model's own unless one is named."""
     after_rope: bool = False
     """Queries and keys are normalised after the rotation: Llama 4."""
 
@@ -35,6 +37,7 @@ class EachHeadQKNorm(Part):
 
     kind: Literal["each_head"]
     norm: Norm | None = None
+    """The norm of queries and keys; the model's own unless one is named."""
 
 
 QKNorm = Annotated[AllHeadsQKNorm | PerHeadQKNorm | EachHeadQKNorm, Slot(shorthand=True)]
@@ -46,7 +49,9 @@ class QueryTemperature(Part):
     https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
 
     floor_scale: Length
+    """Tokens after which the factor grows by a step."""
     attn_scale: Positive
+    """How much the factor grows."""
 
 
 class Attention(Part):
@@ -55,8 +60,11 @@ class Attention(Part):
 
     kind: Literal["attention"]
     n_heads: Dim
+    """Heads of the queries."""
     n_kv_heads: Dim
+    """Heads of the keys and values; it divides n_heads."""
     head_dim: Dim
+    """Elements of a head's query, key and value."""
     qkv_bias: bool = False
     """Queries, keys and values have a bias, q = W_q x + b: GPT-2, Qwen2."""
     output_bias: bool = False

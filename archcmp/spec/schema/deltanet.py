@@ -24,9 +24,13 @@ class GatedDeltaNet(Part):
 
     kind: Literal["gated_delta_net"]
     n_key_heads: Dim
+    """Heads of the queries and keys; it divides n_value_heads."""
     n_value_heads: Dim
+    """Heads of the values, each with a state."""
     key_head_dim: Dim
+    """Elements of a head's query and key."""
     value_head_dim: Dim
+    """Elements of a head's value."""
     conv_size: Dim = 4
     """Tokens that the causal convolution sees."""
 

@@ -16,6 +16,7 @@ class MLP(Part):
 
     kind: Literal["mlp"]
     d_ff: Dim
+    """Width of the hidden layer."""
     activation: Activation
     """The non-linearity of the hidden layer: silu is x * sigmoid(x), quick_gelu x * sigmoid(1.702 x),
     gelu_tanh the tanh approximation of gelu, relu2 relu(x)^2."""
@@ -30,6 +31,7 @@ class GLU(Part):
 
     kind: Literal["glu"]
     d_ff: Dim
+    """Width of the hidden layer."""
     activation: Activation
     """The non-linearity of the hidden layer: silu is x * sigmoid(x), quick_gelu x * sigmoid(1.702 x),
     gelu_tanh the tanh approximation of gelu, relu2 relu(x)^2."""
@@ -50,7 +52,9 @@ class ExpertGroups(Part):
     sum of its best two (`top2_sum`, DeepSeek V3). https://arxiv.org/abs/2405.04434"""
 
     n_groups: Dim
+    """Groups of equal size into which the experts are divided."""
     top_groups: Dim
+    """Groups whose experts a token may choose."""
     score: Literal["max", "top2_sum"]
     """The score of a group: that of its best expert (max), or the sum of its best two (top2_sum)."""
 
@@ -84,9 +88,13 @@ class MoE(Part):
 
     kind: Literal["moe"]
     n_experts: Dim
+    """Experts among which the router chooses."""
     top_k: Dim
+    """Experts that a token visits."""
     router: Router
+    """How experts are chosen and weighed."""
     expert: Dense
+    """The feed-forward that each expert is."""
     shared: Dense | None = None
     """A feed-forward that every token visits beside its experts: DeepSeek, Qwen."""
     shared_gate: bool = False

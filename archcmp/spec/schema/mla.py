@@ -23,12 +23,17 @@ class MLA(Part):
 
     kind: Literal["mla"]
     n_heads: Dim
+    """Heads of queries, keys and values."""
     q_lora_rank: Dim | None = None
     """Queries are projected up from a latent of this width."""
     kv_lora_rank: Dim
+    """Width of the latent from which keys and values are projected up."""
     qk_nope_head_dim: Dim
+    """Elements of a head's query and key that are not rotated."""
     qk_rope_head_dim: Dim
+    """Elements of a head's query, and of the shared key, that are rotated."""
     v_head_dim: Dim
+    """Elements of a head's value."""
     rope: Rope
     latent_norm: Norm | None = None
     """The norm of the latents, the model's norm by default."""

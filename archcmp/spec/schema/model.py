@@ -21,8 +21,11 @@ class Block(Part):
     """One layer: a token mixer and a channel mixer, joined to the residual stream by `residual`."""
 
     residual: Residual
+    """How norms and the residual stream join the two sub-layers."""
     mixer: Mixer
+    """The sub-layer in which tokens exchange information."""
     ffn: FFN
+    """The sub-layer that treats each token on its own."""
 
 
 class Embedding(Part):
@@ -53,6 +56,7 @@ class Run(Part):
     """`n_layers` layers, which take the blocks that `repeat` names in turn, over and over."""
 
     repeat: Annotated[tuple[Text, ...], Field(min_length=1, strict=False)]
+    """Names of blocks, in the order in which layers take them."""
     n_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
     """The number of layers of the whole run, not of repetitions."""
 
@@ -70,7 +74,12 @@ class Published(Part):
     total is unknown, from the model that transformers builds of the publisher's configuration."""
 
     params: Annotated[int, Field(gt=0)]
+    """Parameters in all, tied weights once."""
+    active: Annotated[int, Field(gt=0)] | None = None
+    """Parameters that one token visits in a mixture of experts: all but those of the experts that its router
+    leaves out. Publishers round this figure, so what archcmp counts stands here."""
     of: Literal["checkpoint", "configuration"] = "checkpoint"
+    """Where the total is from: the checkpoint, or what transformers builds of the configuration."""
 
 
 class ModelSpec(Part):
@@ -81,22 +90,38 @@ class ModelSpec(Part):
     )
 
     name: Text
+    """The family's name as tables show it; a size is added to it."""
     size: str | None = None
+    """The name of the size, which is set by the key under `sizes`."""
     organization: Text | None = None
+    """Who published the model."""
     released: Text | None = None
+    """When the weights were published: 2024-11."""
     sources: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    """Papers and code from which the design was taken."""
     source: Text | None = None
+    """Where the weights of this size are."""
     note: Text | None = None
+    """What a reader should know of this size, in one line."""
     published: Published | None = None
+    """What the publisher's checkpoint holds, which a build must meet."""
 
     vocab_size: Dim
+    """Rows of the token embedding, those that only pad it included."""
     context_length: Length
+    """The longest sequence, in tokens, for which the model was made."""
     d_model: Dim
+    """Width of the residual stream."""
     norm: Norm
+    """The norm of the sub-layers and of the last hidden state."""
     embedding: Embedding = Embedding()
+    """How tokens become vectors."""
     output: Output
+    """How the last hidden state becomes logits."""
     blocks: dict[Text, Block]
+    """Kinds of layers, by names of your own."""
     layers: Annotated[tuple[Run, ...], Field(min_length=1, strict=False)]
+    """The order of the layers: runs of blocks, one after the other."""
 
     @property
     def title(self) -> str:

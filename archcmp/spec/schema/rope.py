@@ -14,6 +14,7 @@ class LinearScaling(Part):
 
     kind: Literal["linear"]
     factor: Positive
+    """Every frequency is divided by it."""
 
 
 class Llama3Scaling(Part):
@@ -22,11 +23,13 @@ class Llama3Scaling(Part):
 
     kind: Literal["llama3"]
     factor: Positive
+    """Slow frequencies are divided by it."""
     low_freq_factor: Positive = 1.0
     """Frequencies that turn at most this often over the original context are divided by factor."""
     high_freq_factor: Positive = 4.0
     """Frequencies that turn at least this often over the original context are kept."""
     original_context_length: Length
+    """Tokens of the context before it was extended."""
 
     @model_validator(mode="after")
     def _band(self) -> Llama3Scaling:
@@ -50,7 +53,9 @@ class YarnScaling(Part):
 
     kind: Literal["yarn"]
     factor: Annotated[float, Field(ge=1)]
+    """Slow frequencies are divided by it."""
     original_context_length: Length
+    """Tokens of the context before it was extended."""
     beta_fast: Positive = 32.0
     """Frequencies that turn at least this often over the original context are kept."""
     beta_slow: Positive = 1.0
@@ -80,6 +85,7 @@ class Rope(Part):
     weights. https://arxiv.org/abs/2104.09864"""
 
     theta: Annotated[float, Field(gt=1)]
+    """The base of the frequencies; a larger one turns more slowly."""
     partial: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The share of head_dim that is rotated: GPT-NeoX, Phi, StableLM."""
     interleaved: bool = False

@@ -45,6 +45,9 @@ def _is_file(path: Path) -> bool:
 
 def find_spec(name: str) -> Path:
     """The file of a family name, or of a path. Raises SpecError that lists the nearest known names."""
+    if name.endswith(".json"):
+        hint = f"If it is a model's configuration, write a spec from it: archcmp import {name} -o FILE.yaml"
+        raise SpecError(name, None, "", "is not a spec, which is a .yaml file", hint)
     if name.endswith(SUFFIXES) or "/" in name or os.sep in name:
         path = Path(name)
         try:

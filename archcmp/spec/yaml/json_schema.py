@@ -2,58 +2,148 @@
 
 A file's `sizes` hold parts of a model and its blocks may extend others, so nothing is required there
 and an option may be null, which removes it; what is left over is checked when a spec is loaded.
+
+A validator names the key that is wrong: it does not say that a mapping is none of several schemas. So null is
+a further type of an option, and what a slot holds is chosen by its `kind` (if, then).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
+from archcmp.spec import reflect
+from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.model import ModelSpec
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-_LEFT_OUT = ("required", "discriminator", "title", "default")
+Schema = dict[str, Any]
 
 
-def _partial(schema: Any) -> Any:
-    """The same schema with nothing required, `oneOf` loosened, and null allowed for every option."""
-    if isinstance(schema, list):
-        return [_partial(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    loose = {key: _partial(value) for key, value in schema.items() if key not in _LEFT_OUT}
-    if "oneOf" in loose:
-        loose["anyOf"] = loose.pop("oneOf")
-    for key in ("properties", "patternProperties"):
-        if isinstance(properties := loose.get(key), dict):
-            loose[key] = {name: _or_null(option) for name, option in properties.items()}
-    return loose
+def _ref(*path: str) -> Schema:
+    return {"$ref": "/".join(("#/$defs", *path))}
 
 
-def _or_null(option: dict[str, Any]) -> dict[str, Any]:
-    if option.get("type") == "null" or {"type": "null"} in option.get("anyOf", []):
-        return option
-    return {"anyOf": [option, {"type": "null"}]}
+def _words(docstring: str | None) -> str:
+    return " ".join((docstring or "").split())
 
 
-def file_schema() -> dict[str, Any]:
+# ---- options ----------------------------------------------------------------------------------------
+
+
+def _or_null(schema: Schema) -> Schema:
+    """The same schema with null allowed, as one more type or value where it can be one."""
+    options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
+    if len(options) == 1:
+        return _or_null(options[0])
+    if options:
+        return {"anyOf": [*options, {"type": "null"}]}
+    if "const" in schema:
+        return {"enum": [schema["const"], None]}
+    if "enum" in schema:
+        return {"enum": [*schema["enum"], None]}
+    return schema | {"type": [schema["type"], "null"]}
+
+
+def _option(option: reflect.Option, leaf: Schema) -> Schema:
+    """What may be written for an option; `leaf` is pydantic's schema of it."""
+    described = {"description": _words(option.meaning)}
+    kinds = reflect.kinds(option.owner, option.name)
+    if kinds and reflect.has_shorthand(option.owner, option.name):
+        shorthand = [{"enum": [*kinds, None]}, {"type": "object"}]
+        return described | {"anyOf": shorthand} | _ref(_slot_name(kinds))
+    if kinds:
+        return described | {"type": ["object", "null"]} | _ref(_slot_name(kinds))
+    if option.parts and not reflect.is_container(option.owner, option.name):
+        return described | _ref(option.parts[0].__name__)
+    plain = {key: value for key, value in leaf.items() if key not in ("title", "default", "description")}
+    return described | _or_null(plain)
+
+
+# ---- slots ------------------------------------------------------------------------------------------
+
+
+def _slot_name(kinds: Mapping[str, type[Part]]) -> str:
+    return "Or".join(part.__name__ for part in kinds.values())
+
+
+def _slot(kinds: Mapping[str, type[Part]], definitions: Mapping[str, Schema]) -> Schema:
+    """The options of a mapping's kind; those of every kind where it has none, as a block that extends another
+    may leave it out."""
+    chosen = [
+        {"if": _mapping_with({"kind": {"const": kind}}), "then": _ref(part.__name__)}
+        for kind, part in kinds.items()
+    ]
+    meanings = [_words(part.__doc__) for part in kinds.values()]
+    choice = {"description": "Which of them it is.", "enum": [*kinds, None], "enumDescriptions": meanings}
+    without = {"type": "object", "not": {"required": ["kind"]}}
+    partial = {"properties": _of_any(list(kinds.values()), definitions), "additionalProperties": False}
+    return {"properties": {"kind": choice}, "allOf": [*chosen, {"if": without, "then": partial}]}
+
+
+def _of_any(parts: Sequence[type[Part]], definitions: Mapping[str, Schema]) -> dict[str, Schema]:
+    """The options of all the parts; one that several have is what it is in any of them."""
+    found: dict[str, dict[str, Schema]] = {}
+    for part in parts:
+        for name, schema in definitions[part.__name__]["properties"].items():
+            rules = json.dumps(schema | {"description": ""})
+            found.setdefault(name, {}).setdefault(rules, _ref(part.__name__, "properties", name))
+    alone = {name: list(refs.values()) for name, refs in found.items() if name != "kind"}
+    return {name: refs[0] if len(refs) == 1 else {"anyOf": refs} for name, refs in alone.items()}
+
+
+def _mapping_with(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+# ---- the file ---------------------------------------------------------------------------------------
+
+
+def _classes(owner: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A class of the schema and all the parts below it, also those in lists and mappings."""
+    yield owner
+    for name in owner.model_fields:
+        for part in reflect.parts(owner, name):
+            yield from _classes(part)
+
+
+def _definitions() -> dict[str, Schema]:
+    """A definition for each class of the schema and for each slot."""
+    whole = ModelSpec.model_json_schema(mode="validation")
+    pydantics = whole["$defs"] | {ModelSpec.__name__: whole}
+    classes = list(dict.fromkeys(_classes(ModelSpec)))
+    found: dict[str, Schema] = {}
+    for owner in classes:
+        leaves = pydantics[owner.__name__]["properties"]
+        options = [reflect.Option((name,), owner, info) for name, info in owner.model_fields.items()]
+        found[owner.__name__] = {
+            "description": _words(owner.__doc__),
+            "type": ["object", "null"],
+            "properties": {option.name: _option(option, leaves[option.name]) for option in options},
+            "additionalProperties": False,
+        }
+    slots = [
+        kinds for owner in classes for name in owner.model_fields if (kinds := reflect.kinds(owner, name))
+    ]
+    return dict(sorted((found | {_slot_name(kinds): _slot(kinds, found) for kinds in slots}).items()))
+
+
+def file_schema() -> Schema:
     """What a spec file may hold: a model, its sizes, and blocks that extend each other."""
-    model = _partial(ModelSpec.model_json_schema(mode="validation"))
-    definitions = model.pop("$defs")
+    definitions = _definitions()
+    model = definitions[ModelSpec.__name__]
     model["properties"].pop("size")
-    definitions["Block"]["properties"]["extends"] = {
-        "type": "string",
-        "description": "A block to start from.",
-    }
-    definitions["ModelPart"] = model
-    files = {
-        "default_size": {"type": "string", "description": "The size that the family's bare name means."},
-        "sizes": {
-            "type": "object",
-            "description": "What each published size changes.",
-            "additionalProperties": {"anyOf": [{"$ref": "#/$defs/ModelPart"}, {"type": "null"}]},
-        },
+    extends = {"type": ["string", "null"], "description": "A block to start from."}
+    definitions["Block"]["properties"]["extends"] = extends
+    default_size = {"type": "string", "description": "The size that the family's bare name means."}
+    sizes = {
+        "type": "object",
+        "description": "What each published size changes.",
+        "additionalProperties": _ref(ModelSpec.__name__),
     }
     return {
         "$schema": _DRAFT,
@@ -61,7 +151,7 @@ def file_schema() -> dict[str, Any]:
         "description": "An LLM architecture: one model, or a family with its sizes.",
         "type": "object",
         "additionalProperties": False,
-        "properties": model["properties"] | files,
+        "properties": model["properties"] | {"default_size": default_size, "sizes": sizes},
         "$defs": definitions,
     }
 

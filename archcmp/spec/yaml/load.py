@@ -110,6 +110,11 @@ def all_sizes(reference: str) -> list[str]:
     return [f"{reference}:{size}" for size in mapping(_file(wanted.family), "sizes")] or [reference]
 
 
+def default_size(family: str) -> str | None:
+    """The size that a family's bare name means; None for a spec that has no sizes."""
+    return apply_size(_file(family), None)[1]
+
+
 def spec_sha256(spec: ModelSpec) -> str:
     """A fingerprint of everything that changes the computation; names and sources do not."""
     canonical = spec.model_dump_json(exclude=set(ModelSpec.ABOUT))

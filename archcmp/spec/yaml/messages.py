@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -29,6 +32,20 @@ _WANTED = {
     "model_attributes": "a mapping of options",
     "tuple": "a list",
 }
+
+
+T = TypeVar("T")
+
+
+def _partition(items: Iterable[T], test: Callable[[T], bool]) -> tuple[list[T], list[T]]:
+    """The items that pass the test, and the others."""
+    listed = list(items)
+    return [item for item in listed if test(item)], [item for item in listed if not test(item)]
+
+
+def _either(names: Sequence[str]) -> str:
+    """'mlp, glu or moe'."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _locate(root: Node, loc: tuple[str | int, ...], keep_last: bool) -> tuple[Node, KeyPath]:
@@ -93,8 +110,13 @@ def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
 
 
 def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
-    allowed = [key for key in _owner(path[:-1], root).model_fields if key != "size"]
-    return f"{_name(path[:-1], root)} has no such option", did_you_mean(str(path[-1]), allowed)
+    owner, key = _owner(path[:-1], root), path[-1]
+    allowed = [name for name in owner.model_fields if name != "size"]
+    below = [".".join(option.path) for option in reflect.options(owner) if option.name == key]
+    hint = did_you_mean(str(key), allowed)
+    if below:
+        hint = f"Did you mean {_either(list(dict.fromkeys(below)))}? Allowed: {', '.join(allowed)}"
+    return f"{_name(path[:-1], root)} has no such option", hint
 
 
 def _union_names(context: dict[str, Any]) -> list[str]:
@@ -139,26 +161,76 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
     return _wrong_type(wanted, value) if wanted else (error["msg"], "")
 
 
-def _missing(error: ValidationError, parent: tuple[str | int, ...], root: Node) -> SpecError:
-    """All options that a mapping lacks, at once."""
-    found = [e["loc"] for e in error.errors(include_url=False) if e["type"] == "missing"]
-    first, *others = [str(loc[-1]) for loc in found if loc[:-1] == parent]
+# ---- what is missing --------------------------------------------------------------------------------
+
+
+def _could_be(owner: type[BaseModel], option: str) -> str:
+    """What may be written for an option that is missing, where it is more than a number or text."""
+    if names := reflect.names(owner, option):
+        needs_kind = reflect.kinds(owner, option) and not reflect.has_shorthand(owner, option)
+        return f"{option} is {'a mapping with kind: ' if needs_kind else ''}{_either(names)}"
+    if reflect.is_container(owner, option) or not (parts := reflect.parts(owner, option)):
+        return ""
+    needed, more = _partition(parts[0].model_fields, lambda name: parts[0].model_fields[name].is_required())
+    choices = {name: reflect.names(parts[0], name) for name in needed}
+    listed = [f"{name} ({_either(names)})" if names else name for name, names in choices.items()]
+    may = f" and, if wanted, {', '.join(more)}" if more else ""
+    return f"{option} is a mapping with {', '.join(listed)}{may}"
+
+
+def _missing(parent: KeyPath, names: Sequence[str], root: Node) -> SpecError:
+    """All options that a mapping lacks, at once, and what those that hold a choice could be."""
+    first, *others = names
     node, path = _locate(root, parent, keep_last=False)
     further = f", and so {'are' if len(others) > 1 else 'is'} {', '.join(others)}" if others else ""
     place = f"below {dotted(path)}" if path else "to the file"
-    return node.error(
-        dotted((*path, first)), f"is missing{further}", f"Add {'them' if others else 'it'} {place}"
-    )
+    choices = [told for name in names if (told := _could_be(_owner(path, root), name))]
+    hint = ". ".join([f"Add {'them' if others else 'it'} {place}", *choices])
+    return node.error(dotted((*path, first)), f"is missing{further}", hint)
+
+
+def _all_missing(errors: Sequence[ErrorDetails], root: Node) -> Iterator[SpecError]:
+    """What each mapping lacks, but for an option that an unknown key there seems to mean."""
+    lacking: dict[KeyPath, list[str]] = {}
+    for error in errors:
+        if error["type"] == "missing":
+            lacking.setdefault(error["loc"][:-1], []).append(str(error["loc"][-1]))
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            names = lacking.get(error["loc"][:-1], [])
+            for meant in get_close_matches(str(error["loc"][-1]), names, n=1):
+                names.remove(meant)
+    yield from (_missing(parent, names, root) for parent, names in lacking.items() if names)
+
+
+# ---- all together -----------------------------------------------------------------------------------
+
+
+def _complaint(error: ErrorDetails, root: Node) -> SpecError:
+    loc = (*error["loc"], *(error["ctx"]["path"] if error["type"] == "fault" else ()))
+    node, path = _locate(root, loc, keep_last=error["type"] in ("extra_forbidden", "fault"))
+    problem, hint = _describe(error, path, node, root)
+    return node.error(dotted(path), problem, hint)
+
+
+def _once(complaints: Iterable[SpecError]) -> Iterator[SpecError]:
+    """One complaint per key, though each member of a union has its own, and one for a key that several blocks
+    take from the same line."""
+    seen: set[object] = set()
+    for complaint in complaints:
+        line, last = complaint.line, complaint.key.rpartition(".")[2]
+        places: set[object] = {complaint.key} | ({(line, last, complaint.problem)} if line else set())
+        if seen.isdisjoint(places):
+            seen |= places
+            yield complaint
 
 
 def to_spec_error(error: ValidationError, root: Node) -> SpecError:
-    """The first complaint (an unknown key before what may follow from it) as one SpecError."""
-    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-    loc = first["loc"]
-    if first["type"] == "fault":
-        loc = (*loc, *first["ctx"]["path"])
-    if first["type"] == "missing":
-        return _missing(error, loc[:-1], root)
-    node, path = _locate(root, loc, keep_last=first["type"] in ("extra_forbidden", "fault"))
-    problem, hint = _describe(first, path, node, root)
-    return node.error(dotted(path), problem, hint)
+    """All complaints as one SpecError: unknown keys first, for others may follow from them."""
+    errors = error.errors(include_url=False)
+    unknown, wrong = _partition(
+        [e for e in errors if e["type"] != "missing"], lambda e: e["type"] == "extra_forbidden"
+    )
+    complaints = [*(_complaint(e, root) for e in (*unknown, *wrong)), *_all_missing(errors, root)]
+    first, *others = _once(complaints)
+    return replace(first, others=tuple(others))

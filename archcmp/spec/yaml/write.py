@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from archcmp.spec import reflect
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.model import ModelSpec
-from archcmp.spec.yaml.find import bundled_folder
 from archcmp.spec.yaml.nodes import parse
 
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[\w./() -]|:(?! ))*(?<![ :])", re.ASCII)
@@ -132,8 +131,13 @@ def to_short_yaml(spec: ModelSpec) -> str:
     return "\n".join([*lines[:end], *extended, *lines[end:]]) + "\n"
 
 
+SCHEMA_BESIDE = "archcmp.schema.json"
+"""The file beside a new spec: a path into this installation would mean nothing on another machine."""
+
+
 def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
-    """A commented spec for a user to edit, called `name`, made from `origin`."""
+    """A commented spec for a user to edit, called `name`, made from `origin`. An editor finds its schema
+    beside it."""
     own = spec.model_copy(
         update={
             "name": name,
@@ -146,7 +150,7 @@ def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
         }
     )
     head = [
-        f"# yaml-language-server: $schema={bundled_folder() / 'schema.json'}",
+        f"# yaml-language-server: $schema={SCHEMA_BESIDE}",
         f"# {name}, an architecture for archcmp, made from {origin}.",
         "# Edit it, then `archcmp check` it and `archcmp compare` it with others. Numbers may be grouped,",
         "# 10_000; small ones need a point, 1.0e-6. A block may say `extends: other_block` and give only",
