@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from archcmp import __version__
-from archcmp.errors import ArchcmpError
+from archcmp.errors import ArchcmpError, one_line
 
 COMMANDS = {
     "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
@@ -33,7 +31,24 @@ COMMANDS = {
 itself has an underscore after it there."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C and SIGTERM."""
+"""Exit code after an interruption."""
+
+_PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
+"""ClickException, which typer has from click or brings along."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Says that a command was interrupted, and cuts what a user gave in the messages of the parser."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("archcmp: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except _PARSER_ERROR as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            error.message = one_line(error.message)
+        raise
 
 
 class _LazyGroup(TyperGroup):
@@ -43,23 +58,17 @@ class _LazyGroup(TyperGroup):
         super().__init__(**options)
         self.commands = {name: TyperCommand(name, help=line) for name, line in COMMANDS.items()}
 
+    @_told()
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        return super().make_context(*args, **options)
+
+    @_told()
+    def invoke(self, ctx: Any) -> Any:
+        return super().invoke(ctx)
+
     def resolve_command(self, ctx: object, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
         name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
         return name, load_command(str(name)), rest
-
-
-def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, which says so when it is interrupted."""
-
-    @wraps(command)
-    def run(**options: Any) -> None:
-        try:
-            command(**options)
-        except KeyboardInterrupt:
-            typer.echo("archcmp: interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-
-    return run
 
 
 def load_command(name: str) -> Any:
@@ -67,7 +76,7 @@ def load_command(name: str) -> Any:
     alone = {"list", "import"}
     module = import_module(f"archcmp.cli.{name}_" if name in alone else f"archcmp.cli.{name}")
     holder = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    holder.command(name, help=COMMANDS[name])(_interruptible(module.command))
+    holder.command(name, help=COMMANDS[name])(module.command)
     return typer.main.get_command(holder)
 
 
@@ -96,23 +105,23 @@ def archcmp(
     """A laboratory for LLM architectures: describe them in YAML, count them exactly, compare them."""
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
-    """The console script: archcmp's own errors are one line on stderr and an exit code. SIGTERM, by which
-    schedulers end a job, is taken as Ctrl-C."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """The command line in this process, which ends with SystemExit. Errors that a user can mend are one line on
+    stderr and an exit code."""
     try:
         app()
     except ArchcmpError as error:
-        typer.echo(f"archcmp: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
     except OSError as error:
-        # A full disk or a closed stream: nothing that a traceback would explain.
-        typer.echo(f"archcmp: {error}", err=True)
-        sys.exit(1)
+        # A file that cannot be used, or a standard output that takes no more.
+        reason = error.strerror or str(error)
+        if error.filename is not None:
+            _end(f"'{error.filename}': {reason}", 2)
+        _end(f"cannot write to standard output: {reason}", 1)
     except KeyboardInterrupt:
-        typer.echo("archcmp: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        _end("interrupted", INTERRUPTED)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    typer.echo(f"archcmp: {one_line(message)}", err=True)
+    sys.exit(code)

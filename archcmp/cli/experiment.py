@@ -14,7 +14,7 @@ import typer
 from archcmp.cli import INTERRUPTED
 from archcmp.cli import options as o
 from archcmp.cli.progress import MeasuringProgress
-from archcmp.errors import ArchcmpError, UsageError
+from archcmp.errors import ArchcmpError, UsageError, one_line
 from archcmp.experiments.runner import Session
 from archcmp.report.export import check_export, export
 from archcmp.report.formats.terminal import print_tables
@@ -92,7 +92,7 @@ class Show:
 
 def say(text: str) -> None:
     """A remark for the user."""
-    typer.echo(f"archcmp: {text}", err=True)
+    typer.echo(f"archcmp: {one_line(text)}", err=True)
 
 
 @dataclass
