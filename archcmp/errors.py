@@ -18,8 +18,8 @@ LONGEST_LIST = 200
 
 
 def _cut(text: str, longest: int) -> str:
-    """The text without its middle where it is longer. A message begins with the place of the mistake, and ends
-    with the remedy."""
+    """The text, without its middle where it is longer. A message begins with the place of the mistake, and
+    ends with the remedy."""
     if len(text) <= longest:
         return text
     half = (longest - 5) // 2
@@ -27,7 +27,8 @@ def _cut(text: str, longest: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as a user may see it: one line of bounded length, what a terminal would obey or hide escaped."""
+    """The text as a user may see it: one line of bounded length. Characters that a terminal would obey or
+    hide are escaped."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     words = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _cut(word[0], LONGEST_WORD), text)

@@ -106,18 +106,17 @@ def archcmp(
 
 
 def main() -> None:
-    """The command line in this process, which ends with SystemExit. Errors that a user can mend are one line on
-    stderr and an exit code."""
+    """The command line in this process, which ends with SystemExit. An error that a user can mend is one line
+    on stderr and an exit code."""
     try:
         app()
     except ArchcmpError as error:
         _end(str(error), error.exit_code)
     except OSError as error:
-        # A file that cannot be used, or a standard output that takes no more.
         reason = error.strerror or str(error)
-        if error.filename is not None:
-            _end(f"'{error.filename}': {reason}", 2)
-        _end(f"cannot write to standard output: {reason}", 1)
+        if error.filename is None:
+            _end(f"cannot write to standard output: {reason}", 1)
+        _end(f"cannot use '{error.filename}': {reason}", 2)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
 
