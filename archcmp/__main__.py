@@ -9,47 +9,50 @@ import atexit
 import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Callable
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 130
 """What a command exits with that was interrupted, by whichever signal."""
 
 _caught: list[int] = []
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _take_signals(handle: Callable[[int, object], None]) -> None:
     """SIGTERM, by which schedulers end a job, is taken as Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    """For the time when there is nothing to save. An exception would not do: some imports swallow it."""
+    _say("interrupted")
+    os._exit(128 + number)
+
+
+def _interrupt(number: int, frame: object) -> None:
     _caught.append(number)
     raise KeyboardInterrupt
 
 
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    os._exit(128 + number)
-
-
-def main() -> NoReturn:
+def main() -> None:
     """Run the command line and end the process with its exit code."""
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
-    try:
-        code = _run()
-        for number in SIGNALS:
-            signal.signal(number, _leave)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+    _take_signals(_end_at_once)
+    from archcmp.cli import main as command_line
+
+    code = _run(command_line)
     if code == INTERRUPTED and _caught:
         code = 128 + _caught[0]
     atexit._run_exitfuncs()  # coverage, temporary files, the processes of torch's compiler
     os._exit(_flush() or code)
 
 
-def _run() -> int:
+def _run(command_line: Callable[[], None]) -> int:
     try:
-        from archcmp.cli import main as command_line
-
-        command_line()
+        _take_signals(_interrupt)
+        try:
+            command_line()
+        finally:
+            _take_signals(_end_at_once)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:

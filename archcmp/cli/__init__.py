@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from archcmp import __version__
-from archcmp.errors import ArchcmpError, one_line
+from archcmp.errors import ArchcmpError, UsageError, one_line
 
 COMMANDS = {
     "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
@@ -51,6 +52,15 @@ def _told() -> Iterator[None]:
         raise
 
 
+def _check_current_folder() -> None:
+    """Raises UsageError where the current folder was removed: nothing relative can be read or written, and
+    torch's libraries end the process without a reason that would help."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(f"the current folder cannot be used: {error.strerror}. Change to another") from None
+
+
 class _LazyGroup(TyperGroup):
     """Lists the commands from the table above, and loads the one that is run."""
 
@@ -68,6 +78,7 @@ class _LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: object, args: list[str]) -> tuple[str | None, object, list[str]]:  # type: ignore[override]
         name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
+        _check_current_folder()
         return name, load_command(str(name)), rest
 
 

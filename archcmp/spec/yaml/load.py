@@ -54,7 +54,7 @@ def _shown(path: Path) -> str:
     """The path as a message should show it: relative where that is shorter."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except (ValueError, OSError):
+    except ValueError:
         return str(path)
 
 
