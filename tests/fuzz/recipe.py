@@ -59,6 +59,11 @@ SPECS = [yaml.safe_load(path.read_text()) for path in sorted(bundled_folder().gl
 CONFIGURATIONS = [json.loads(path.read_text()) for path in CONFIGS.values()]
 
 
+def odd(rng: Random) -> Any:
+    """One of them, of its own."""
+    return copy.deepcopy(rng.choice(ODD))
+
+
 def _places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     below = [place for key, child in children for place in _places(child, (*path, key))]
@@ -75,14 +80,14 @@ def mutated(tree: Any, rng: Random) -> Any:
         holder, last = _holder(tree, rng.choice(places))
         action = rng.choice(["replace", "replace", "remove", "move", "add"])
         if action == "replace":
-            holder[last] = rng.choice(ODD)
+            holder[last] = odd(rng)
         elif action == "remove":
             del holder[last]
         elif action == "move":
             other, key = _holder(tree, rng.choice(places))
             holder[last] = copy.deepcopy(other[key])
         elif isinstance(holder, dict):
-            holder[str(rng.choice(["extends", "kind", "window", "zzz", *ODD]))] = rng.choice(ODD)
+            holder[str(rng.choice(["extends", "kind", "window", "zzz", odd(rng)]))] = odd(rng)
     return tree
 
 
