@@ -7,9 +7,11 @@ doc    = archcmp.compare(["olmo2", "llama3"], measure=None)
 """
 
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-if _TYPE_CHECKING:
+TYPE_CHECKING = False
+"""True to type checkers, which know the name. Ctrl-C is not heeded while `typing` would be imported."""
+
+if TYPE_CHECKING:
     from archcmp.analysis import count as count
     from archcmp.api import Results as Results
     from archcmp.api import bench as bench

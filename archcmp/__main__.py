@@ -1,5 +1,86 @@
-"""`python -m archcmp`."""
+"""The console script, and `python -m archcmp`.
 
-from archcmp.cli import main
+Signals are taken before anything else is imported, for importing takes long enough to be interrupted. The
+process ends as soon as its output is flushed: the interpreter would spend most of a second on taking torch's
+modules apart, and could be interrupted there, too.
+"""
 
-main()
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+INTERRUPTED = 130
+"""What a command exits with that was interrupted, by whichever signal."""
+
+_caught: list[int] = []
+
+
+def _take_signals(handle: Callable[[int, object], None]) -> None:
+    """SIGTERM, by which schedulers end a job, is taken as Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    """For the time when there is nothing to save. An exception would not do: some imports swallow it."""
+    _say("interrupted")
+    os._exit(128 + number)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    _caught.append(number)
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    _take_signals(_end_at_once)
+    from archcmp.cli import main as command_line
+
+    code = _run(command_line)
+    if code == INTERRUPTED and _caught:
+        code = 128 + _caught[0]
+    atexit._run_exitfuncs()  # coverage, temporary files, the processes of torch's compiler
+    os._exit(_flush() or code)
+
+
+def _run(command_line: Callable[[], None]) -> int:
+    try:
+        _take_signals(_interrupt)
+        try:
+            command_line()
+        finally:
+            _take_signals(_end_at_once)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        if not _caught:
+            raise
+        # Modules that are interrupted while they are imported raise errors of their own.
+        _say("interrupted")
+        return INTERRUPTED
+    return 0
+
+
+def _flush() -> int:
+    """1 if standard output takes no more. A closed pipe is no news to whoever closed it."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            _say(f"cannot write to standard output: {error.strerror}")
+        return 1
+    return 0
+
+
+def _say(text: str) -> None:
+    """On standard error, which keeps nothing back."""
+    if sys.stderr is not None:
+        print(f"archcmp: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

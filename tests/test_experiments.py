@@ -304,14 +304,14 @@ def test_sigterm_is_taken_as_ctrl_c(tmp_path: Path) -> None:
         "import archcmp.timing.measurement as m, os, signal\n"
         "from tests.experiments.fake_measurement import *\nm.Measurement = FakeMeasurement\n"
         "FakeMeasurement.before = lambda n: n == 1 and os.kill(os.getpid(), signal.SIGTERM)\n"
-        "from archcmp.cli import main\nmain()"
+        "from archcmp.__main__ import main\nmain()"
     )
     arguments = ["bench", SPECS[0], "-t", "8", "-b", "1", "--device", "cpu", "-o", str(tmp_path / "x.json")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False
     )
-    assert result.returncode == 130 and "interrupted; 0 of 1 cells are finished" in result.stderr
+    assert result.returncode == 143 and "interrupted; 0 of 1 cells are finished" in result.stderr
     assert "100 tok/s" in result.stdout
     assert [*read(tmp_path / "x.json").cells[0].models[0].throughput] == ["prefill"]
 

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import torch
 
+from archcmp.analysis.meta import ShapesOnly
 from archcmp.model.build import build_block, build_model
 from archcmp.model.decoder import Block, Decoder
 from archcmp.spec.layers import distinct_blocks
@@ -62,7 +63,8 @@ class Part:
     @cached_property
     def on_meta(self) -> Block | Decoder:
         """The part on the meta device, without memory, for counting."""
-        return self.build("meta")
+        with ShapesOnly():
+            return self.build("meta")
 
 
 def decompose(spec: ModelSpec, dtype: torch.dtype, vocab_slices: int = 1) -> list[Part]:

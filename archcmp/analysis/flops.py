@@ -21,6 +21,7 @@ from fvcore.nn.jit_analysis import JitModelAnalysis
 from torch import nn
 
 from archcmp.analysis.decompose import Part
+from archcmp.analysis.meta import ShapesOnly, broadcast
 from archcmp.analysis.pairs import COUNT_PAIRS
 from archcmp.analysis.params import count_params
 from archcmp.analysis.passes import DECODE, FORWARD, PREFILL, Pass
@@ -64,8 +65,7 @@ def _linear(pairs: CountPairs, x: Shape, weight: Shape, bias: Shape | None) -> i
 
 def _matmul(pairs: CountPairs, a: Shape, b: Shape) -> int:
     """(..., n, k) @ (..., k, m), with broadcasting: 2 k for every element of the product."""
-    batch: Shape = torch.broadcast_shapes(a[:-2], b[:-2])
-    return 2 * math.prod(batch) * a[-2] * a[-1] * b[-1]
+    return 2 * math.prod(broadcast(a[:-2], b[:-2])) * a[-2] * a[-1] * b[-1]
 
 
 def _value(value: Any) -> Any:
@@ -138,7 +138,7 @@ def _trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str
     pairs = partial(COUNT_PAIRS[convention], seq_len)
     analysis = JitModelAnalysis(call, (x,)).set_op_handle(**_handles(pairs))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    with torch.no_grad(), warnings.catch_warnings():
+    with ShapesOnly(), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = analysis.by_module_and_operator()
     if unknown := set(analysis.unsupported_ops()) - UNCOUNTED:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable
-from functools import partial, wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
-from types import FrameType
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from archcmp import __version__
 from archcmp.cli import bash
-from archcmp.errors import ArchcmpError, SpecError, UsageError, did_you_mean
+from archcmp.errors import ArchcmpError, SpecError, UsageError, did_you_mean, one_line
 
 COMMANDS = {
     "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
@@ -34,7 +34,33 @@ COMMANDS = {
 itself has an underscore after it there."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C and SIGTERM."""
+"""Exit code after an interruption."""
+
+_PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
+"""ClickException, which typer has from click or brings along."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Says that a command was interrupted, and cuts what a user gave in the messages of the parser."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("archcmp: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except _PARSER_ERROR as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            error.message = one_line(error.message)
+        raise
+
+
+def _check_current_folder() -> None:
+    """Raises UsageError where the current folder was removed: nothing relative can be read or written, and
+    torch's libraries end the process without a reason that would help."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(f"the current folder cannot be used: {error.strerror}. Change to another") from None
 
 
 class _LazyGroup(TyperGroup):
@@ -44,6 +70,14 @@ class _LazyGroup(TyperGroup):
         super().__init__(**options)
         self.commands = {name: TyperCommand(name, help=line) for name, line in COMMANDS.items()}
 
+    @_told()
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        return super().make_context(*args, **options)
+
+    @_told()
+    def invoke(self, ctx: Any) -> Any:
+        return super().invoke(ctx)
+
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """`archcmp help list` is `archcmp list --help`."""
         return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
@@ -52,22 +86,9 @@ class _LazyGroup(TyperGroup):
         if args[0] not in self.commands and not ctx.resilient_parsing:
             hint = did_you_mean(args[0], self.commands, "Commands")
             raise UsageError(f"no command is called '{args[0]}'. {hint}")
+        _check_current_folder()
         name, _, rest = super().resolve_command(ctx, args)
         return name, None if name is None else load_command(name), rest
-
-
-def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, which says so when it is interrupted."""
-
-    @wraps(command)
-    def run(**options: Any) -> None:
-        try:
-            command(**options)
-        except KeyboardInterrupt:
-            typer.echo("archcmp: interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-
-    return run
 
 
 def load_command(name: str) -> Any:
@@ -75,7 +96,7 @@ def load_command(name: str) -> Any:
     alone = {"list", "import"}
     module = import_module(f"archcmp.cli.{name}_" if name in alone else f"archcmp.cli.{name}")
     holder = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    holder.command(name, help=COMMANDS[name])(_interruptible(module.command))
+    holder.command(name, help=COMMANDS[name])(module.command)
     return typer.main.get_command(holder)
 
 
@@ -103,10 +124,6 @@ def archcmp(
     """A laboratory for LLM architectures: describe them in YAML, count them exactly, compare them."""
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def mistakes(error: ArchcmpError) -> list[str]:
     """A line for each of the mistakes of which an error tells, those of a file in its order."""
     if not isinstance(error, SpecError):
@@ -115,22 +132,25 @@ def mistakes(error: ArchcmpError) -> list[str]:
 
 
 def main() -> None:
-    """The console script: archcmp's own errors are a line each on stderr and an exit code. SIGTERM, by which
-    schedulers end a job, is taken as Ctrl-C."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """The command line in this process, which ends with SystemExit. An error that a user can mend is a line
+    on stderr for each mistake, and an exit code."""
     run = partial(app, prog_name="archcmp")
     try:
         if bash.asked():
             bash.completed(run)
         run()
     except ArchcmpError as error:
-        for line in mistakes(error):
-            typer.echo(f"archcmp: {line}", err=True)
-        sys.exit(error.exit_code)
+        _end(mistakes(error), error.exit_code)
     except OSError as error:
-        # A full disk or a closed stream: nothing that a traceback would explain.
-        typer.echo(f"archcmp: {error}", err=True)
-        sys.exit(1)
+        reason = error.strerror or str(error)
+        if error.filename is None:
+            _end([f"cannot write to standard output: {reason}"], 1)
+        _end([f"cannot use '{error.filename}': {reason}"], 2)
     except KeyboardInterrupt:
-        typer.echo("archcmp: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        _end(["interrupted"], INTERRUPTED)
+
+
+def _end(messages: list[str], code: int) -> NoReturn:
+    for message in messages:
+        typer.echo(f"archcmp: {one_line(message)}", err=True)
+    sys.exit(code)

@@ -14,7 +14,7 @@ import typer
 from archcmp.cli import INTERRUPTED
 from archcmp.cli import options as o
 from archcmp.cli.progress import MeasuringProgress
-from archcmp.errors import ArchcmpError, UsageError
+from archcmp.errors import ArchcmpError, UsageError, one_line
 from archcmp.experiments.runner import Session
 from archcmp.report.export import check_export, export
 from archcmp.report.formats.terminal import print_tables
@@ -44,6 +44,7 @@ class Show:
     plot: Path | None = None
     failed: bool = False
     _printed: set[str] = field(default_factory=set)
+    _complaints: set[str] = field(default_factory=set)
 
     def check(self) -> None:
         """Raises UsageError for a file that cannot be written, before anything is measured."""
@@ -59,7 +60,7 @@ class Show:
             self._print([table for table in tables_of(doc, self.all_choices) if not table.measured])
         for path in self.exports:
             if not path.exists():
-                self._write(path, doc)
+                self._write(path, doc, self._export)
 
     def ended(self, doc: Document) -> None:
         """Everything that is not shown yet: first on stdout, then in files."""
@@ -67,10 +68,14 @@ class Show:
             typer.echo(to_text(doc), nl=False)
         else:
             self._print(tables_of(doc, self.all_choices))
-        for path in self.exports:
-            self._write(path, doc)
+        writers: list[tuple[Path, Callable[[Document, Path], None]]]
+        writers = [(path, self._export) for path in self.exports]
         if self.plot is not None:
-            self._write(self.plot, doc, draw_curves)
+            writers.append((self.plot, draw_curves))
+        self.failed = False
+        for path, write in writers:
+            if self._write(path, doc, write):
+                typer.echo(f"wrote {path}", err=True)
 
     def _print(self, tables: list[Table]) -> None:
         print_tables([table for table in tables if table.title not in self._printed], self.details)
@@ -79,21 +84,23 @@ class Show:
     def _export(self, doc: Document, path: Path) -> None:
         export(doc, path, self.standalone)
 
-    def _write(
-        self, path: Path, doc: Document, write: Callable[[Document, Path], None] | None = None
-    ) -> None:
+    def _write(self, path: Path, doc: Document, write: Callable[[Document, Path], None]) -> bool:
+        """Whether it could be written. A file that could not be is tried again with later figures, but
+        complained about once."""
         try:
-            (write or self._export)(doc, path)
-        except (OSError, ArchcmpError) as error:
+            write(doc, path)
+        except ArchcmpError as error:
             self.failed = True
-            say(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}")
-        else:
-            typer.echo(f"wrote {path}", err=True)
+            if str(error) not in self._complaints:
+                say(str(error))
+            self._complaints.add(str(error))
+            return False
+        return True
 
 
 def say(text: str) -> None:
     """A remark for the user."""
-    typer.echo(f"archcmp: {text}", err=True)
+    typer.echo(f"archcmp: {one_line(text)}", err=True)
 
 
 @dataclass

@@ -26,14 +26,17 @@ def check_writable(path: Path, suffixes: Sequence[str]) -> None:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write `path` at once: a reader sees the old file or the new one, never half of it, whatever
-    happens, a power cut included. A link's target is written. Raises UsageError where its folder cannot be
+    happens, a power cut included. A link's target is written. Raises UsageError for a file that cannot be
     written."""
     data = content.encode() if isinstance(content, str) else content
-    target = path.resolve()
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:60]}.")
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror}") from None
+        _replace(path.resolve(), data)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot write '{path}': {getattr(error, 'strerror', error)}") from None
+
+
+def _replace(target: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:60]}.")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)

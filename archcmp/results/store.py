@@ -174,9 +174,8 @@ class Store:
         try:
             write_whole(self.path, to_text(self._with_others(doc)))
             self.problem = None
-        except (OSError, UsageError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            self.problem = reason if str(self.path) in reason else f"cannot write '{self.path}': {reason}"
+        except UsageError as error:
+            self.problem = str(error)
 
     def _with_others(self, doc: Document) -> Document:
         """With the cells that another run has finished in the same file meanwhile."""
@@ -195,7 +194,7 @@ class Store:
         place = Path(tempfile.gettempdir()) / f"rescued-{os.getpid()}-{self.path.name}"
         try:
             write_whole(place, to_text(doc))
-        except (OSError, UsageError):
+        except UsageError:
             return None
         return place
 

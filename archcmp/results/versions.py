@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,9 +32,11 @@ def _value(text: Any) -> Any:
         return plain[text]
     for number in (int, float):
         try:
-            return number(text.replace(",", ""))
+            value = number(text.replace(",", ""))
         except ValueError:
             continue
+        if abs(value) < math.inf:  # JSON has neither infinity nor NaN
+            return value
     return text
 
 

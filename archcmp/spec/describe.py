@@ -5,6 +5,7 @@ Made from the schema's own options, so that a new choice is described by existin
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,11 +62,11 @@ def parse_text(shown: str) -> Value:
         return _WORDS[shown]
     if re.fullmatch(r"-?(\d{1,3}(,\d{3})+|\d+)", shown) and len(shown) < 400:
         return int(shown.replace(",", ""))
-    if re.fullmatch(r"-?\d+(\.\d+)?(e[-+]?\d{1,3})?", shown):
+    if re.fullmatch(r"-?\d+(\.\d+)?(e[-+]?\d{1,3})?", shown) and math.isfinite(float(shown)):
         return float(shown)
     if found := re.fullmatch(r"[\d,]+ \((\d+ [^():]+)\)", shown):
         layers = [part.partition(" ") for part in found[1].split(", ")]
-        if all(n.isdecimal() for n, _, _ in layers):
+        if all(re.fullmatch(r"\d{1,9}", n) for n, _, _ in layers):
             return {name: int(n) for n, _, name in layers}
     inner = [part.partition(": ") for part in shown.split("; ")]
     if all(colon and re.fullmatch(r"[^{\[(:]*[^{\[(: ]", name) for name, colon, _ in inner):

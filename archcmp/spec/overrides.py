@@ -44,7 +44,7 @@ class Override:
     @property
     def steps(self) -> Path:
         steps = [step for step in re.split(r"[.\[\]]+", self.key) if step]
-        return tuple(int(step) if step.isascii() and step.isdecimal() else step for step in steps)
+        return tuple(int(step) if re.fullmatch(r"[0-9]{1,9}", step) else step for step in steps)
 
 
 def parse(override: str) -> Override:
@@ -247,6 +247,8 @@ def override_spec(
     sources: dict[Path, str] = {}
     made: list[Override] = []
     for override in map(parse, overrides):
+        if not _has_layers_of_blocks(tree):
+            tree = tree_of(validated(tree, lambda path: sources.get(path, "")))
         try:
             found = changes(tree, override)
         except UnknownKeyError as error:
@@ -263,6 +265,20 @@ def override_spec(
         spec = validated(tree, lambda path: sources.get(path, "" if path else together))
     _check_decided(spec, made)
     return spec
+
+
+def _has_layers_of_blocks(tree: Tree) -> bool:
+    """Whether another override can be placed. An earlier one may have left anything in place of the blocks or
+    the layers, or layers in another of the ways in which a spec may write them."""
+    blocks, layers = tree["blocks"], tree["layers"]
+    return (
+        isinstance(blocks, dict)
+        and all(isinstance(block, dict) for block in blocks.values())
+        and isinstance(layers, list)
+        and all(isinstance(run, dict) for run in layers)
+        and all(isinstance(run.get("repeat"), (list, tuple)) for run in layers)
+        and all(isinstance(run.get("n_layers"), int) for run in layers)
+    )
 
 
 _DECIDED_BY = {"mixer": "n_kv_heads", "n_layers": "layers"}

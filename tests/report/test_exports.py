@@ -75,7 +75,7 @@ def test_a_document_shows_itself(doc: archcmp.Results) -> None:
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.md"
     path.write_text("old")
-    with monkeypatch.context() as full_disk, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as full_disk, pytest.raises(UsageError, match=r"x\.md': No space"):
         full_disk.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
         write_whole(path, "new")
     assert path.read_text() == "old"

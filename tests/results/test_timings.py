@@ -27,3 +27,10 @@ def test_verdicts(interval: tuple[float, float], verdict: Verdict) -> None:
 
 def test_slower_is_said_as_how_many_times_as_slow() -> None:
     assert in_words(PairedRatio(0.5, 0.4, 0.8)) == "2.00x slower (1.25 to 2.50)"
+
+
+@pytest.mark.parametrize(
+    "ratio", [PairedRatio(0.5, 0.0, 0.9), PairedRatio(0.0, 0.5, 0.9), PairedRatio(-2, -3, -1)]
+)
+def test_a_ratio_that_no_two_times_have_decides_nothing(ratio: PairedRatio) -> None:
+    assert ratio.verdict is Verdict.UNDECIDED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from archcmp.errors import ArchcmpError, SpecError, UsageError
@@ -183,3 +185,25 @@ def test_models_that_leave_an_option_at_its_default_do_not_differ_from_those_tha
     assert shown(choices, "rope") == ["yes", "yes", "none"] and "rope" in keys
     assert shown(choices, "router.correction_bias") == ["no", "yes", "no"]
     assert not {"sinks", "window", "shared.bias"} & set(keys)
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        "blocks=8",
+        "blocks=[]",
+        "layers[0]=1e300",
+        "layers[0].repeat=7",
+        "layers[0].n_layers=x",
+        "blocks.main=3",
+    ],
+)
+@pytest.mark.parametrize("later", ["n_layers=8", "layers=3 main", "window=4", "blocks.main.mixer.window=4"])
+def test_an_override_that_leaves_no_layers_of_blocks_is_the_one_refused(earlier: str, later: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(f"override {earlier}: {earlier.partition('=')[0]}")):
+        tiny(earlier, later)
+
+
+def test_an_index_of_thousands_of_digits_is_a_key_that_is_nowhere() -> None:
+    with pytest.raises(ArchcmpError, match="override"):
+        tiny(f"layers[{'9' * 5000}].n_layers=3")

@@ -155,7 +155,8 @@ def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
         "# Edit it, then `archcmp check` it and `archcmp compare` it with others. Numbers may be grouped,",
         "# 10_000; small ones need a point, 1.0e-6. A block may say `extends: other_block` and give only",
         "# what differs; `sizes` may give several sizes, each only what it changes. n_layers of a run is the",
-        "# number of layers of the whole run, not the times that its blocks repeat. See docs/writing-specs.md.",
+        "# number of layers of the whole run, not the times that its blocks repeat. More is in",
+        "# docs/writing-specs.md.",
         "",
     ]
     return "\n".join(head) + to_yaml(own, comments=True)

@@ -1,0 +1,140 @@
+"""The shapes of results on the meta device.
+
+torch finds most of them in Python, in modules that import its compiler and a computer algebra system. Those
+imports take longer than counting a model, so that the shapes are found here without them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+
+
+def _empty(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    return torch.empty(shape, dtype=dtype or like.dtype, device="meta")
+
+
+def broadcast(*shapes: Sequence[int]) -> Sequence[int]:
+    """The shape of all shapes together. `torch.broadcast_shapes` would import the algebra system."""
+    shape: torch.Size = torch.broadcast_tensors(*(torch.empty(s, device="meta") for s in shapes))[0].shape
+    return shape
+
+
+def _resized(x: Tensor, dim: int, size: int, dtype: torch.dtype | None = None) -> Tensor:
+    shape = list(x.shape)
+    shape[dim] = size
+    return _empty(shape, x, dtype)
+
+
+def _reduced(
+    x: Tensor, dims: Sequence[int] | None, keepdim: bool = False, dtype: torch.dtype | None = None
+) -> Tensor:
+    gone = {dim % x.dim() for dim in dims or range(x.dim())}
+    sizes = [1 if dim in gone else size for dim, size in enumerate(x.shape) if keepdim or dim not in gone]
+    whole = not x.dtype.is_floating_point
+    return _empty(sizes, x, dtype or (torch.int64 if whole else None))
+
+
+def _joined(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return _resized(tensors[0], dim, sum(tensor.shape[dim] for tensor in tensors))
+
+
+def _stacked(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    shape = list(tensors[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(tensors))
+    return _empty(shape, tensors[0])
+
+
+def _top(x: Tensor, k: int, dim: int = -1, *order: bool) -> tuple[Tensor, Tensor]:
+    return _resized(x, dim, k), _resized(x, dim, k, torch.int64)
+
+
+def _normed(x: Tensor, dims: Sequence[int], *affine: Any) -> tuple[Tensor, Tensor, Tensor]:
+    precise = torch.promote_types(x.dtype, torch.float32)
+    statistic = _empty([*x.shape[: -len(dims)], *(1 for _ in dims)], x, precise)
+    return _empty(x.shape, x), statistic, statistic
+
+
+def _counted_up(*bounds: int, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    start, end, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+    return torch.empty(math.ceil((end - start) / step), dtype=dtype or torch.int64, device="meta")
+
+
+RESULTS: Mapping[Any, Callable[..., Any]] = {
+    aten.mm.default: lambda a, b: _empty((a.shape[0], b.shape[1]), a),
+    aten.bmm.default: lambda a, b: _empty((*a.shape[:2], b.shape[2]), a),
+    aten.addmm.default: lambda bias, a, b: _empty((a.shape[0], b.shape[1]), a),
+    aten.mean.dim: _reduced,
+    aten.sum.dim_IntList: _reduced,
+    aten.cat.default: _joined,
+    aten.stack.default: _stacked,
+    aten.topk.default: _top,
+    aten.native_layer_norm.default: _normed,
+    aten._softmax.default: lambda x, dim, to_float: _empty(x.shape, x),
+    aten.embedding.default: lambda table, rows, *options: _empty((*rows.shape, table.shape[1]), table),
+    aten.gather.default: lambda x, dim, index: _empty(index.shape, x),
+    aten.scatter.value: lambda x, dim, index, value: _empty(x.shape, x),
+    aten.sort.default: lambda x, *order: (_empty(x.shape, x), _empty(x.shape, x, torch.int64)),
+    aten.sort.stable: lambda x, **order: (_empty(x.shape, x), _empty(x.shape, x, torch.int64)),
+    aten.searchsorted.Tensor: lambda sorted, x, **options: _empty(x.shape, x, torch.int64),
+    aten.empty_like.default: lambda x, **options: _empty(x.shape, x),
+    aten.full_like.default: lambda x, value, **options: _empty(x.shape, x),
+    aten.arange.default: _counted_up,
+    aten.arange.start: _counted_up,
+    aten.arange.start_step: _counted_up,
+}
+"""What an operator returns for its arguments. Elementwise operators need no entry. Torch finds the results of
+operators that are not here."""
+
+
+def _elementwise(operator: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Tensor:
+    """The shape is that of broadcasting. The dtype is what the same operator returns for no elements."""
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    without = [
+        torch.empty([0] * bool(value.dim()), dtype=value.dtype, device="cpu")
+        if isinstance(value, Tensor)
+        else value
+        for value in args
+    ]
+    dtype = operator(*without, **options).dtype
+    return _empty(broadcast(*(tensor.shape for tensor in tensors)), tensors[0], dtype)
+
+
+def _is_elementwise(operator: Any) -> bool:
+    return torch.Tag.pointwise in operator.tags or operator is aten.floor_divide.default
+
+
+def _on_meta(args: Sequence[Any], options: Mapping[str, Any]) -> bool:
+    first = args[0][0] if args and isinstance(args[0], (list, tuple)) else args[0] if args else None
+    if isinstance(first, Tensor) or options.get("device") is None:
+        return any(isinstance(value, Tensor) and value.is_meta for value in (first, *args))
+    return torch.device(options["device"]).type == "meta"
+
+
+class ShapesOnly(TorchDispatchMode):
+    """Within this context operators on the meta device return tensors of the right shape and dtype."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = kwargs or {}
+        if _on_meta(args, options):
+            if func._schema.name.endswith("_"):
+                return args[0]  # changed in place
+            if _is_elementwise(func):
+                return _elementwise(func, args, options)
+            if func in RESULTS:
+                return RESULTS[func](*args, **options)
+        return func(*args, **options)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here. True would make torch import its compiler to mark this method."""
+        return False

@@ -1,0 +1,20 @@
+"""A few of every kind of case; `python -m tests.fuzz` tries as many as wanted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.fuzz.cases import CASES
+
+N = {"spec": 400, "configuration": 400, "document": 200, "command": 250}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_whatever_is_given_ends_in_a_result_or_in_one_line(kind: str, tmp_path: Path) -> None:
+    rng = Random(kind)
+    found = Counter(CASES[kind](rng, tmp_path) for _ in range(N[kind]))
+    assert found["ok"] > N[kind] // 20 and found["refused"] > N[kind] // 20
