@@ -116,8 +116,8 @@ def test_a_kill_loses_only_the_workload_in_flight(n: int, monkeypatch: pytest.Mo
 
 
 def test_a_run_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
-    """A process of its own, killed at random moments from its start on: the file is absent or whole. A kill in
-    the middle of a write may leave the hidden file that would have replaced it, and nothing else."""
+    """A process of its own, killed at random moments from its start on: the file is absent or whole. A kill
+    in the middle of a write may leave the hidden file that would have replaced it, and nothing else."""
     code = (
         "import archcmp.timing.measurement as m\nfrom tests.experiments.fake_measurement import *\n"
         "m.Measurement = FakeMeasurement\nfrom archcmp.cli import app\nimport sys\napp()"
