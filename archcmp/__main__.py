@@ -11,9 +11,6 @@ import signal
 import sys
 from collections.abc import Callable
 
-INTERRUPTED = 130
-"""What a command exits with that was interrupted, by whichever signal."""
-
 _caught: list[int] = []
 
 
@@ -37,6 +34,7 @@ def _interrupt(number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     _take_signals(_end_at_once)
+    from archcmp.cli import INTERRUPTED
     from archcmp.cli import main as command_line
 
     code = _run(command_line)
@@ -60,7 +58,7 @@ def _run(command_line: Callable[[], None]) -> int:
             raise
         # Modules that are interrupted while they are imported raise errors of their own.
         _say("interrupted")
-        return INTERRUPTED
+        return 128 + _caught[0]
     return 0
 
 

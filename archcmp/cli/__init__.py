@@ -34,7 +34,7 @@ COMMANDS = {
 itself has an underscore after it there."""
 
 INTERRUPTED = 130
-"""Exit code after an interruption."""
+"""Exit code of a command that was interrupted. The console script makes it the signal's own."""
 
 _PARSER_ERROR: Any = typer.BadParameter.__mro__[2]
 """ClickException, which typer has from click or brings along."""
