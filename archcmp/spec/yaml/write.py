@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from archcmp.errors import SpecError
 from archcmp.spec import reflect
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.model import ModelSpec
@@ -38,7 +39,10 @@ def _scalar(value: Any) -> str:
 
 def _is_plain(text: str) -> bool:
     """Whether text needs no quotes, here or between braces."""
-    return _PLAIN.fullmatch(text) is not None and isinstance(parse(text, "").value, str)
+    try:
+        return _PLAIN.fullmatch(text) is not None and isinstance(parse(text, "").value, str)
+    except SpecError:
+        return False
 
 
 def _flow(value: Any) -> str:
