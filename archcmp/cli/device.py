@@ -40,6 +40,7 @@ def _table(facts: dict[str, Any]) -> Table:
         "copy, read and written": f"{Bytes(facts['copy_bytes_per_s'])}/s",
         "sum, read": f"{Bytes(facts['read_bytes_per_s'])}/s",
         **{f"weights by tokens, {name}": text for name, text in facts["layouts"].items()},
+        **{f"attention, {name}": text.replace("_", " ") for name, text in facts["attention"].items()},
     }
     rows = [Row(label, [Figure(text)]) for label, text in texts.items()]
     note = f"The best rates seen here, remembered in {facts['remembered_in']}."

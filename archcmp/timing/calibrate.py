@@ -18,7 +18,7 @@ from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
 from archcmp.timing.clock import DeviceTimer, Timer
 from archcmp.timing.device import environment_of, native_dtype
-from archcmp.timing.kernels import known_kernels
+from archcmp.timing.kernels import known_kernels, prefer_fastest_attention
 from archcmp.timing.remembered import cache_file, recall, remember
 
 SIDES = (256, 512, 1024, 2048, 4096, 8192)
@@ -89,7 +89,7 @@ def _matmul_flops_per_s(device: torch.device, dtype: str, timer: Timer) -> float
 
 def calibrate_device(device: torch.device) -> dict[str, Any]:
     """Facts about a device, the best rates seen on it (matmul FLOP/s per dtype, bytes/s of a copy and of a
-    sum), and the layouts of weights by number of tokens that it reads fastest."""
+    sum), and its fastest kernels: layouts of weights by number of tokens, and one token's attention."""
     timer = DeviceTimer(device)
     seen = {dtype: best_known(calibrate(device, dtype, timer), device, dtype) for dtype in DTYPES}
     memory = _of_each(max, *seen.values())
@@ -98,6 +98,7 @@ def calibrate_device(device: torch.device) -> dict[str, Any]:
         "copy_bytes_per_s": memory.copy_bytes_per_s,
         "read_bytes_per_s": memory.read_bytes_per_s,
         "layouts": {dtype: str(known_kernels(device, dtype, timer)) for dtype in DTYPES},
+        "attention": {dtype: prefer_fastest_attention(device, dtype, timer)[0] for dtype in DTYPES},
         "native_dtype": native_dtype(device),
         "remembered_in": str(cache_file()),
     }

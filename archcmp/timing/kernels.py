@@ -1,11 +1,13 @@
-"""Which layout of weights a CPU reads fastest, by the number of rows (tokens) that they are multiplied by.
+"""Which kernels read weights and caches fastest on this CPU.
 
-Processors differ: one reads packed weights fastest with the rows padded to 4, another unpadded, a third plain
-weights. So the layouts are read, and the shortest time of each is remembered.
+Processors differ: one reads packed weights fastest with the rows (tokens) padded to 4, another unpadded, a
+third plain weights, and so it is with the cache of one token's attention. So all are read, and the shortest
+time of each is remembered.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from archcmp.model.ops.attention import WAYS, attention, prefer
 from archcmp.model.ops.packed import Padding, can_pack, multiply_packed, pack
 from archcmp.timing.clock import Timer
 from archcmp.timing.remembered import recall, remember
@@ -23,12 +26,13 @@ ROWS = (1, 2, 4, 8)
 """Numbers of rows that are read; more are packed and not padded."""
 
 SHAPE = (4096, 2048)
+CACHE_SHAPE = (1, 8, 1024, 64)
 TOTAL_BYTES = 2**27
 """Weights read in one reading, so that they do not stay in the processor's cache."""
 
 REPEATS = 3
 WORTHWHILE = 0.95
-"""Plain weights are taken where they need no more than this share of a packed layout's time."""
+"""Rows are padded, or weights left plain, where that takes no more than this share of the time."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,41 @@ def known_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
     in every run, so that a busy moment decides nothing for long."""
     if not can_pack(device, getattr(torch, dtype)):
         return Kernels()
-    read_s = _read(getattr(torch, dtype), timer)
-    known_s = recall(device, dtype).get("layouts")
+    read_s = _shortest(device, dtype, "layouts", _read(getattr(torch, dtype), timer))
+    return _fastest(dict(zip(ROWS, read_s, strict=False)), dict(zip(ROWS, read_s[len(ROWS) :], strict=True)))
+
+
+def prefer_fastest_attention(device: torch.device, dtype: str, timer: Timer) -> tuple[str, ...]:
+    """Have one token's attention computed in the way that reads a cache fastest; the ways, fastest first."""
+    if device.type != "cpu":
+        return WAYS
+    typed: torch.dtype = getattr(torch, dtype)
+    n_caches = -(-TOTAL_BYTES // (2 * math.prod(CACHE_SHAPE) * typed.itemsize))
+    caches = [[torch.randn(CACHE_SHAPE).to(typed) for _ in "kv"] for _ in range(n_caches)]
+    q = torch.randn(*CACHE_SHAPE[:2], 1, CACHE_SHAPE[3]).to(typed)
+
+    def read() -> None:
+        for k, v in caches:
+            attention(q, k, v, 1.0)
+
+    seconds = []
+    for way in WAYS:
+        prefer(typed, (way, *(other for other in WAYS if other != way)))
+        seconds.append(min(timer.time(read) for _ in range(REPEATS)))
+    by_way = dict(zip(WAYS, _shortest(device, dtype, "attention", seconds), strict=True))
+    ways = tuple(sorted(WAYS, key=by_way.__getitem__))
+    prefer(typed, ways)
+    return ways
+
+
+def _shortest(device: torch.device, dtype: str, name: str, read_s: list[float]) -> list[float]:
+    """Each of the seconds just read, or those remembered under a name, if they are shorter."""
+    known_s = recall(device, dtype).get(name)
     if isinstance(known_s, list) and len(known_s) == len(read_s):
         pairs = zip(read_s, known_s, strict=True)
         read_s = [min(fresh, s) if isinstance(s, float) and s > 0 else fresh for fresh, s in pairs]
-    remember(device, dtype, {"layouts": read_s})
-    return _fastest(dict(zip(ROWS, read_s, strict=False)), dict(zip(ROWS, read_s[len(ROWS) :], strict=True)))
+    remember(device, dtype, {name: read_s})
+    return read_s
 
 
 def _read(dtype: torch.dtype, timer: Timer) -> list[float]:
@@ -88,9 +120,15 @@ def _multiply_all(multiply: Callable[[Tensor, Tensor], Tensor], x: Tensor, weigh
         multiply(x, weight)
 
 
+def _padded(n_rows: int, packed_s: dict[int, float]) -> int:
+    """What rows are padded to where that is worthwhile."""
+    best = min((rows for rows in ROWS if rows >= n_rows), key=packed_s.__getitem__)
+    return best if packed_s[best] <= WORTHWHILE * packed_s[n_rows] else n_rows
+
+
 def _fastest(packed_s: dict[int, float], plain_s: dict[int, float]) -> Kernels:
     """What the seconds of every number of rows say."""
-    fastest = {rows: min((to for to in ROWS if to >= rows), key=packed_s.__getitem__) for rows in ROWS}
+    fastest = {rows: _padded(rows, packed_s) for rows in ROWS}
     plain = [rows for rows in ROWS if plain_s[rows] <= WORTHWHILE * packed_s[fastest[rows]]]
     padding = [max(n, fastest[max(rows for rows in ROWS if rows <= n)]) for n in range(1, ROWS[-1] + 1)]
     return Kernels(tuple(plain), tuple(padding))

@@ -18,7 +18,7 @@ from archcmp.timing.allocator import give_back_memory, keep_freed_memory
 from archcmp.timing.calibrate import best_known, calibrate, lower
 from archcmp.timing.clock import Budget, DeviceTimer, OnProgress, Timer, Work
 from archcmp.timing.device import settled
-from archcmp.timing.kernels import Kernels, known_kernels
+from archcmp.timing.kernels import Kernels, known_kernels, prefer_fastest_attention
 from archcmp.timing.memory import is_out_of_memory
 from archcmp.timing.pieces import Piece
 from archcmp.timing.plan import Planner, Task
@@ -61,7 +61,10 @@ class Measurement:
         self._layout: Layout | None = None
         self._budget.report("calibrating the device")
         self.fresh_rates = self._calibrated()
-        self._kernels = known_kernels(self.device, request.dtype, self.timer) if timer is None else Kernels()
+        self._kernels = Kernels()
+        if self._remembers:
+            self._kernels = known_kernels(self.device, request.dtype, self.timer)
+            prefer_fastest_attention(self.device, request.dtype, self.timer)
         self._planner = Planner(specs, request, batch_size, seq_len, self.fresh_rates, available)
         self.tasks = [task for name in request.measure for task in self._planner.tasks(WORKLOADS[name])]
         self._build = 0

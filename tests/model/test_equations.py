@@ -15,7 +15,7 @@ from archcmp.errors import UsageError
 from archcmp.model.build import build_model
 from archcmp.model.cache import FullCache, RollingCache
 from archcmp.model.ops import attention as sdpa
-from archcmp.model.ops.attention import attention
+from archcmp.model.ops.attention import WAYS, attention, prefer
 from archcmp.model.residual import RESIDUALS
 from archcmp.model.rope import Rope
 from archcmp.spec.schema.base import Part
@@ -174,3 +174,22 @@ def test_sequences_beyond_learned_positions_or_the_cache_are_refused() -> None:
     for shape in ((1, 5), (2, 3)):
         with pytest.raises(UsageError, match="room for 1 x 4"):
             model(torch.zeros(*shape, dtype=torch.int64), cache)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", [{}, {"softcap": 2.0}, {"sinks": torch.tensor([0.5, -1.0, 2.0, 0.0])}])
+@pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("first", WAYS)
+def test_every_way_to_compute_one_tokens_attention_gives_what_the_whole_gives(
+    first: str, window: int | None, options: dict[str, Any], dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, heads, 12, 8, dtype=dtype) for heads in (4, 2, 2))
+    options = {name: x.to(dtype) if isinstance(x, torch.Tensor) else x for name, x in options.items()}
+    whole = attention(q, k, v, 0.3, window, **options)
+    prefer(dtype, (first, *(way for way in WAYS if way != first)))
+    try:
+        last = attention(q[:, :, -1:], k, v, 0.3, window, **options)
+    finally:
+        prefer(dtype, WAYS)
+    assert torch.allclose(last, whole[:, :, -1:], atol=1e-5)

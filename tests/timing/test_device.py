@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ import torch
 import typer
 
 from archcmp.errors import UsageError
+from archcmp.model.ops.attention import WAYS, prefer
 from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
 from archcmp.timing import calibrate
 from archcmp.timing.calibrate import best_known, calibrate_device
 from archcmp.timing.device import known_devices, native_dtype, resolve_device
-from archcmp.timing.kernels import ROWS, Kernels, known_kernels
+from archcmp.timing.kernels import ROWS, Kernels, known_kernels, prefer_fastest_attention
 from archcmp.timing.remembered import cache_file, recall, remember
 from tests.fakes import FakeTimer
 
@@ -70,6 +72,7 @@ def test_a_device_is_described_by_its_best_rates(cache: Path, monkeypatch: pytes
     rates = {"float32": Rates(1e9, 3e9), "bfloat16": Rates(2e9, 1e9, 4e9), "float16": Rates(5e8, 2e9)}
     monkeypatch.setattr(calibrate, "calibrate", lambda device, dtype, timer: rates[dtype])
     monkeypatch.setattr(calibrate, "known_kernels", lambda device, dtype, timer: Kernels((1,), (4, 4, 4)))
+    monkeypatch.setattr(calibrate, "prefer_fastest_attention", lambda device, dtype, timer: ("fused",))
     facts = calibrate_device(CPU)
     assert facts["matmul_flops_per_s"] == {"float32": 1e9, "bfloat16": 2e9, "float16": 5e8}
     assert facts["layouts"]["float32"] == "1: plain, 2: padded to 4, 4: packed, 8: packed"
@@ -96,3 +99,19 @@ def test_damaged_readings_heal(cache: Path, damaged: object) -> None:
     remember(CPU, "float32", {"layouts": damaged})
     assert known_kernels(CPU, "float32", FakeTimer()) == Kernels((), tuple(range(1, ROWS[-1] + 1)))
     assert recall(CPU, "float32")["layouts"] == [0.5] * 8
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    yield
+    prefer(torch.float32, WAYS)
+
+
+@pytest.mark.usefixtures("as_before")
+def test_attention_of_one_token_takes_the_fastest_way(cache: Path) -> None:
+    seconds = {"fused": 2.0, "queries_first": 3.0, "keys_first": 1.0}
+    readings = [second for second in seconds.values() for _ in range(3)]
+    ways = prefer_fastest_attention(CPU, "float32", FakeTimer(lambda i: readings[i]))
+    assert ways == ("keys_first", "fused", "queries_first")
+    busy = prefer_fastest_attention(CPU, "float32", FakeTimer(lambda i: 10.0 / (1 + i)))
+    assert busy == ways, "a busy moment decides nothing where a better one is remembered"

@@ -20,6 +20,19 @@ OPERATOR = "archcmp::attention"
 PIECE = 256
 """Queries per piece: few enough to multiply few keys outside the window, enough for a fast matmul."""
 
+WAYS = ("fused", "queries_first", "keys_first")
+"""Ways to compute the attention of one token: a fused kernel, or matmuls, q k^T or k q^T. Processors differ
+by several times in which of them reads the cache fastest."""
+
+_preferred: dict[torch.dtype, tuple[str, ...]] = {}
+
+
+def prefer(dtype: torch.dtype, ways: tuple[str, ...]) -> None:
+    """On a CPU, one token's attention in `dtype` takes the first of `ways`, all of WAYS, that can compute it.
+    Which is fastest is for the caller to measure."""
+    _preferred[dtype] = ways
+
+
 _library = torch.library.Library("archcmp", "DEF")
 _library.define(
     "attention(Tensor q, Tensor k, Tensor v, float scale, int? window=None, float? softcap=None, "
@@ -110,15 +123,21 @@ def _by_chunk(
 def _last_token(
     q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, sinks: Tensor | None
 ) -> Tensor:
-    """One new token sees every key. On the CPU the product is k q^T: a matmul that reads the keys in their
-    stored order reads the cache several times faster than attention kernels with one query."""
+    """One new token sees every key. The first of the preferred ways that takes this attention reads the
+    cache."""
     rows = _as_rows(q, k.shape[1])
-    sink_rows = _sink_rows(sinks, k.shape[1], 1)
-    if q.device.type == "cpu":
-        scores = (k @ (rows * scale).transpose(2, 3)).transpose(2, 3)
-        mixed = _mixed(scores, v, None, softcap, sink_rows)
+    fusible = softcap is None and sinks is None and k.shape[3] == v.shape[3]
+    ways = _preferred.get(q.dtype, WAYS) if q.device.type == "cpu" else WAYS
+    way = next(way for way in ways if way != "fused" or fusible)
+    if way == "fused":
+        mixed = F.scaled_dot_product_attention(rows, k, v, scale=scale)
     else:
-        mixed = _masked(rows, k, v, scale, None, softcap, sink_rows)
+        scores = (
+            (rows * scale) @ k.transpose(2, 3)
+            if way == "queries_first"
+            else (k @ (rows * scale).transpose(2, 3)).transpose(2, 3)
+        )
+        mixed = _mixed(scores, v, None, softcap, _sink_rows(sinks, k.shape[1], 1))
     return mixed.reshape(*q.shape[:3], v.shape[3])
 
 
