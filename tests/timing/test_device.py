@@ -113,5 +113,5 @@ def test_attention_of_one_token_takes_the_fastest_way(cache: Path) -> None:
     readings = [second for second in seconds.values() for _ in range(3)]
     ways = prefer_fastest_attention(CPU, "float32", FakeTimer(lambda i: readings[i]))
     assert ways == ("keys_first", "fused", "queries_first")
-    busy = prefer_fastest_attention(CPU, "float32", FakeTimer(lambda i: 10.0 / (1 + i)))
+    busy = prefer_fastest_attention(CPU, "float32", FakeTimer(lambda i: 100.0 / (1 + i)))
     assert busy == ways, "a busy moment decides nothing where a better one is remembered"
