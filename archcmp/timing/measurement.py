@@ -18,7 +18,7 @@ from archcmp.timing.allocator import give_back_memory, keep_freed_memory
 from archcmp.timing.calibrate import best_known, calibrate, lower
 from archcmp.timing.clock import Budget, DeviceTimer, OnProgress, Timer, Work
 from archcmp.timing.device import settled
-from archcmp.timing.kernels import Kernels, known_kernels, prefer_fastest_attention
+from archcmp.timing.kernels import fastest_kernels
 from archcmp.timing.memory import is_out_of_memory
 from archcmp.timing.pieces import Piece
 from archcmp.timing.plan import Planner, Task
@@ -54,17 +54,13 @@ class Measurement:
         self.device, _ = settled(request)
         assert request.dtype is not None
         self.timer = timer or DeviceTimer(self.device)
-        self._remembers = timer is None
         keep_freed_memory()
         self._budget = Budget(request.budget_s, self.timer, on_progress)
         self._built: dict[tuple[int, Piece], Runnable] = {}
         self._layout: Layout | None = None
         self._budget.report("calibrating the device")
         self.fresh_rates = self._calibrated()
-        self._kernels = Kernels()
-        if self._remembers:
-            self._kernels = known_kernels(self.device, request.dtype, self.timer)
-            prefer_fastest_attention(self.device, request.dtype, self.timer)
+        self._kernels = fastest_kernels(self.device, request.dtype, self.timer)
         self._planner = Planner(specs, request, batch_size, seq_len, self.fresh_rates, available)
         self.tasks = [task for name in request.measure for task in self._planner.tasks(WORKLOADS[name])]
         self._build = 0
@@ -101,7 +97,11 @@ class Measurement:
         """The rates of this moment. Only what the device's own clock says is remembered for other runs."""
         assert self.request.dtype is not None
         fresh = calibrate(self.device, self.request.dtype, self.timer)
-        self.rates = best_known(fresh, self.device, self.request.dtype) if self._remembers else fresh
+        self.rates = (
+            best_known(fresh, self.device, self.request.dtype)
+            if isinstance(self.timer, DeviceTimer)
+            else fresh
+        )
         return fresh
 
     def _run_or_refuse(self, tasks: Sequence[Task], index: int) -> None:

@@ -7,7 +7,7 @@ import gc
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from typing import ClassVar
 
@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 from archcmp.errors import MeasureError
+from archcmp.model.ops.packed import Padding
 from archcmp.results.document import ModelResult
 from archcmp.results.request import Request
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.allocator import give_back_memory, keep_freed_memory
 from archcmp.timing.clock import Budget, DeviceTimer, OnProgress, Timer, Work
 from archcmp.timing.device import settled
-from archcmp.timing.kernels import Kernels, known_kernels, prefer_fastest_attention
+from archcmp.timing.kernels import Kernels, fastest_kernels
 from archcmp.timing.memory import available_bytes, shortage
 from archcmp.timing.rounds import MAX_ROUNDS, MIN_ROUNDS, MOST_SPENT, affordable_builds, interleave
 from archcmp.timing.stats import Builds, throughput
+from archcmp.timing.workloads.base import Workload
 from archcmp.units import Seconds
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.02}
@@ -66,6 +68,7 @@ class Contest(ABC):
     axis: ClassVar[str] = "workload"
     """What the cells are."""
 
+    kernels: Kernels | None = None
     packages: ClassVar[list[str]] = []
     """Other packages whose versions the figures depend on."""
 
@@ -103,18 +106,16 @@ class Contest(ABC):
     def distance(self, cell: str) -> Distance:
         """What one run of a cell is."""
 
-    @cached_property
-    def kernels(self) -> Kernels:
-        """The kernels that are fastest on this device; not asked of a clock that a test winds."""
-        assert self.request.dtype is not None
-        if not isinstance(self.timer, DeviceTimer):
-            return Kernels()
-        prefer_fastest_attention(self.device, self.request.dtype, self.timer)
-        return known_kernels(self.device, self.request.dtype, self.timer)
-
     def prepare(self) -> None:
         """What is done once, before the first cell's time starts."""
-        self.kernels  # noqa: B018
+        if self.kernels is None:
+            assert self.request.dtype is not None
+            self.kernels = fastest_kernels(self.device, self.request.dtype, self.timer)
+
+    def padding(self, workload: Workload) -> Padding | None:
+        """How weights are packed for a workload; None where they stay plain."""
+        assert self.kernels is not None
+        return self.kernels.padding_for(workload, self.batch_size, self.seq_len)
 
     @abstractmethod
     def build(self, cell: str) -> list[Entry]:

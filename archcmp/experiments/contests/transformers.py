@@ -177,8 +177,7 @@ class Transformers(Contest):
         ours = build_model(self.spec, "meta", self.dtype)
         fill_random(ours, self.device)
         load_hf_weights(ours, self._theirs.state_dict())
-        padding = self.kernels.padding_for(workload, self.batch_size, self.seq_len)
-        if padding is not None:
+        if (padding := self.padding(workload)) is not None:
             pack_linears(ours, padding)
         return self._theirs, ours
 

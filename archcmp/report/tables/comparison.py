@@ -157,8 +157,7 @@ def throughput_table(doc: Document) -> Table:
     for workload in dict.fromkeys(name for result in results for name in result.throughput):
         rows += _workload_rows([result.throughput.get(workload) for result in results])
     notes = [*where_measured(doc), *timing_notes(doc, measured)]
-    if any(timing.roofline for timing in measured):
-        notes += rates_notes(doc)
+    notes += rates_notes(doc, measured)
     batch_size = doc.cells[0].point.get("batch_size", 1)
     title = f"Throughput, measured: batch {batch_size:,}, {doc.timed_dtype}"
     return Table(title, header(doc), rows, notes, measured=True)

@@ -8,7 +8,7 @@ from typing import Any
 from archcmp.report.table import Figure, Row
 from archcmp.results.counts import COMPONENTS, Section
 from archcmp.results.document import Document, Environment
-from archcmp.results.timings import FEWEST_FOR_INTERVAL, Throughput
+from archcmp.results.timings import FEWEST_FOR_INTERVAL, Rates, Throughput
 from archcmp.units import Bytes, Flops, Share, TokensPerSecond
 
 Unit = Callable[[float], object]
@@ -18,6 +18,18 @@ _RATES: dict[str, Callable[[Any], str]] = {
     "copy_bytes_per_s": lambda rate: f"{Bytes(rate)}/s",
     "read_bytes_per_s": lambda rate: f"{Bytes(rate)}/s",
 }
+_YARDSTICKS: dict[str, Callable[[Rates], str]] = {
+    "mfu": lambda rates: (
+        "MFU: counted FLOPs (exact) against the best large matmul here, "
+        f"{_RATES['matmul_flops_per_s'](rates.matmul_flops_per_s)}."
+    ),
+    "bandwidth_use": lambda rates: (
+        "Bandwidth use: weights and KV cache, against the best large copy or sum, "
+        f"{_RATES['read_bytes_per_s'](rates.memory_bytes_per_s)}."
+    ),
+}
+"""What a share of a timing is relative to."""
+
 WIDE_SPREAD = "! wide spread: the middle half of the readings spans more than 10 % of their median."
 FEW_BUILDS = (
     "The time budget allowed fewer than six builds of each model, so intervals are over rounds. Another "
@@ -174,13 +186,9 @@ def _place(environment: Environment) -> str:
     return ", ".join([*parts, "compiled" if environment.compiled else "eager"])
 
 
-def rates_notes(doc: Document) -> list[str]:
-    """The calibrated rates that shares refer to; each machine's once."""
+def rates_notes(doc: Document, timings: Iterable[Throughput]) -> list[str]:
+    """The calibrated rates that the shares in a table refer to; each machine's once."""
+    timings = list(timings)
+    shown = [_YARDSTICKS[n] for n in _YARDSTICKS if any(getattr(timing, n) is not None for timing in timings)]
     rates = dict.fromkeys(doc.environment_of(cell).rates for cell in doc.cells)
-    return [
-        f"MFU: counted FLOPs (exact) against the best large matmul here, {Flops(r.matmul_flops_per_s)}/s. "
-        "Bandwidth use: weights and KV cache, against the best large copy or sum, "
-        f"{Bytes(r.memory_bytes_per_s)}/s."
-        for r in rates
-        if r is not None
-    ]
+    return [" ".join(meaning(r) for meaning in shown) for r in rates if r is not None and shown]

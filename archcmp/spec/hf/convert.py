@@ -87,7 +87,9 @@ def _text_part(config: Tree) -> tuple[Tree, list[str]]:
 
 
 def _model_type(config: Tree, source: str) -> ModelType:
-    name = str(config.get("model_type"))
+    if config.get("model_type") is None:
+        raise ConfigError(f"{source}: model_type is missing; it names the architecture, such as llama")
+    name = str(config["model_type"])
     kind = MODEL_TYPES.get(ALIASES.get(name, name))
     if kind is None:
         raise ConfigError(
