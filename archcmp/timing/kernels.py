@@ -85,7 +85,8 @@ def prefer_fastest_attention(device: torch.device, dtype: str, timer: Timer) -> 
         return WAYS
     typed: torch.dtype = getattr(torch, dtype)
     n_caches = -(-TOTAL_BYTES // (2 * math.prod(CACHE_SHAPE) * typed.itemsize))
-    caches = [[torch.randn(CACHE_SHAPE).to(typed) for _ in "kv"] for _ in range(n_caches)]
+    drawn = torch.randn(CACHE_SHAPE).to(typed)
+    caches = [(drawn.clone(), drawn.clone()) for _ in range(n_caches)]
     q = torch.randn(*CACHE_SHAPE[:2], 1, CACHE_SHAPE[3]).to(typed)
 
     def read() -> None:

@@ -64,9 +64,9 @@ class Measurement:
         self._planner = Planner(specs, request, batch_size, seq_len, self.fresh_rates, available)
         self.tasks = [task for name in request.measure for task in self._planner.tasks(WORKLOADS[name])]
         self._build = 0
-        build_s, run_s = self._planner.build_s(self.tasks), self._planner.run_s(self.tasks)
-        self.n_builds = 1 if request.compile else affordable_builds(build_s, run_s, self._budget.left_s)
-        self.needed_s = self._budget.spent_s + build_s + (1 + MIN_ROUNDS) * run_s
+        self._build_s, run_s = self._planner.build_s(self.tasks), self._planner.run_s(self.tasks)
+        self.n_builds = 1 if request.compile else affordable_builds(self._build_s, run_s, self._budget.left_s)
+        self.needed_s = self._budget.spent_s + self._build_s + (1 + MIN_ROUNDS) * run_s
 
     def run(self) -> Iterator[str]:
         """Build everything anew `n_builds` times, as long as the budget lasts, and each time read workload
@@ -74,6 +74,7 @@ class Measurement:
         model's first piece is timed, then every model's second. The device is calibrated again at the end. An
         interruption leaves every whole round in `results`."""
         try:
+            start_s = self._budget.spent_s
             for build in range(self.n_builds):
                 self._build = build
                 self._give_back()
@@ -82,7 +83,8 @@ class Measurement:
                     for index in range(max(len(task.pieces) for task in tasks)):
                         self._run_or_refuse(tasks, index)
                     yield name
-                if self._budget.spent_s * (1 + 1 / (build + 1)) > MOST_SPENT * self.request.budget_s:
+                spent_s = self._budget.spent_s
+                if spent_s + (spent_s - start_s) / (build + 1) > MOST_SPENT * self.request.budget_s:
                     break
             self._give_back()
             try:
@@ -191,8 +193,7 @@ class Measurement:
             if len(builds) <= self._build
         )
         to_come = self.n_builds - 1 - self._build
-        building_s = sum(task.build_s for task in self.tasks) / (self._build + 1)
-        left_s = max(0.0, self._budget.left_s - to_come * building_s)
+        left_s = max(0.0, self._budget.left_s - to_come * self._build_s)
         own_s = sum(cost_s(task, [task.pieces[index]]) for task in tasks)
         return left_s * own_s / (unread_s + to_come * sum(cost_s(task, task.pieces) for task in going))
 
