@@ -18,6 +18,17 @@ def own_calibration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def quick_calibration() -> Iterator[None]:
+    """Calibration moves little memory, for no test asks how fast this machine is."""
+    from archcmp.timing import calibrate, kernels
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate, "COPY_BYTES", 2**22)
+        patch.setattr(kernels, "TOTAL_BYTES", 2**22)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def chosen_native_dtype() -> Iterator[None]:
     """With ARCHCMP_TEST_NATIVE_DTYPE=float32 or bfloat16 the processor says that this is its native dtype, so
     that one machine shows what passes on the other kind. A subprocess still sees the real one."""

@@ -22,7 +22,7 @@ from archcmp.timing.kernels import fastest_kernels
 from archcmp.timing.memory import is_out_of_memory
 from archcmp.timing.pieces import Piece
 from archcmp.timing.plan import Planner, Task
-from archcmp.timing.rounds import MIN_ROUNDS, MOST_SPENT, affordable_builds, interleave
+from archcmp.timing.rounds import MIN_ROUNDS, MOST_SPENT, affordable_builds, fewest_rounds, interleave
 from archcmp.timing.runnable import Runnable
 from archcmp.timing.stats import throughput
 from archcmp.timing.workloads import WORKLOADS
@@ -63,7 +63,7 @@ class Measurement:
         self._kernels = fastest_kernels(self.device, request.dtype, self.timer)
         self._planner = Planner(specs, request, batch_size, seq_len, self.fresh_rates, available)
         self.tasks = [task for name in request.measure for task in self._planner.tasks(WORKLOADS[name])]
-        self._build = 0
+        self._build = self._n_read = 0
         self._build_s, run_s = self._planner.build_s(self.tasks), self._planner.run_s(self.tasks)
         self.n_builds = 1 if request.compile else affordable_builds(self._build_s, run_s, self._budget.left_s)
         self.needed_s = self._budget.spent_s + self._build_s + (1 + MIN_ROUNDS) * run_s
@@ -83,8 +83,8 @@ class Measurement:
                     for index in range(max(len(task.pieces) for task in tasks)):
                         self._run_or_refuse(tasks, index)
                     yield name
-                spent_s = self._budget.spent_s
-                if spent_s + (spent_s - start_s) / (build + 1) > MOST_SPENT * self.request.budget_s:
+                self._plan_rest((self._budget.spent_s - start_s) / (build + 1))
+                if build + 1 >= self.n_builds:
                     break
             self._give_back()
             try:
@@ -94,6 +94,15 @@ class Measurement:
                     raise
         finally:
             self._give_back()
+
+    def _plan_rest(self, pass_s: float) -> None:
+        """Leave out builds that would end after the budget, each of which should take `pass_s`, as long as
+        the rounds that an interval takes are read: in one build more, if need be."""
+        left_s = MOST_SPENT * self.request.budget_s - self._budget.spent_s
+        live = [task.builds() for task in self.tasks if not task.refused]
+        self._n_read = min((sum(map(len, builds)) for builds in live), default=MIN_ROUNDS)
+        still = max(int(left_s / max(pass_s, 1e-9)), int(self._n_read < MIN_ROUNDS))
+        self.n_builds = min(self.n_builds, self._build + 1 + still)
 
     def _calibrated(self) -> Rates:
         """The rates of this moment. Only what the device's own clock says is remembered for other runs."""
@@ -133,7 +142,8 @@ class Measurement:
         for task in tasks:
             task.readings[index].append([])
         report = partial(self._budget.report, text)
-        for seconds in interleave(works, self.timer, budget_s, report, self.n_builds):
+        fewest = fewest_rounds(self.n_builds - self._build, self._n_read)
+        for seconds in interleave(works, self.timer, budget_s, report, self.n_builds, fewest):
             for task, reading in zip(tasks, seconds, strict=True):
                 task.readings[index][-1].append(reading / task.pieces[index].runs(task.workload))
         if not self._have_room_together():

@@ -76,8 +76,9 @@ class Piece:
         return self.copies(trains=False) if workload.way.cached else 1
 
     def build_s(self, trains: bool, rates: Rates) -> float:
-        """Seconds that building all copies should take."""
-        return COPIES_PER_BUILD * self.copies(trains) * self.weights_bytes / rates.copy_bytes_per_s
+        """Seconds that building all copies should take, with what training keeps for each weight."""
+        states = TRAIN_STATES if trains else 1
+        return states * COPIES_PER_BUILD * self.copies(trains) * self.weights_bytes / rates.copy_bytes_per_s
 
     def bound(self, workload: Workload, batch_size: int, seq_len: int, rates: Rates) -> Roofline:
         """The shortest time of one run, counted under the exact convention."""

@@ -39,10 +39,17 @@ def _warm_up(work: Work, timer: Timer, budget_s: float) -> None:
         before = latest
 
 
+def fewest_rounds(n_builds: int, n_read: int = 0) -> int:
+    """Rounds of each of the builds to come, so that all builds, of which `n_read` rounds are read already,
+    have the rounds that an interval takes."""
+    return max(1, -(-(MIN_ROUNDS - n_read) // n_builds))
+
+
 def affordable_builds(build_s: float, run_s: float, budget_s: float) -> int:
-    """How many builds a budget allows: as many as an interval over builds takes, or one. A build takes
-    `build_s` seconds, then a run to warm up and another to be read, each of `run_s`."""
-    return BUILDS if BUILDS * (build_s + 2 * run_s) <= budget_s else 1
+    """How many builds a budget allows, at most as many as an interval over builds takes. A build takes
+    `build_s` seconds, a run to warm up, and the fewest rounds, each of `run_s`."""
+    costs = {n: n * (build_s + (1 + fewest_rounds(n)) * run_s) for n in range(2, BUILDS + 1)}
+    return max((n for n, cost_s in costs.items() if cost_s <= budget_s), default=1)
 
 
 def interleave(
@@ -51,12 +58,13 @@ def interleave(
     budget_s: float,
     on_round: Callable[[], None] = lambda: None,
     n_builds: int = 1,
+    fewest: int | None = None,
 ) -> Iterator[list[float]]:
     """Yield the seconds of every round of one of `n_builds` builds, one reading per work. Ends once all works
     are steady (IQR / median < 5 %) over 10 rounds, or over 4 of each of several builds, or when `budget_s` is
-    spent, but never before all builds together have the rounds that an interval takes."""
+    spent, but never before the `fewest` rounds, by default this build's part of what an interval takes."""
     deadline = timer.now() + budget_s
-    fewest = -(-MIN_ROUNDS // n_builds)
+    fewest = fewest or fewest_rounds(n_builds)
     enough = ENOUGH_ROUNDS if n_builds == 1 else ENOUGH_PER_BUILD
     for work in works:
         _warm_up(work, timer, budget_s / (4 * len(works)))
@@ -68,7 +76,7 @@ def interleave(
         yield rounds[-1]
         on_round()
         readings = list(zip(*rounds, strict=True))
-        settled = len(rounds) >= enough and all(is_stable(r, STABLE) for r in readings)
+        settled = len(rounds) >= max(enough, fewest) and all(is_stable(r, STABLE) for r in readings)
         late = len(rounds) >= fewest and timer.now() >= deadline
         if settled or late:
             return

@@ -174,7 +174,7 @@ def test_the_bundled_spec_is_the_published_configuration() -> None:
 
 
 def test_other_activations_are_refused() -> None:
-    with pytest.raises(ConfigError, match="hidden_act: 'gelu'"):
+    with pytest.raises(ConfigError, match="value 'gelu' of hidden_act"):
         import_config(CONFIG | {"hidden_act": "gelu"})
 
 

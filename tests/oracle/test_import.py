@@ -124,7 +124,7 @@ def test_null_is_not_a_default_where_transformers_gives_it_a_meaning() -> None:
     assert attention(import_config(config | {"num_key_value_heads": None}).spec).n_kv_heads == 28
     windows = {"use_sliding_window": True, "max_window_layers": 2, "sliding_window": None}
     assert attention(import_config(config | windows).spec).window is None
-    with pytest.raises(ConfigError, match="sliding_window: None"):
+    with pytest.raises(ConfigError, match="value None of sliding_window"):
         import_config(_config("gemma2-2b") | {"sliding_window": None})
 
 

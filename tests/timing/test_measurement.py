@@ -220,3 +220,16 @@ def test_others_are_measured_where_the_first_model_does_not_fit() -> None:
     first, second = (result["decode"] for result in measurement.results())
     assert first.refused is not None and second.refused is None
     assert second.median_s == 0.5 and second.speedup is None
+
+
+def test_builds_that_take_longer_than_planned_still_give_an_interval() -> None:
+    """The budget is planned by the calibration, after which every reading takes 40 times as long."""
+    timer = FakeTimer(lambda i: 0.05)
+    asked = request(measure=["decode"], budget_s=10.0)
+    measurement = Measurement([tiny(), tiny()], asked, 1, 16, timer=timer)
+    planned = measurement.n_builds
+    timer.seconds = lambda i: 2.0
+    list(measurement.run())
+    figures = measurement.results()[1]["decode"]
+    assert planned == BUILDS > len(figures.builds) > 1
+    assert sum(figures.builds) >= MIN_ROUNDS and figures.speedup is not None

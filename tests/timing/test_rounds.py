@@ -9,6 +9,7 @@ from archcmp.timing.rounds import (
     ENOUGH_ROUNDS,
     MIN_ROUNDS,
     affordable_builds,
+    fewest_rounds,
     interleave,
 )
 from tests.fakes import FakeTimer
@@ -56,6 +57,10 @@ def test_several_builds_share_the_rounds() -> None:
     assert len(late) == 1
 
 
-def test_builds_are_as_many_as_an_interval_takes_or_one() -> None:
+def test_builds_are_as_many_as_the_budget_allows() -> None:
+    """Six builds of 1 s with two runs of 2 s take 30 s, three with three runs 21 s, one with seven 15 s."""
     assert affordable_builds(build_s=1.0, run_s=2.0, budget_s=30.0) == BUILDS
-    assert affordable_builds(build_s=1.0, run_s=2.0, budget_s=29.0) == 1
+    assert affordable_builds(build_s=1.0, run_s=2.0, budget_s=21.0) == 3
+    assert affordable_builds(build_s=1.0, run_s=2.0, budget_s=15.0) == 1
+    assert [fewest_rounds(n) for n in (6, 3, 2, 1)] == [1, 2, 3, 6]
+    assert fewest_rounds(1, n_read=2) == 4 and fewest_rounds(3, n_read=20) == 1

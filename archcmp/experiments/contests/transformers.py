@@ -173,7 +173,6 @@ class Transformers(Contest):
         """Both models in memory that is allocated anew, ours packed for inference."""
         assert self._theirs is not None
         self._theirs = copy.deepcopy(self._theirs)
-        self.give_back()
         ours = build_model(self.spec, "meta", self.dtype)
         fill_random(ours, self.device)
         load_hf_weights(ours, self._theirs.state_dict())
