@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,14 @@ def quick_calibration() -> Iterator[None]:
         patch.setattr(calibrate, "COPY_BYTES", 2**22)
         patch.setattr(kernels, "TOTAL_BYTES", 2**22)
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_old_is_searched_for_garbage() -> Iterator[None]:
+    """Measuring collects garbage at every build, which takes long among all that earlier tests have made."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
