@@ -9,7 +9,7 @@ doc    = archcmp.compare(["olmo2", "llama3"], measure=None)
 from importlib import import_module as _import_module
 
 TYPE_CHECKING = False
-"""True to type checkers, which know the name. Ctrl-C is not heeded while `typing` would be imported."""
+"""Type checkers take it for True. Importing it from `typing` would delay the handling of Ctrl-C."""
 
 if TYPE_CHECKING:
     from archcmp.analysis import count as count

@@ -21,7 +21,7 @@ def _take_signals(handle: Callable[[int, object], None]) -> None:
 
 
 def _end_at_once(number: int, frame: object) -> None:
-    """For the time when there is nothing to save. An exception would not do: some imports swallow it."""
+    """End the process while there is nothing to save. Some imports would swallow an exception."""
     _say("interrupted")
     os._exit(128 + number)
 
@@ -75,7 +75,7 @@ def _flush() -> int:
 
 
 def _say(text: str) -> None:
-    """On standard error, which keeps nothing back."""
+    """Print a remark to standard error at once."""
     if sys.stderr is not None:
         print(f"archcmp: {text}", file=sys.stderr, flush=True)
 

@@ -58,7 +58,7 @@ def test_active_parameters_are_what_is_counted(reference: str) -> None:
 
 
 def test_unknown_choices_and_sizes_are_refused_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"no choice is called 'mlaa'. Did you mean mla"):
+    with pytest.raises(UsageError, match=r"no choice 'mlaa'. Did you mean mla"):
         CliRunner().invoke(app, ["list", "--with", "mlaa"], catch_exceptions=False)
     with pytest.raises(UsageError, match="'huge' is not a number of parameters"):
         CliRunner().invoke(app, ["list", "--max-params", "huge"], catch_exceptions=False)

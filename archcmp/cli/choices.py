@@ -15,7 +15,7 @@ from rich.text import Text
 from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.catalog import load_all_sizes
-from archcmp.errors import UsageError, did_you_mean
+from archcmp.results.request import check_name
 from archcmp.spec.describe import Choice, features, vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import Reference
@@ -56,11 +56,7 @@ def _wanted(names: Sequence[str]) -> list[Choice]:
     """The choices of these names and those that stand in their slots; all where none is named. Raises
     UsageError."""
     known = vocabulary()
-    found = []
-    for name in names:
-        here = [choice for choice in known if name.lower() in (choice.name, choice.slot.rpartition(".")[2])]
-        if not here:
-            all_names = sorted({choice.name for choice in known})
-            raise UsageError(f"no choice is called '{name}'. {did_you_mean(name, all_names, 'Choices')}")
-        found += here
-    return [choice for choice in known if choice in found] if names else known
+    wanted = {name.lower() for name in names}
+    for name in wanted - {choice.slot.rpartition(".")[2] for choice in known}:
+        check_name("choice", name, sorted({choice.name for choice in known}))
+    return [c for c in known if not wanted or wanted & {c.name, c.slot.rpartition(".")[2]}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from archcmp.cli.progress import waiting
 from archcmp.errors import UsageError, did_you_mean
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Figure, Row, Table
+from archcmp.results.request import check_name
 from archcmp.spec.describe import features, vocabulary
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.yaml.find import known_specs
@@ -53,7 +54,9 @@ def command(
 ) -> None:
     bounds = _parse_count(min_params), _parse_count(max_params)
     wanted = {choice.lower() for choice in choices or ()}
-    _check_choices(wanted, {choice.name for choice in vocabulary()})
+    known = sorted({choice.name for choice in vocabulary()})
+    for choice in wanted:
+        check_name("choice", choice, known)
     models = _matching(list(_known_models()), patterns or ())
     models = [model for model in models if wanted <= {*model["choices"]}]
     if count_missing:
@@ -130,13 +133,6 @@ def _known_models() -> Iterator[dict[str, Any]]:
                 "choices": sorted(features(spec)),
                 "file": str(path),
             }
-
-
-def _check_choices(wanted: Iterable[str], known: set[str]) -> None:
-    for choice in wanted:
-        if choice not in known:
-            hint = did_you_mean(choice, sorted(known), "Choices")
-            raise UsageError(f"no choice is called '{choice}'. {hint}")
 
 
 def _print(models: Sequence[dict[str, Any]]) -> None:

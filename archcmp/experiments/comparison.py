@@ -53,7 +53,7 @@ class Comparison(Experiment):
             yield from self._time(run, point, results)
 
     def _time(self, run: Run, point: Point, results: list[ModelResult]) -> Progress:
-        """The counts with the throughput of each workload as it ends; what Ctrl-C leaves of the last, too."""
+        """The counts with the throughput so far, whenever a workload has more readings, and after Ctrl-C."""
         from archcmp.timing.measurement import Measurement
         from archcmp.timing.rounds import MOST_SPENT
 

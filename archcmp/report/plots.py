@@ -192,7 +192,7 @@ def figure_of(doc: Document) -> Figure:
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=columns, fontsize="small")
     models = ", ".join(model.name for model in doc.models)
-    told = [models, " ".join([f"{doc.request.dtype}.", *where_measured(doc)])]
+    told = [models, " ".join([f"{doc.timed_dtype}.", *where_measured(doc)])]
     told += ["Refused measurements have no point."] if doc.refused else []
     lines = [line for text in told for line in textwrap.wrap(text, width)]
     figure.suptitle(_plain("\n".join(lines)), fontsize="medium")

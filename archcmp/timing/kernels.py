@@ -62,8 +62,8 @@ class Kernels:
 
 
 def fastest_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
-    """The layouts that are fastest on a device; one token's attention takes its fastest way from now on. A
-    clock that a test winds is not asked."""
+    """The layouts that are fastest on a device; one token's attention takes its fastest way from now on.
+    Nothing is read with another timer than the device's own, which only tests have."""
     if not isinstance(timer, DeviceTimer):
         return Kernels()
     prefer_fastest_attention(device, dtype, timer)
@@ -71,8 +71,8 @@ def fastest_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
 
 
 def known_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
-    """The kernels that are fastest by the shortest time that every layout was ever seen to take; read again
-    in every run, so that a busy moment decides nothing for long."""
+    """The layouts that are fastest by the shortest time that each was ever seen to take. They are read again
+    in every run, so that a busy moment does not decide for long."""
     if not can_pack(device, getattr(torch, dtype)):
         return Kernels()
     read_s = _shortest(device, dtype, "layouts", _read(getattr(torch, dtype), timer))

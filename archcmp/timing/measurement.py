@@ -75,17 +75,15 @@ class Measurement:
         interruption leaves every whole round in `results`."""
         try:
             start_s = self._budget.spent_s
-            for build in range(self.n_builds):
-                self._build = build
+            while self._build < self.n_builds:
                 self._give_back()
                 for name in self.request.measure:
                     tasks = [task for task in self.tasks if task.workload.name == name]
                     for index in range(max(len(task.pieces) for task in tasks)):
                         self._run_or_refuse(tasks, index)
                     yield name
-                self._plan_rest((self._budget.spent_s - start_s) / (build + 1))
-                if build + 1 >= self.n_builds:
-                    break
+                self._plan_rest((self._budget.spent_s - start_s) / (self._build + 1))
+                self._build += 1
             self._give_back()
             try:
                 self.fresh_rates = lower(self.fresh_rates, self._calibrated())

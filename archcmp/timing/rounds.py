@@ -18,7 +18,7 @@ MIN_ROUNDS = FEWEST_FOR_INTERVAL
 ENOUGH_ROUNDS = 10
 ENOUGH_PER_BUILD = 4
 MOST_SPENT = 1.25
-"""Where reading takes more than so many times the budget, it is said beforehand."""
+"""Measuring may take so many times the budget. Where it needs more, the need is said beforehand."""
 
 MAX_ROUNDS = 200
 STABLE = 0.05
@@ -58,13 +58,12 @@ def interleave(
     budget_s: float,
     on_round: Callable[[], None] = lambda: None,
     n_builds: int = 1,
-    fewest: int | None = None,
+    fewest: int = MIN_ROUNDS,
 ) -> Iterator[list[float]]:
     """Yield the seconds of every round of one of `n_builds` builds, one reading per work. Ends once all works
     are steady (IQR / median < 5 %) over 10 rounds, or over 4 of each of several builds, or when `budget_s` is
-    spent, but never before the `fewest` rounds, by default this build's part of what an interval takes."""
+    spent, but never before the `fewest` rounds."""
     deadline = timer.now() + budget_s
-    fewest = fewest or fewest_rounds(n_builds)
     enough = ENOUGH_ROUNDS if n_builds == 1 else ENOUGH_PER_BUILD
     for work in works:
         _warm_up(work, timer, budget_s / (4 * len(works)))

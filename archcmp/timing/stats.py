@@ -1,7 +1,7 @@
 """Summaries of repeated timings, in the unit of the readings.
 
-Readings are grouped by build: within one build, weights lie where they lie, and two builds of one model may
-differ by more than the rounds of either show. https://doi.org/10.1145/1508244.1508275
+Readings are grouped by build. Within one build the weights keep their addresses; another build, at other
+addresses, may differ by more than the rounds of either show. https://doi.org/10.1145/1508244.1508275
 """
 
 from __future__ import annotations

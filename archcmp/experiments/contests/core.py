@@ -24,8 +24,15 @@ from archcmp.timing.clock import Budget, DeviceTimer, OnProgress, Timer, Work
 from archcmp.timing.device import settled
 from archcmp.timing.kernels import Kernels, fastest_kernels
 from archcmp.timing.memory import available_bytes, shortage
-from archcmp.timing.rounds import MAX_ROUNDS, MIN_ROUNDS, MOST_SPENT, affordable_builds, interleave
-from archcmp.timing.stats import Builds, throughput
+from archcmp.timing.rounds import (
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    MOST_SPENT,
+    affordable_builds,
+    fewest_rounds,
+    interleave,
+)
+from archcmp.timing.stats import throughput
 from archcmp.timing.workloads.base import Workload
 from archcmp.units import Seconds
 
@@ -68,9 +75,10 @@ class Contest(ABC):
     axis: ClassVar[str] = "workload"
     """What the cells are."""
 
-    kernels: Kernels | None = None
     packages: ClassVar[list[str]] = []
     """Other packages whose versions the figures depend on."""
+
+    kernels: Kernels | None = None
 
     def __init__(
         self,
@@ -132,18 +140,36 @@ class Contest(ABC):
         MeasureError if the contenders do not compute the same."""
         self.report(cell)
         self.prepare()
-        distance, start = self.distance(cell), self.timer.now()
-        deadline = start + self.request.budget_s * self.shares[cell] / sum(self.shares.values())
+        distance = self.distance(cell)
+        share = self.shares[cell] / sum(self.shares.values())
+        deadline = self.timer.now() + self.request.budget_s * share
         figures = self.agreed(cell, self.build(cell))
         self.give_back()
+        composed, seconds = self._read(cell, deadline, distance.most_rounds)
+        timings = [
+            throughput(distance.label, distance.seq_len, distance.tokens, own, seconds[0] if i else None)
+            for i, own in enumerate(seconds)
+        ]
+        shortened = distance.seq_len < self.seq_len
+        results = [
+            ModelResult(throughput={cell: replace(timing, shortened=shortened, composed=by_parts)})
+            for timing, by_parts in zip(timings, composed, strict=True)
+        ]
+        return [replace(results[0], figures=figures), *results[1:]]
+
+    def _read(
+        self, cell: str, deadline: float, most_rounds: int
+    ) -> tuple[list[bool], list[list[list[float]]]]:
+        """Of every contender, whether it is composed, and its seconds by build and round."""
         start = self.timer.now()
         entries = self.build(cell)
         build_s = self.timer.now() - start
         run_s = sum(self.timer.time(work) for entry in entries for work in entry.works)
         left_s = deadline - self.timer.now()
-        n_builds = affordable_builds(build_s, run_s, left_s)
         if (needed_s := (1 + MIN_ROUNDS) * run_s) > MOST_SPENT * left_s:
             self.budget.report(f"{cell}: the budget is too small; the fewest rounds take {Seconds(needed_s)}")
+        n_builds = affordable_builds(build_s, run_s, left_s)
+        composed = [entry.composed for entry in entries]
         seconds: list[list[list[float]]] = [[] for _ in entries]
         for build in range(n_builds):
             if build:
@@ -151,35 +177,22 @@ class Contest(ABC):
                 self.give_back()
                 entries = self.build(cell)
             share_s = (deadline - self.timer.now()) / (n_builds - build)
-            for own in seconds:
-                own.append([])
-            for times in self._rounds(cell, entries, share_s, n_builds, distance.most_rounds):
-                for own, time in zip(seconds, times, strict=True):
-                    own[-1].append(time)
-        results = [
-            self._result(cell, distance, entry, own, None if own is seconds[0] else seconds[0])
-            for entry, own in zip(entries, seconds, strict=True)
-        ]
+            rounds = list(islice(self._rounds(cell, entries, share_s, n_builds), most_rounds))
+            for own, times in zip(seconds, zip(*rounds, strict=True), strict=True):
+                own.append(list(times))
         entries.clear()
         self.give_back()
-        return [replace(results[0], figures=figures), *results[1:]]
+        return composed, seconds
 
     def _rounds(
-        self, cell: str, entries: Sequence[Entry], budget_s: float, n_builds: int, most_rounds: int
+        self, cell: str, entries: Sequence[Entry], budget_s: float, n_builds: int
     ) -> Iterator[list[float]]:
         """The seconds of every entry, round by round."""
         works: list[Work] = [work for entry in entries for work in entry.works]
-        rounds = interleave(works, self.timer, budget_s, partial(self.report, cell), n_builds)
-        for readings in islice(rounds, most_rounds):
+        report, fewest = partial(self.report, cell), fewest_rounds(n_builds)
+        for readings in interleave(works, self.timer, budget_s, report, n_builds, fewest):
             unread = iter(readings)
             yield [sum(weight * next(unread) for weight in entry.weights) for entry in entries]
-
-    def _result(
-        self, cell: str, distance: Distance, entry: Entry, own: Builds, first: Builds | None
-    ) -> ModelResult:
-        timing = throughput(distance.label, distance.seq_len, distance.tokens, own, first)
-        shortened = distance.seq_len < self.seq_len
-        return ModelResult(throughput={cell: replace(timing, shortened=shortened, composed=entry.composed)})
 
     def report(self, cell: str) -> None:
         self.budget.report(f"{cell}: {', '.join(self.contenders)}")

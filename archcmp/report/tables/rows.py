@@ -138,7 +138,7 @@ def length_notes(doc: Document) -> list[str]:
     limits = {model.name: model.choices.get("context_length") for model in doc.models}
     learned = [model.name for model in doc.models if model.choices.get("embedding.positions") == "learned"]
     notes = [
-        f"{name} has learned positions for {seq_len:,} tokens, and so all models are counted at this length."
+        f"All models are counted at {seq_len:,} tokens, the most that {name} has learned positions for."
         for name in learned
         if limits[name] == seq_len and len(limits) > 1
     ]

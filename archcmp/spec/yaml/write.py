@@ -142,17 +142,7 @@ SCHEMA_BESIDE = "archcmp.schema.json"
 def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
     """A commented spec for a user to edit, called `name`, made from `origin`. An editor finds its schema
     beside it."""
-    own = spec.model_copy(
-        update={
-            "name": name,
-            "published": None,
-            "source": None,
-            "sources": (),
-            "organization": None,
-            "released": None,
-            "note": None,
-        }
-    )
+    own = spec.model_copy(update=dict.fromkeys(ModelSpec.ABOUT) | {"name": name, "sources": ()})
     head = [
         f"# yaml-language-server: $schema={SCHEMA_BESIDE}",
         f"# {name}, an architecture for archcmp, made from {origin}.",
