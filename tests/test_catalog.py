@@ -83,7 +83,7 @@ def test_choices_are_explained_by_name() -> None:
     assert named("qk_norm", "sinks") == [
         "qk_norm", "all_heads", "per_head", "each_head", "after_rope", "sinks",
     ]  # fmt: skip
-    with pytest.raises(UsageError, match=r"called 'qk_nrom'. Did you mean qk_norm"):
+    with pytest.raises(UsageError, match=r"choice 'qk_nrom'. Did you mean qk_norm"):
         named("qk_nrom")
 
 
