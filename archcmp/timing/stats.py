@@ -43,11 +43,15 @@ def paired_ratio(a: Builds, b: Builds) -> PairedRatio | None:
     Six builds: the median over builds of each build's median, and the range of the six, which holds the
     median of all possible builds 31 times in 32, whatever their distribution. Fewer builds: the median over
     all rounds, with the percentile bootstrap's 95 % interval, which knows of these builds only; None for
-    fewer rounds than an interval takes. Builds of one model that the other lacks do not count. Resampling is
-    seeded: the same readings give the same interval.
+    fewer rounds than an interval takes. Builds and rounds of one model that the other lacks, as
+    models of more pieces do, are not compared. Resampling is seeded: the same readings give the same
+    interval.
     https://doi.org/10.1214/aos/1176344552
     """
-    by_build = [np.asarray(y) / np.asarray(x) for x, y in zip(a, b, strict=False)]
+    by_build = [
+        np.asarray([y / x for x, y in zip(own, other, strict=False)])
+        for own, other in zip(a, b, strict=False)
+    ]
     if len(by_build) >= FEWEST_FOR_INTERVAL:
         medians = [float(np.median(ratios)) for ratios in by_build]
         return PairedRatio(statistics.median(medians), min(medians), max(medians))

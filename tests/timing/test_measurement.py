@@ -233,3 +233,24 @@ def test_builds_that_take_longer_than_planned_still_give_an_interval() -> None:
     figures = measurement.results()[1]["decode"]
     assert planned == BUILDS > len(figures.builds) > 1
     assert sum(figures.builds) >= MIN_ROUNDS and figures.speedup is not None
+
+
+def test_models_of_different_numbers_of_pieces_are_paired_round_by_round() -> None:
+    """The third piece of one model is steady sooner than the two that it shares rounds with."""
+    three = tiny(
+        "blocks.far={extends: main, mixer: {window: 3}}", "layers=[{repeat: [main, far], n_layers: 4}]"
+    )
+    steady = False
+
+    def report(text: str, share: float) -> None:
+        nonlocal steady
+        steady = text.endswith("far")
+
+    timer = FakeTimer(lambda i: 1.0 if steady else 1.0 + i % 2)
+    asked = request(measure=["prefill"], compose="always")
+    measurement = Measurement([tiny(), three], asked, 1, 8, report, timer)
+    list(measurement.run())
+    first, second = (result["prefill"] for result in measurement.results())
+    assert len(first.parts) == 2 and len(second.parts) == 3
+    assert second.builds == [ENOUGH_PER_BUILD] * BUILDS < first.builds
+    assert second.speedup is not None

@@ -51,6 +51,7 @@ def test_too_few_rounds_give_no_interval() -> None:
     few = [1.0] * (FEWEST_FOR_INTERVAL - 1)
     assert paired_ratio([few], [few]) is None
     assert paired_ratio([few, few], [few]) is None, "a build that the other lacks does not count"
+    assert paired_ratio([few + few], [few]) is None, "nor does a round"
 
 
 def test_an_interval_over_builds_holds_what_another_build_would_read() -> None:
