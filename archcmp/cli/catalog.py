@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from archcmp.cli import mistakes
-from archcmp.cli.experiment import say
+from archcmp.cli.progress import say
 from archcmp.errors import ArchcmpError
 from archcmp.spec.yaml.load import NamedSpec, all_sizes, load_models
 

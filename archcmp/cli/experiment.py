@@ -13,8 +13,8 @@ import typer
 
 from archcmp.cli import INTERRUPTED
 from archcmp.cli import options as o
-from archcmp.cli.progress import MeasuringProgress
-from archcmp.errors import ArchcmpError, UsageError, one_line
+from archcmp.cli.progress import MeasuringProgress, say
+from archcmp.errors import ArchcmpError, UsageError
 from archcmp.experiments.runner import Session
 from archcmp.report.export import check_export, export
 from archcmp.report.formats.terminal import print_tables
@@ -96,11 +96,6 @@ class Show:
             self._complaints.add(str(error))
             return False
         return True
-
-
-def say(text: str) -> None:
-    """A remark for the user."""
-    typer.echo(f"archcmp: {one_line(text)}", err=True)
 
 
 @dataclass

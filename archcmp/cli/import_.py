@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from archcmp.cli import options as o
-from archcmp.cli.experiment import say
+from archcmp.cli.progress import say
 from archcmp.errors import UsageError
 from archcmp.results.files import write_whole
 from archcmp.spec.hf import import_config

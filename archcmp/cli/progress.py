@@ -1,12 +1,20 @@
-"""Signs of life on stderr: a spinner or bar on a terminal, plain lines elsewhere."""
+"""What is said on stderr: remarks, and signs of life: a spinner or bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from archcmp.errors import one_line
+
+
+def say(text: str) -> None:
+    """A remark for the user."""
+    typer.echo(f"archcmp: {one_line(text)}", err=True)
 
 
 @contextmanager

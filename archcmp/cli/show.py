@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from archcmp.cli import options as o
-from archcmp.cli.experiment import Show, say
+from archcmp.cli.experiment import Show
+from archcmp.cli.progress import say
 from archcmp.cli.progress import waiting
 from archcmp.experiments.runner import Session
 from archcmp.report.formats.terminal import print_heading

@@ -6,6 +6,7 @@ does not lower the yardstick. Delete the file that `archcmp device` names to for
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
@@ -62,8 +63,8 @@ def best_known(fresh: Rates, device: torch.device, dtype: str) -> Rates:
 
 
 def calibrate(device: torch.device, dtype: str, timer: Timer) -> Rates:
-    """The best rates seen: matmuls of growing size until one takes long enough to be a fair reading, and
-    a copy and a sum that outgrow processor caches."""
+    """The rates now: of a matmul that takes long enough to be a fair reading, and of a copy and a sum that
+    outgrow processor caches."""
     source = torch.ones(COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)
     copy_s, read_s = (
@@ -75,16 +76,15 @@ def calibrate(device: torch.device, dtype: str, timer: Timer) -> Rates:
 
 
 def _matmul_flops_per_s(device: torch.device, dtype: str, timer: Timer) -> float:
-    """Through F.linear, as the models multiply: on some processors `@` takes a much slower path."""
-    best = 0.0
+    """The median rate of the first matmul that takes long enough: shorter ones, and the best of several, show
+    a clock speed that no run can hold. Through F.linear, as the models multiply: on some processors `@` takes
+    a much slower path."""
     for side in SIDES:
         x = torch.randn(side, side, device=device).to(getattr(torch, dtype))
-        work = partial(F.linear, x, x)
-        seconds = [timer.time(work) for _ in range(REPEATS + 1)]
-        best = max(best, 2 * side**3 / min(seconds[1:]))
+        seconds = [timer.time(partial(F.linear, x, x)) for _ in range(REPEATS + 1)][1:]
         if min(seconds) >= LONG_ENOUGH_S:
             break
-    return best
+    return 2 * side**3 / statistics.median(seconds)
 
 
 def calibrate_device(device: torch.device) -> dict[str, Any]:

@@ -57,9 +57,9 @@ def find_spec(name: str) -> Path:
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
         raise SpecError(name, None, "", problem, "`archcmp list` shows the known specs")
-    known = known_specs()
-    if name in known:
-        return known[name]
+    named = (folder / f"{name}{suffix}" for folder in search_folders() for suffix in SUFFIXES)
+    if name and ":" not in name and (found := next(filter(_is_file, named), None)) is not None:
+        return found
     if here := [f"./{name}{suffix}" for suffix in SUFFIXES if _is_file(Path(f"{name}{suffix}"))]:
         raise SpecError(name, None, "", "no such spec", f"Write {here[0]} for the file in this folder")
     raise SpecError(
@@ -67,5 +67,5 @@ def find_spec(name: str) -> Path:
         None,
         "",
         "no such spec",
-        did_you_mean(name, known, "Known") + ", or a path to a .yaml file",
+        did_you_mean(name, known_specs(), "Known") + ", or a path to a .yaml file",
     )
