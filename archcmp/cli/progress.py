@@ -1,4 +1,4 @@
-"""What is said on stderr: remarks, and signs of life: a spinner or bar on a terminal, plain lines elsewhere."""
+"""What is said on stderr: remarks, and signs of life, which are a bar on a terminal and lines elsewhere."""
 
 from __future__ import annotations
 

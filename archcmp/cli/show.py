@@ -9,8 +9,7 @@ import typer
 
 from archcmp.cli import options as o
 from archcmp.cli.experiment import Show
-from archcmp.cli.progress import say
-from archcmp.cli.progress import waiting
+from archcmp.cli.progress import say, waiting
 from archcmp.experiments.runner import Session
 from archcmp.report.formats.terminal import print_heading
 from archcmp.results.store import to_text
