@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from archcmp.errors import UsageError
-from archcmp.experiments.core import Experiment, Progress, Run, point_text, register
+from archcmp.experiments.core import OneByOne, Progress, Run, point_text, register
 from archcmp.results.document import ModelResult
 from archcmp.results.request import Point, Request, check_name
 from archcmp.spec.shapes import check_shapes, default_seq_len
@@ -16,7 +16,7 @@ from archcmp.timing.workloads import WORKLOADS
 
 
 @register
-class Comparison(Experiment):
+class Comparison(OneByOne):
     """Counts, and the throughput of every workload that `measure` names, all models in the same rounds."""
 
     kind = "comparison"

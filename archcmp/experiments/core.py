@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from archcmp.errors import UsageError, did_you_mean
-from archcmp.results.document import Environment, Model, ModelResult
+from archcmp.results.document import Cell, Document, Environment, Model, ModelResult, Status
 from archcmp.results.request import Point, Request
 from archcmp.spec.describe import design_choices
 from archcmp.spec.yaml.load import NamedSpec, spec_sha256
@@ -60,9 +60,21 @@ class Experiment(ABC):
         be measured. Loads no torch."""
 
     @abstractmethod
-    def measure(self, run: Run, point: Point) -> Progress:
-        """Measure one point, yielding the results so far whenever there is more to show. KeyboardInterrupt
-        passes through; what was yielded before stays."""
+    def cells(self, run: Run, points: Sequence[Point]) -> Iterator[Cell]:
+        """Measure these points, in any order, yielding a cell whenever it holds more to show. A cell that is
+        not finished is marked as interrupted. KeyboardInterrupt passes through; what was yielded stays."""
+
+    def uses_device(self, request: Request) -> bool:
+        """Whether anything runs on the device, so that its environment belongs to the figures."""
+        return bool(request.measure)
+
+    def settled(self, run: Run) -> Request:
+        """The request with what can only be decided by measuring. Called once, before the first cell."""
+        return run.request
+
+    def summary(self, doc: Document) -> dict[str, Any]:
+        """What the cells so far say together, as plain data."""
+        return {}
 
     def models(self, specs: Sequence[NamedSpec], request: Request) -> list[Model]:
         """The columns: a model per spec, unless the kind has others."""
@@ -71,6 +83,31 @@ class Experiment(ABC):
     def packages(self, request: Request) -> list[str]:
         """Other packages whose versions the figures depend on."""
         return []
+
+
+class OneByOne(Experiment):
+    """An experiment that measures one point after the other, each with a result per model."""
+
+    @abstractmethod
+    def measure(self, run: Run, point: Point) -> Progress:
+        """Measure one point, yielding the results so far whenever there is more to show. KeyboardInterrupt
+        passes through; what was yielded before stays."""
+
+    def cells(self, run: Run, points: Sequence[Point]) -> Iterator[Cell]:
+        n_cells = len(run.request.points())
+        for n_ended, point in enumerate(points, n_cells - len(points)):
+            here = replace(run, on_progress=_within(run.on_progress, point, n_ended, n_cells))
+            results: list[ModelResult] = []
+            for results in self.measure(here, point):
+                yield Cell(point, Status.INTERRUPTED, results, here.environment)
+            status = Status.REFUSED if any(result.refused for result in results) else Status.DONE
+            yield Cell(point, status, results, here.environment)
+
+
+def _within(outer: OnProgress, point: Point, n_ended: int, n_cells: int) -> OnProgress:
+    """Progress of one cell, told as progress of all."""
+    place = f"cell {n_ended + 1} of {n_cells}, {point_text(point)}, " if n_cells > 1 else ""
+    return lambda text, share: outer(place + text, (n_ended + share) / n_cells)
 
 
 def described(named: NamedSpec, name: str | None = None) -> Model:

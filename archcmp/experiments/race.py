@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from archcmp.errors import UsageError
 from archcmp.experiments.contests import CONTESTS, contest
-from archcmp.experiments.core import Experiment, Progress, Run, described, register
+from archcmp.experiments.core import OneByOne, Progress, Run, described, register
 from archcmp.results.document import Model
 from archcmp.results.request import Point, Request, check_name
 from archcmp.spec.shapes import check_shapes
@@ -17,7 +17,7 @@ from archcmp.timing.workloads import WORKLOADS
 
 
 @register
-class Race(Experiment):
+class Race(OneByOne):
     """The columns are the contenders; the first is what the others are compared with. The option `against`
     names the contest, which says what its cells are: a workload each, or a block each. `budget_s` is for all
     cells together."""

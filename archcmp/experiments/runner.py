@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from archcmp.errors import ArchcmpError, UsageError
-from archcmp.experiments.core import Experiment, OnProgress, Run, find_experiment, point_text
-from archcmp.results.document import Cell, Document, ModelResult, Status
-from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name, check_options
+from archcmp.experiments.core import Experiment, OnProgress, Run, find_experiment
+from archcmp.results.document import Cell, Document
+from archcmp.results.request import DEFAULT_DTYPE, Request, check_name, check_options
 from archcmp.results.store import Store, read
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import NamedSpec, load_models, spec_sha256
@@ -74,8 +74,8 @@ class Session:
         try:
             if missing := self.document.missing():
                 run = self._resolved(on_progress or (lambda text, share: None))
-                for point in missing:
-                    self._measure(run, point, show)
+                for cell in self.experiment.cells(run, missing):
+                    self._keep(cell, show)
             else:
                 show(self.document)
         finally:
@@ -94,8 +94,9 @@ class Session:
         from archcmp.timing.device import environment_of, native_dtype, resolve_device
 
         request = self.document.request
-        device = resolve_device(request.device) if request.measure or request.device is not None else None
-        timed = device if request.measure else None
+        runs = self.experiment.uses_device(request)
+        device = resolve_device(request.device) if runs or request.device is not None else None
+        timed = device if runs else None
         environment = environment_of(timed, self.experiment.packages(request))
         if timed is not None:
             known = self.document.environment.dtype if self.document.cells else None
@@ -107,33 +108,22 @@ class Session:
         if self.document.cells:
             for name, (before, now) in self.document.environment.changes(environment).items():
                 self.notify(f"cells measured earlier had another environment: {name} was {before}, now {now}")
-        self.document = replace(self.document, request=request)
-        return Run(request, self.specs, environment, on_progress, self.notify)
+        run = Run(request, self.specs, environment, on_progress, self.notify)
+        if not self.document.cells:
+            run.request = self.experiment.settled(run)
+            run.environment = replace(environment, compiled=run.request.compile if timed else None)
+        self.document = replace(self.document, request=run.request)
+        return run
 
-    def _measure(self, run: Run, point: Point, show: OnDocument) -> None:
-        """Measure one cell; every state of it is shown and kept."""
-        n_cells, n_left = len(self.document.request.points()), len(self.document.missing())
-        place = f"cell {n_cells - n_left + 1} of {n_cells}, {point_text(point)}, " if n_cells > 1 else ""
-
-        def within(text: str, share: float) -> None:
-            outer(place + text, (n_cells - n_left + share) / n_cells)
-
-        outer = run.on_progress
-        run = replace(run, on_progress=within)
-        results: list[ModelResult] = []
-        for results in self.experiment.measure(run, point):
-            self._keep(run, Cell(point, Status.INTERRUPTED, results), show)
-        status = Status.REFUSED if any(result.refused for result in results) else Status.DONE
-        self._keep(run, Cell(point, status, results), show)
-
-    def _keep(self, run: Run, cell: Cell, show: OnDocument) -> None:
+    def _keep(self, cell: Cell, show: OnDocument) -> None:
         """Show first, then write: a file that cannot be written costs no figure."""
         others = [other for other in self.document.cells if other.point != cell.point]
-        if not others:
-            self.document = replace(self.document, environment=run.environment)
-        elif run.environment != self.document.environment:
-            cell = replace(cell, environment=run.environment)
+        if not others and cell.environment is not None:
+            self.document = replace(self.document, environment=cell.environment)
+        if cell.environment == self.document.environment:
+            cell = replace(cell, environment=None)
         self.document = self.document.with_cell(cell)
+        self.document = replace(self.document, summary=self.experiment.summary(self.document))
         show(self.document)
         if self.store is not None:
             self.store.write(self.document)

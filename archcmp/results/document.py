@@ -102,13 +102,14 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One point, and a result per model of the document, in their order. `environment` is None where it is
-    the document's."""
+    """One point, and what was found there: a result per model of the document, in their order, or, where the
+    point itself names a model, one `result`. `environment` is None where it is the document's."""
 
     point: Point
     status: Status
-    models: list[ModelResult]
+    models: list[ModelResult] = field(default_factory=list)
     environment: Environment | None = None
+    result: dict[str, Any] = field(default_factory=dict)
 
 
 def now() -> str:
@@ -118,7 +119,8 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Document:
-    """One experiment. `sources` has the environment of each saved file whose models were set beside these."""
+    """One experiment. `sources` has the environment of each saved file whose models were set beside these.
+    `summary` is what the cells say together, where a kind of experiment has such figures."""
 
     request: Request
     models: list[Model]
@@ -126,6 +128,7 @@ class Document:
     environment: Environment = field(default_factory=Environment)
     created: str = field(default_factory=now)
     sources: dict[str, Environment] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -154,7 +157,10 @@ class Document:
     @property
     def measured(self) -> bool:
         """Whether any cell holds a figure that took a clock, or training."""
-        return any(result.throughput or result.figures for cell in self.cells for result in cell.models)
+        results = [result for cell in self.cells for result in cell.models]
+        return any(result.throughput or result.figures for result in results) or any(
+            cell.result for cell in self.cells
+        )
 
     @property
     def refused(self) -> bool:
@@ -164,9 +170,8 @@ class Document:
     def as_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`, the schema and the kind first."""
         data = asdict(self)
-        return {
-            "schema": SCHEMA,
-            "kind": self.kind,
-            **{name: data[name] for name in ("created", "environment", "request", "models", "cells")},
-            "sources": data["sources"],
-        }
+        for cell in data["cells"]:
+            del cell["models" if cell["result"] else "result"]
+        order = ("created", "environment", "request", "summary", "models", "cells", "sources")
+        shown = {name: data[name] for name in order if name != "summary" or self.summary}
+        return {"schema": SCHEMA, "kind": self.kind, **shown}

@@ -69,6 +69,9 @@ def merged(documents: Sequence[tuple[str, Document]]) -> Document:
     if len(documents) == 1:
         return documents[0][1]
     labels = [label for label, _ in documents]
+    for label, doc in documents:
+        if any(cell.result for cell in doc.cells):
+            raise UsageError(f"{label or 'this run'} holds a {doc.kind}, which is shown alone")
     own_label, own = documents[labels.index("") if "" in labels else 0]
     for label, doc in documents:
         check_alike(own.request, own_label or "this run", doc.request, label or "this run")

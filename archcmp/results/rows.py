@@ -78,8 +78,17 @@ def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
     blank = dict.fromkeys(
         ["model", "name", *axes, "quantity", "value", "unit", "dtype", "convention", "composed", "refused"]
     )
+    names = {model.id: model.name for model in doc.models}
     for cell in doc.cells:
-        for model, result in zip(doc.models, cell.models, strict=True):
-            about = {"model": model.id, "name": model.name, "dtype": doc.request.dtype, **cell.point}
+        about = {"dtype": doc.request.dtype, **cell.point}
+        name = names.get(str(cell.point.get("model")))
+        for model, result in zip(doc.models, cell.models if not cell.result else (), strict=False):
             for row in _of_model(model, result, doc.request.convention, doc.timed_dtype):
-                yield blank | about | row
+                yield blank | about | {"model": model.id, "name": model.name} | row
+        for quantity, value in numbers("result", cell.result):
+            name = names.get(str(cell.point.get("model")))
+            yield (
+                blank
+                | about
+                | {"name": name, "quantity": quantity, "value": value, "unit": unit_of(quantity)}
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import stat
 import tempfile
@@ -27,9 +28,14 @@ LARGEST_NUMBER = 1e30
 _ADAPTER = TypeAdapter(Document)
 
 
+_NUMBERS = re.compile(r"\[\s+([-+.\de,\s]+?)\s+\]")
+"""An indented list that holds only numbers."""
+
+
 def to_text(doc: Document) -> str:
-    """The document as its file holds it."""
-    return json.dumps(doc.as_json(), indent=2, allow_nan=False) + "\n"
+    """The document as its file holds it: indented, each list of numbers on one line."""
+    text = json.dumps(doc.as_json(), indent=2, allow_nan=False)
+    return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 # ---- reading ----------------------------------------------------------------------------------------
@@ -127,7 +133,7 @@ def _check_consistent(doc: Document, path: Path) -> None:
     for i, cell in enumerate(doc.cells):
         if cell.point not in points or cell.point in seen:
             raise UsageError(f"'{path}' is damaged: cells.{i}.point was not asked for, or is there twice")
-        if len(cell.models) != len(doc.models):
+        if not cell.result and len(cell.models) != len(doc.models):
             raise UsageError(
                 f"'{path}' is damaged: cells.{i} has {len(cell.models)} results for {len(doc.models)} models"
             )

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import archcmp
 from archcmp.cli import app
 from archcmp.errors import UsageError
-from archcmp.experiments.core import EXPERIMENTS, Experiment, Progress, Run, register
+from archcmp.experiments.core import EXPERIMENTS, OneByOne, Progress, Run, register
 from archcmp.experiments.runner import Session
 from archcmp.report.formats import listed
 from archcmp.results.document import Document, ModelResult, Status
@@ -26,7 +26,7 @@ from tests.experiments.fake_measurement import FakeMeasurement
 from tests.known import TINY
 
 
-class Toy(Experiment):
+class Toy(OneByOne):
     """How wide a model is, times a factor: a kind that has an axis of its own and no clock."""
 
     kind = "toy"
