@@ -8,6 +8,7 @@ import torch
 
 from archcmp.model.decoder import Block, Decoder
 from archcmp.model.factory import factory
+from archcmp.model.init import initialise
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import as_spec
@@ -27,7 +28,9 @@ def build_model(
     """
     spec = as_spec(spec)
     with factory(device, dtype):
-        return Decoder(spec, layer_blocks(spec) if layers is None else layers)
+        model = Decoder(spec, layer_blocks(spec) if layers is None else layers)
+    initialise(model)
+    return model
 
 
 def build_block(
@@ -39,4 +42,6 @@ def build_block(
     """One block of `spec` alone, by its name there."""
     spec = as_spec(spec)
     with factory(device, dtype):
-        return Block(spec.blocks[name], spec.d_model, spec.norm)
+        block = Block(spec.blocks[name], spec.d_model, spec.norm)
+    initialise(block)
+    return block

@@ -1,4 +1,4 @@
-"""Linear and embedding layers whose weights are drawn once, from N(0, 0.02^2) (GPT-2's initialisation)."""
+"""Linear and embedding layers without values: `initialise` gives them some."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ from collections.abc import Callable
 
 from torch import nn
 
-INIT_STD = 0.02
-
 
 class Linear(nn.Linear):
     """y = x W^T + b, (..., in) -> (..., out)."""
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=INIT_STD)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        """Draw nothing."""
 
 
 class Embedding(nn.Embedding):
     """A table lookup, (...) int64 -> (..., dim)."""
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=INIT_STD)
+        """Draw nothing."""
 
 
 MakeLinear = Callable[[int, int, bool], nn.Module]

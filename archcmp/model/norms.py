@@ -24,8 +24,7 @@ class RMSNorm(Normalization):
         super().__init__()
         self.eps = spec.eps
         self.unit_offset = spec.unit_offset
-        start = torch.zeros if spec.unit_offset else torch.ones
-        self.weight = nn.Parameter(start(dim)) if spec.weight else None
+        self.weight = nn.Parameter(torch.empty(dim)) if spec.weight else None
 
     def forward(self, x: Tensor) -> Tensor:
         weight = 1 + self.weight if self.unit_offset and self.weight is not None else self.weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from archcmp.model.linear import INIT_STD
+from archcmp.model.init import INIT_STD
 
 _TILE = 1_000_003
 """Elements drawn; a prime, so that no two rows of a matrix repeat each other."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from archcmp import build_model
 from archcmp.model.build import build_block
 from archcmp.model.decoder import Decoder
+from archcmp.model.init import initialise
 from archcmp.model.ops.grouped import GroupedLinear, Groups
 from archcmp.model.ops.packed import PackedGroupedLinear, PackedLinear, can_pack, pack_linears
 from archcmp.timing.runnable import RunnableBlock, RunnableDecoder, caller
@@ -64,6 +65,7 @@ def test_packed_experts_multiply_their_own_rows(bias: bool, dtype: torch.dtype) 
     torch.manual_seed(0)
     n_rows = [1, 0, 4, 3, 17]
     linear = GroupedLinear(48, 80, bias, len(n_rows)).to(dtype)
+    initialise(linear)
     if linear.bias is not None:
         nn.init.normal_(linear.bias)
     x = torch.randn(sum(n_rows), 48, dtype=dtype)

@@ -37,7 +37,7 @@ class Attention(nn.Module):
             self.k_norm = build_norm(spec.qk_norm.norm or norm, spec.head_dim)
         else:
             self.q_norm = self.k_norm = nn.Identity()
-        self.sinks = nn.Parameter(torch.zeros(spec.n_heads)) if spec.sinks else None
+        self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
         self.gate = Linear(d_model, self.widths[0], bias=spec.qkv_bias) if spec.output_gate else None
         self.out = Linear(self.widths[0], d_model, bias=spec.output_bias)
 

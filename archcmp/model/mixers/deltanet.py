@@ -43,12 +43,21 @@ class GatedDeltaNet(nn.Module):
         self.qkvz = Linear(d_model, sum(self.widths) + spec.value_width, bias=False)
         self.ba = Linear(d_model, 2 * spec.n_value_heads, bias=False)
         self.conv = nn.Parameter(torch.empty(sum(self.widths), spec.conv_size))
-        nn.init.uniform_(self.conv, -(spec.conv_size**-0.5), spec.conv_size**-0.5)
-        self.A_log = nn.Parameter(torch.empty(spec.n_value_heads).uniform_(*_DECAY_RATES).log())
-        steps = torch.empty(spec.n_value_heads).uniform_(*map(math.log, _STEPS)).exp()
-        self.dt_bias = nn.Parameter(steps.expm1().log())
+        self.A_log = nn.Parameter(torch.empty(spec.n_value_heads))
+        self.dt_bias = nn.Parameter(torch.empty(spec.n_value_heads))
         self.norm = build_norm(RMSNorm(kind="rmsnorm", eps=norm.eps), spec.value_head_dim)
         self.out = Linear(spec.value_width, d_model, bias=False)
+
+    def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
+        """The convolution, the decay rates and the step sizes start as in the published code."""
+        heads, bound = torch.empty(self.spec.n_value_heads), self.spec.conv_size**-0.5
+        if name == "conv":
+            return torch.empty(self.conv.shape).uniform_(-bound, bound, generator=generator)
+        if name == "A_log":
+            return heads.uniform_(*_DECAY_RATES, generator=generator).log()
+        if name == "dt_bias":
+            return heads.uniform_(*map(math.log, _STEPS), generator=generator).exp().expm1().log()
+        return None
 
     def new_cache(self, batch_size: int, capacity: int) -> RecurrentCache:
         """The same for any `capacity`."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.cache import LatentCache
-from archcmp.model.linear import INIT_STD, Linear
+from archcmp.model.linear import Linear
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
@@ -52,7 +52,6 @@ class MLA(nn.Module):
         self.kv_up = nn.Parameter(
             torch.empty(spec.n_heads, spec.qk_nope_head_dim + spec.v_head_dim, spec.kv_lora_rank)
         )
-        nn.init.normal_(self.kv_up, std=INIT_STD)
         self.out = Linear(spec.n_heads * spec.v_head_dim, d_model, bias=False)
 
     def new_cache(self, batch_size: int, capacity: int) -> LatentCache:

@@ -47,7 +47,7 @@ class EachHeadNorm(Normalization):
             update={"weight": False} | ({"bias": False} if norm.kind == "layernorm" else {})
         )
         self.norm = build_norm(bare, head_dim)
-        self.weight = nn.Parameter(torch.ones(self.heads))
+        self.weight = nn.Parameter(torch.empty(self.heads))
 
     def forward(self, x: Tensor) -> Tensor:
         normed: Tensor = self.norm(x.unflatten(-1, self.heads)) * self.weight

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archcmp.model.linear import INIT_STD
 from archcmp.model.ops import CountPairs, Shape
 
 OPERATOR = "archcmp::grouped_linear"
@@ -36,8 +35,7 @@ class GroupedLinear(nn.Module):
         super().__init__()
         self.n_groups, self.in_features, self.out_features = n_groups, in_features, out_features
         self.weight = nn.Parameter(torch.empty(n_groups, out_features, in_features))
-        nn.init.normal_(self.weight, std=INIT_STD)
-        self.bias = nn.Parameter(torch.zeros(n_groups, out_features)) if bias else None
+        self.bias = nn.Parameter(torch.empty(n_groups, out_features)) if bias else None
 
     def forward(self, x: Tensor, groups: Groups) -> Tensor:
         y: Tensor = torch.ops.archcmp.grouped_linear(x, self.weight, groups.ends)
