@@ -18,7 +18,7 @@ from tests.results.test_store import FOLDER
 PACKAGE = Path(archcmp.__file__).parent
 
 BELOW = ["errors", "units"]
-LAYERS = ["results", "spec", "model", "analysis", "timing", "oracle", "experiments"]
+LAYERS = ["results", "spec", "model", "analysis", "training", "timing", "oracle", "experiments"]
 ALLOWED = {layer: {*BELOW, *LAYERS[: i + 1]} for i, layer in enumerate(LAYERS)}
 ALLOWED |= {"errors": set(), "units": set(), "report": {*BELOW, "results", "spec", "report"}}
 ALLOWED |= {"api": {*BELOW, *LAYERS, "report"}, "cli": {*BELOW, *LAYERS, "report", "cli", "__init__"}}

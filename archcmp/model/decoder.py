@@ -125,25 +125,30 @@ class Decoder(nn.Module):
         """
         start = 0 if cache is None else cache.length
         end = start + tokens.shape[1]
-        self._check_length(end)
-        positions = torch.arange(start, end, device=tokens.device)
-        x = self.embedding(tokens, positions)
-        rotations = [rope(positions, x.dtype) for rope in self.ropes]
+        x, rotations = self.enter(tokens, start)
         if cache is not None and (end > cache.capacity or tokens.shape[0] != cache.batch_size):
             raise UsageError(
                 f"the cache has room for {cache.batch_size} x {cache.capacity:,} tokens; "
                 f"{tokens.shape[0]} x {end:,} were asked for"
             )
         for i, block in enumerate(self.blocks):
-            layer_cache = None if cache is None else cache.layers[i]
-            rope = self.rope_of_layer[i]
-            rotation = None if rope is None else rotations[rope]
-            x = block(x, rotation, layer_cache, start)
+            x = block(x, rotations[i], None if cache is None else cache.layers[i], start)
         if cache is not None:
             cache.length = end
-        return self._logits(x[:, -1:] if last_only else x)
+        return self.logits(x[:, -1:] if last_only else x)
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def enter(self, tokens: Tensor, start: int = 0) -> tuple[Tensor, list[Rotation | None]]:
+        """The residual stream (B, T, C) before the first layer, and the rotation of every layer; the first of
+        tokens (B, T) is at position `start`."""
+        end = start + tokens.shape[1]
+        self._check_length(end)
+        positions = torch.arange(start, end, device=tokens.device)
+        x: Tensor = self.embedding(tokens, positions)
+        rotations = [rope(positions, x.dtype) for rope in self.ropes]
+        return x, [None if rope is None else rotations[rope] for rope in self.rope_of_layer]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The residual stream (B, T, C) after the last layer -> logits (B, T, V)."""
         logits: Tensor = self.head(self.norm(x))
         if (scale := self.spec.output.scale) != 1:
             logits = scale * logits

@@ -7,10 +7,10 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from archcmp.model.cache import Cache, LayerCache
 from archcmp.model.decoder import Block, Decoder
+from archcmp.training.step import next_token_loss
 
 AnyCache = TypeVar("AnyCache", Cache, LayerCache)
 
@@ -38,11 +38,6 @@ def random_tokens(vocab_size: int, batch_size: int, n_tokens: int, device: torch
     """(B, T) int64, the same whenever they are drawn."""
     generator = torch.Generator(device).manual_seed(0)
     return torch.randint(vocab_size, (batch_size, n_tokens), device=device, generator=generator)
-
-
-def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (B, T, V) for the tokens (B, T + 1) that follow each position."""
-    return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
 def _call(module: nn.Module, *inputs: object, **options: object) -> Tensor:

@@ -25,10 +25,11 @@ from archcmp.results.request import Request
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.pieces import whole
 from archcmp.timing.rounds import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
-from archcmp.timing.runnable import Run, RunnableDecoder, next_token_loss, random_tokens
+from archcmp.timing.runnable import Run, RunnableDecoder, random_tokens
 from archcmp.timing.weights import fill_random
 from archcmp.timing.workloads import WORKLOADS
 from archcmp.timing.workloads.base import Workload
+from archcmp.training.step import next_token_loss
 
 CHECKED_STEPS = 3
 """Tokens decoded before the first reading. When compiled, the second has the lengths become variables."""

@@ -13,7 +13,7 @@ from archcmp.timing.workloads.base import Workload
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
-    from torch.optim import Optimizer
+    from torch.optim import AdamW
 
     from archcmp.timing.runnable import Runnable
 
@@ -35,20 +35,21 @@ class Train(Workload):
         return counts.flops["train"].total
 
     def prepare(self, model: Runnable, batch_size: int, seq_len: int) -> Callable[[], Tensor]:
+        from archcmp.training.step import train_step
+
         backward = model.backward(batch_size, seq_len)
         turns = cycle([(module, _adamw(module)) for module in model.copies])
 
         def step() -> Tensor:
             module, optimizer = next(turns)
-            output = backward(module)
-            optimizer.step()
+            output, _ = train_step(lambda: backward(module), optimizer)
             optimizer.zero_grad()
             return output.detach()
 
         return step
 
 
-def _adamw(module: Module) -> Optimizer:
+def _adamw(module: Module) -> AdamW:
     """An AdamW that has its moments already, so that no reading allocates them."""
     import torch
 
