@@ -1,1 +1,0 @@
-"""Training small: text, recipe, step, probes, runs and what they say together: the stability lab."""
