@@ -1,0 +1,1 @@
+"""Training, small: how stable a design is over learning rates and seeds."""
