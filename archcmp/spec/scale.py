@@ -1,99 +1,172 @@
-"""A spec at a size that runs at once, with every choice it makes: what logits are compared at."""
+"""A spec at a smaller size, with every choice it makes. `shrunk` makes a spec that runs at once: logits are
+compared at that size. `proxy` makes a spec to train small.
+
+Both are one walk over the spec. A `Scale` holds the sizes of the small spec.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from archcmp.errors import SpecError, UsageError
+from archcmp.spec.edit import tree_of, validated
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
-from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.schema.model import Block, ModelSpec, Run
 
-D_MODEL, VOCAB_SIZE, CONTEXT_LENGTH = 64, 199, 128
-HEAD_DIM, D_FF, D_EXPERT, N_EXPERTS = 16, 96, 24, 8
-SPAN = 8
-"""Tokens in a window or chunk."""
+MAX_EXPERTS, MAX_TOP_K = 8, 3
+N_GROUPS, TOP_GROUPS = 4, 2
+STEP = 16
+"""d_model and d_ff of a proxy are multiples of it."""
+
+ALLOWED = {
+    "d_model": range(32, 4096 + 1, STEP),
+    "n_layers": range(1, MAX_LAYERS + 1),
+    "seq_len": range(3, 2**31 + 1),
+    "vocab_size": range(1, MAX_DIM + 1),
+}
+"""The sizes that can be asked of a proxy."""
 
 Changes = dict[str, Any]
+Rule = Callable[[int], int]
 
 
-def _rope(rope: Any) -> Any:
+@dataclass(frozen=True)
+class Scale:
+    """The sizes of a small spec. A rule takes a size of the large spec, and gives that of the small one."""
+
+    d_model: int
+    vocab_size: int
+    context_length: int
+    head_dim: int
+    """Elements of a head, or more where RoPE needs them."""
+    n_heads: Rule
+    """Elements of a head in the small spec -> heads."""
+    d_ff: Rule
+    d_expert: Rule
+    """d_ff of an expert."""
+    window: Rule
+    """Tokens in a window or chunk."""
+    original_context_length: Rule
+    floor_scale: Rule
+
+
+def _always(size: int) -> Rule:
+    return lambda _: size
+
+
+SHRUNK = Scale(
+    d_model=64,
+    vocab_size=199,
+    context_length=128,
+    head_dim=16,
+    n_heads=_always(4),
+    d_ff=_always(96),
+    d_expert=_always(24),
+    window=_always(8),
+    original_context_length=_always(32),
+    floor_scale=_always(6),
+)
+"""The sizes at which a model runs at once."""
+
+
+# ---- parts ------------------------------------------------------------------------------------------
+
+
+def _rope(rope: Any, scale: Scale) -> Any:
     if rope is None or rope.scaling is None or rope.scaling.kind == "linear":
         return rope
-    scaling = rope.scaling.model_copy(update={"original_context_length": 32})
+    length = scale.original_context_length(rope.scaling.original_context_length)
+    scaling = rope.scaling.model_copy(update={"original_context_length": length})
     return rope.model_copy(update={"scaling": scaling})
 
 
-def _head_dim(mixer: Attention) -> int:
-    """The least from HEAD_DIM on of which an even number of dimensions turns."""
+def _head_dim(mixer: Attention, scale: Scale) -> int:
+    """The least from the scale's on of which an even number of dimensions turns."""
     share = mixer.rope.partial if mixer.rope else 1.0
-    even = (dim for dim in range(HEAD_DIM, mixer.head_dim, 4) if round(dim * share, 6) % 2 == 0)
+    even = (dim for dim in range(scale.head_dim, mixer.head_dim, 4) if round(dim * share, 6) % 2 == 0)
     return next(even, mixer.head_dim)
 
 
-def _attention(mixer: Attention) -> Attention:
-    head_dim = _head_dim(mixer)
-    n_kv_heads = {"MHA": 4, "MQA": 1}.get(mixer.label, 2)
+def _shared_heads(n_heads: int, group: float) -> int:
+    """The number of heads that `n_heads` heads share in groups nearest to `group` of them: more than one, and
+    fewer than `n_heads`, where n_heads is not prime."""
+    divisors = [n for n in range(2, n_heads) if n_heads % n == 0]
+    return min(divisors or [1], key=lambda n: abs(n - n_heads / group))
+
+
+def _attention(mixer: Attention, scale: Scale) -> Attention:
+    head_dim = _head_dim(mixer, scale)
+    n_heads = scale.n_heads(head_dim)
+    grouped = _shared_heads(n_heads, mixer.n_heads / mixer.n_kv_heads)
     changes: Changes = {
-        "n_heads": 4,
-        "n_kv_heads": n_kv_heads,
+        "n_heads": n_heads,
+        "n_kv_heads": {"MHA": n_heads, "MQA": 1}.get(mixer.label, grouped),
         "head_dim": head_dim,
-        "rope": _rope(mixer.rope),
+        "rope": _rope(mixer.rope, scale),
     }
     if mixer.query_pre_attn_scalar is not None:
         changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
     if mixer.window is not None:
-        changes["window"] = SPAN
+        changes["window"] = scale.window(mixer.window)
     if mixer.chunk is not None:
-        changes["chunk"] = SPAN
+        changes["chunk"] = scale.window(mixer.chunk)
     if mixer.temperature is not None:
-        changes["temperature"] = mixer.temperature.model_copy(update={"floor_scale": 6})
+        floor_scale = scale.floor_scale(mixer.temperature.floor_scale)
+        changes["temperature"] = mixer.temperature.model_copy(update={"floor_scale": floor_scale})
     return mixer.model_copy(update=changes)
 
 
-def _mla(mixer: MLA) -> MLA:
-    changes: Changes = {"n_heads": 4, "kv_lora_rank": 32, "rope": _rope(mixer.rope), "qk_nope_head_dim": 16}
-    changes |= {"qk_rope_head_dim": 8, "v_head_dim": 12, "q_lora_rank": mixer.q_lora_rank and 24}
-    return mixer.model_copy(update=changes)
+def _mla(mixer: MLA, scale: Scale) -> MLA:
+    dim = scale.head_dim
+    changes: Changes = {"n_heads": scale.n_heads(dim), "kv_lora_rank": 2 * dim, "qk_nope_head_dim": dim}
+    changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4, "rope": _rope(mixer.rope, scale)}
+    return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
 
 
-def _gated_delta_net(mixer: GatedDeltaNet) -> GatedDeltaNet:
-    n_key_heads = 4 if mixer.n_key_heads == mixer.n_value_heads else 2
-    changes: Changes = {"n_key_heads": n_key_heads, "n_value_heads": 4, "key_head_dim": 16}
-    return mixer.model_copy(update=changes | {"value_head_dim": 12})
+def _gated_delta_net(mixer: GatedDeltaNet, scale: Scale) -> GatedDeltaNet:
+    dim = scale.head_dim
+    n_heads, group = scale.n_heads(dim), mixer.n_value_heads / mixer.n_key_heads
+    n_key_heads = n_heads if group == 1 else _shared_heads(n_heads, group)
+    changes: Changes = {"n_key_heads": n_key_heads, "n_value_heads": n_heads, "key_head_dim": dim}
+    return mixer.model_copy(update=changes | {"value_head_dim": 3 * dim // 4})
 
 
-def _moe(ffn: MoE) -> MoE:
+def _moe(ffn: MoE, scale: Scale) -> MoE:
+    d_expert = scale.d_expert(ffn.expert.d_ff)
     changes: Changes = {
-        "n_experts": min(ffn.n_experts, N_EXPERTS),
-        "top_k": min(ffn.top_k, 3),
-        "expert": ffn.expert.model_copy(update={"d_ff": D_EXPERT}),
+        "n_experts": min(ffn.n_experts, MAX_EXPERTS),
+        "top_k": min(ffn.top_k, MAX_TOP_K),
+        "expert": ffn.expert.model_copy(update={"d_ff": d_expert}),
     }
     if ffn.shared is not None:
         wide = max(1, ffn.shared.d_ff // ffn.expert.d_ff)
-        changes["shared"] = ffn.shared.model_copy(update={"d_ff": D_EXPERT * wide})
+        changes["shared"] = ffn.shared.model_copy(update={"d_ff": d_expert * wide})
     if ffn.router.groups is not None:
-        groups = ffn.router.groups.model_copy(update={"n_groups": 4, "top_groups": 2})
-        changes["n_experts"] = N_EXPERTS
+        few = {"n_groups": N_GROUPS, "top_groups": TOP_GROUPS}
+        groups = ffn.router.groups.model_copy(update=few)
+        changes["n_experts"] = MAX_EXPERTS
         changes["router"] = ffn.router.model_copy(update={"groups": groups})
     return ffn.model_copy(update=changes)
 
 
-def _dense(ffn: MLP | GLU) -> MLP | GLU:
-    return ffn.model_copy(update={"d_ff": D_FF})
+def _dense(ffn: MLP | GLU, scale: Scale) -> MLP | GLU:
+    return ffn.model_copy(update={"d_ff": scale.d_ff(ffn.d_ff)})
 
 
-def _other(part: Part) -> Part:
-    """A choice that has no rule here: no number of elements or heads above HEAD_DIM."""
+def _other(part: Part, scale: Scale) -> Part:
+    """A choice that has no rule here: no number of elements or heads above head_dim."""
     numbers = {name: value for name, value in part if type(value) is int}
-    return part.model_copy(update={name: min(value, HEAD_DIM) for name, value in numbers.items()})
+    return part.model_copy(update={name: min(value, scale.head_dim) for name, value in numbers.items()})
 
 
-_RULES: dict[type[Part], Callable[[Any], Part]] = {
+_RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
     Attention: _attention,
     MLA: _mla,
     GatedDeltaNet: _gated_delta_net,
@@ -103,32 +176,122 @@ _RULES: dict[type[Part], Callable[[Any], Part]] = {
 }
 
 
-def shrunk_block(block: Block) -> Block:
+def shrunk_block(block: Block, scale: Scale = SHRUNK) -> Block:
     """The block with its mixer and feed-forward small."""
     parts = {"mixer": block.mixer, "ffn": block.ffn}
     return block.model_copy(
-        update={slot: _RULES.get(type(part), _other)(part) for slot, part in parts.items()}
+        update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items()}
     )
+
+
+# ---- whole specs ------------------------------------------------------------------------------------
+
+
+def _scaled(spec: ModelSpec, scale: Scale, n_layers: Sequence[int], source: str) -> ModelSpec:
+    """The spec at a scale, with `n_layers` of each run, validated anew. Raises SpecError; its message begins
+    with `source`."""
+    runs = [
+        run.model_copy(update={"repeat": run.repeat[:n], "n_layers": n})
+        for run, n in zip(spec.layers, n_layers, strict=True)
+    ]
+    used = set(layer_blocks(spec))
+    blocks = {name: shrunk_block(block, scale) for name, block in spec.blocks.items() if name in used}
+    small = spec.model_copy(
+        update={
+            "d_model": scale.d_model,
+            "vocab_size": scale.vocab_size,
+            "context_length": scale.context_length,
+            "blocks": blocks,
+            "layers": tuple(runs),
+        }
+    )
+    return validated(tree_of(small), lambda _: source)
 
 
 def shrunk(spec: ModelSpec) -> ModelSpec:
     """`spec` with every width, window and expert count small, and few layers: one of each distinct block at
     least, each run's pattern once and, where it repeats, begun again. Validated anew."""
-    runs = [
-        run.model_copy(
-            update={"n_layers": min(run.n_layers, len(run.repeat) + (1 if len(run.repeat) > 1 else 0))}
-        )
-        for run in spec.layers
-    ]
-    used = set(layer_blocks(spec))
-    small = spec.model_copy(
-        update={
-            "d_model": D_MODEL,
-            "vocab_size": VOCAB_SIZE,
-            "context_length": CONTEXT_LENGTH,
-            "blocks": {name: shrunk_block(block) for name, block in spec.blocks.items() if name in used},
-            "layers": tuple(runs),
-            "published": None,
-        }
+    patterns = [len(run.repeat) + (1 if len(run.repeat) > 1 else 0) for run in spec.layers]
+    n_layers = [min(run.n_layers, n) for run, n in zip(spec.layers, patterns, strict=True)]
+    return _scaled(spec, SHRUNK, n_layers, f"{spec.title}, shrunk")
+
+
+def _layers_needed(run: Run) -> int:
+    """The layers of a run until each of its blocks has appeared."""
+    names = run.repeat[: run.n_layers]
+    return 1 + max(names.index(name) for name in names)
+
+
+def _shares(runs: Sequence[Run], n_layers: int) -> list[int]:
+    """The layers of each run, `n_layers` in all or more. Every run gets the layers that it needs. Each other
+    layer goes to the run that is furthest below its proportion."""
+    shares = [_layers_needed(run) for run in runs]
+    total = sum(run.n_layers for run in runs)
+    for _ in range(n_layers - sum(shares)):
+        lacking = [n_layers * run.n_layers - n * total for run, n in zip(runs, shares, strict=True)]
+        shares[lacking.index(max(lacking))] += 1
+    return shares
+
+
+def _proxy_scale(spec: ModelSpec, d_model: int, seq_len: int, vocab_size: int) -> Scale:
+    """Heads have 16 elements up to d_model = 128, 32 up to 256, and 64 beyond: at most 8 heads up to
+    d_model = 512. d_ff keeps its ratio to d_model. Lengths keep their ratio to the context, and are at least
+    an eighth of it."""
+
+    def d_ff(width: int) -> int:
+        return -(-width * d_model // (spec.d_model * STEP)) * STEP
+
+    def length(tokens: int) -> int:
+        return min(seq_len - 1, max(2, seq_len // 8, round(seq_len * tokens / spec.context_length)))
+
+    return Scale(
+        d_model=d_model,
+        vocab_size=vocab_size,
+        context_length=seq_len,
+        head_dim=next((dim for dim in (16, 32) if d_model <= 8 * dim), 64),
+        n_heads=lambda head_dim: max(1, d_model // head_dim),
+        d_ff=d_ff,
+        d_expert=d_ff,
+        window=length,
+        original_context_length=length,
+        floor_scale=length,
     )
-    return ModelSpec.model_validate(small.model_dump())
+
+
+def _check_kinds(spec: ModelSpec, small: ModelSpec, refused: str) -> None:
+    """Raises UsageError where the number of heads made another kind of attention of a mixer."""
+    for name, block in small.blocks.items():
+        mixer, kind = block.mixer, spec.blocks[name].mixer.label
+        if isinstance(mixer, Attention) and mixer.label != kind:
+            raise UsageError(
+                f"{refused}: n_heads = {mixer.n_heads} cannot be {kind}; n_heads = 4, 6 or 8 can. Write a "
+                f"d_model of so many times head_dim = {mixer.head_dim}"
+            )
+
+
+def proxy(
+    spec: ModelSpec, d_model: int = 64, n_layers: int = 6, seq_len: int = 64, vocab_size: int = 256
+) -> ModelSpec:
+    """`spec` scaled down to train small, with every choice kept: the kinds of mixers, d_ff relative to
+    d_model, windows relative to the context, and the order of the layers. Validated anew.
+
+    The runs of layers share `n_layers` in proportion. A run keeps its pattern, cut to its share, but not
+    before each of its blocks has appeared: five local layers and a global one stay six where `n_layers` is 4.
+
+    Raises UsageError for a size that is not allowed, or at which a choice would be lost."""
+    asked = {"d_model": d_model, "n_layers": n_layers, "seq_len": seq_len, "vocab_size": vocab_size}
+    for name, value in asked.items():
+        if value not in (allowed := ALLOWED[name]):
+            what = "a whole number" if allowed.step == 1 else f"a multiple of {allowed.step}"
+            raise UsageError(
+                f"no proxy of {spec.title} with {name} {value} can be made: {name} must be {what} from "
+                f"{allowed[0]:,} to {allowed[-1]:,}"
+            )
+    refused = f"no proxy of {spec.title} with d_model {d_model} can be made"
+    scale = _proxy_scale(spec, d_model, seq_len, vocab_size)
+    try:
+        small = _scaled(spec, scale, _shares(spec.layers, n_layers), refused)
+    except SpecError as error:
+        raise UsageError(str(error)) from None
+    _check_kinds(spec, small, refused)
+    return small
