@@ -60,3 +60,8 @@ class Share(float):
     def __str__(self) -> str:
         percent = 100 * float(self)
         return f"{percent:.0f} %" if percent >= 9.95 or not percent else f"{percent:.2g} %"
+
+
+def rounded(value: float) -> float:
+    """A figure of a run as a document keeps it: six significant digits."""
+    return float(f"{value:.6g}")

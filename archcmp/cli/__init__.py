@@ -24,6 +24,7 @@ COMMANDS = {
     "choices": "Every design choice: what it means, its equation, and which known models make it.",
     "bench": "Throughput over a grid of batch sizes and sequence lengths, a comparison in each of its cells.",
     "race": "One model in archcmp and in transformers: the same weights, the same logits, and who is faster.",
+    "stability": "Training stability: small proxies over learning rates and seeds, with a verdict.",
     "check": "Validate specs, build them on the meta device, and compare with the published totals.",
     "new": "Write a commented spec to edit, started from a known one.",
     "import": "Turn a Hugging Face configuration into a spec.",

@@ -54,6 +54,9 @@ class Experiment(ABC):
     defaults: ClassVar[dict[str, Any]] = {}
     """Options of Request that this kind sets when they are not given."""
 
+    changeable: ClassVar[tuple[str, ...]] = ()
+    """Entries of `options` that do not change the figures, so that a resumed experiment may have others."""
+
     @abstractmethod
     def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
         """The request with every default filled in that the specs decide. Raises UsageError for what cannot

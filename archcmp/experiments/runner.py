@@ -52,7 +52,11 @@ class Session:
         self.store: Store | None = None
         self.resumed = resume is not None
         if resume is not None:
-            self.document = _resumable(resume, kind, specs, given)
+            options = dict(given.get("options", {}))
+            free = {name: options.pop(name) for name in self.experiment.changeable if name in options}
+            self.document = _resumable(resume, kind, specs, {**given, "options": options})
+            request = self.document.request
+            self.document = replace(self.document, request=replace(request, options=request.options | free))
             self.specs = _specs_of(self.document)
             self.store = Store(resume)
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,12 @@ from torch.optim import AdamW
 from archcmp.model.build import build_model
 from archcmp.model.init import Init, initialise
 from archcmp.spec.schema.model import ModelSpec
-from archcmp.training.probes import Probe, probe, rounded
+from archcmp.training.probes import Probe, probe
 from archcmp.training.recipe import Recipe, parse_init
 from archcmp.training.spikes import spike_share
 from archcmp.training.step import FlatParameters, next_token_loss, train_step
 from archcmp.training.text import Text
+from archcmp.units import rounded
 
 N_VALIDATION, N_PROBED = 64, 4
 """Sequences of the validation loss, and of the fixed batch that is probed."""
@@ -88,12 +89,12 @@ class Trainer:
         betas = (recipe.beta1, recipe.beta2)
         return AdamW(groups, lr=1.0, betas=betas, eps=recipe.eps, weight_decay=0.0, fused=True)
 
-    def run(self, learning_rate: float, seed: int) -> dict[str, Any]:
+    def run(self, learning_rate: float, seed: int, steps: int) -> dict[str, Any]:
         """Train to the last step, or until the run has diverged: plain data, as a cell keeps it.
 
         Weight decay is independent: torch multiplies it by the learning rate, so it is divided by the peak.
         """
-        recipe = self.recipe
+        recipe = replace(self.recipe, steps=steps)
         std, by_depth = parse_init(recipe.init)
         initialise(self.model, Init(std, by_depth), seed)
         self.flat.clear()

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from archcmp.model.decoder import Decoder
+from archcmp.units import rounded
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,6 @@ def probe(model: Decoder, tokens: Tensor) -> Probe:
 def _finite(value: Tensor | None) -> float | None:
     number = math.nan if value is None else float(value)
     return rounded(number) if math.isfinite(number) else None
-
-
-def rounded(value: float) -> float:
-    """With six digits, which is what a document keeps."""
-    return float(f"{value:.6g}")
 
 
 class _Scores(TorchFunctionMode):

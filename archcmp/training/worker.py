@@ -13,13 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 from archcmp.errors import MeasureError
 from archcmp.training.recipe import Recipe
 from archcmp.training.text import Text
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_BINDING = ("OMP_PLACES", "OMP_PROC_BIND")
+"""Would keep all workers on the first core."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,6 @@ class Setting:
     text: Text
     device: str
     dtype: str
-    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,10 @@ class Task:
     """A run, or, without a learning rate, the timing of a variant."""
 
     model: str
+    compiled: bool
     learning_rate: float | None = None
     seed: int = 0
+    steps: int = 0
 
 
 class Worker:
@@ -53,7 +61,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            env={name: value for name, value in os.environ.items() if name not in _BINDING} | _ONE_THREAD,
         )
         self._send(setting)
 
@@ -89,13 +97,49 @@ class Worker:
                 stream.close()  # type: ignore[union-attr]
 
 
+class Crew:
+    """Several workers, which take tasks as they become free."""
+
+    def __init__(self, setting: Setting, n_workers: int) -> None:
+        self._workers = [Worker(setting) for _ in range(n_workers)]
+        self._free: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def answers(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:
+        """Each task with what it gave, in the order in which they end. Raises MeasureError where one fails;
+        those that were not begun are dropped then, or when the caller stops asking."""
+        with ThreadPoolExecutor(len(self._workers)) as pool:
+            futures = {pool.submit(self._ask, task): task for task in tasks}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                self.stop()
+                raise
+
+    def _ask(self, task: Task) -> Any:
+        worker = self._free.get()
+        try:
+            return worker.ask(task)
+        finally:
+            self._free.put(worker)
+
+    def stop(self) -> None:
+        """End all workers at once."""
+        for worker in self._workers:
+            worker.stop()
+
+
 def _serve() -> None:
     """Answer tasks until there are no more. What libraries print goes to stderr."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     setting: Setting = pickle.load(sys.stdin.buffer)
-    trainers: dict[str, Any] = {}
+    trainers: dict[tuple[str, bool], Any] = {}
     while True:
         try:
             task: Task = pickle.load(sys.stdin.buffer)
@@ -105,7 +149,7 @@ def _serve() -> None:
         answers.flush()
 
 
-def _answer(setting: Setting, task: Task, trainers: dict[str, Any]) -> Any:
+def _answer(setting: Setting, task: Task, trainers: dict[tuple[str, bool], Any]) -> Any:
     """The result of a run or of a timing, or the reason why there is none, as text."""
     import torch
 
@@ -116,15 +160,14 @@ def _answer(setting: Setting, task: Task, trainers: dict[str, Any]) -> Any:
     torch.set_flush_denormal(True)
     try:
         start = time.perf_counter()
-        if task.model not in trainers:
+        key = task.model, task.compiled
+        if key not in trainers:
             spec = ModelSpec.model_validate(setting.specs[task.model])
             device, dtype = torch.device(setting.device), getattr(torch, setting.dtype)
-            trainers[task.model] = Trainer(
-                spec, setting.recipe, setting.text, device, dtype, setting.compiled
-            )
+            trainers[key] = Trainer(spec, setting.recipe, setting.text, device, dtype, task.compiled)
         if task.learning_rate is not None:
-            return trainers[task.model].run(task.learning_rate, task.seed)
-        step_s = trainers[task.model].measured(time.perf_counter)
+            return trainers[key].run(task.learning_rate, task.seed, task.steps)
+        step_s = trainers[key].measured(time.perf_counter)
         return {"step_s": step_s, "ready_s": time.perf_counter() - start}
     except (RuntimeError, MemoryError) as error:
         return str(error).splitlines()[0] or type(error).__name__
