@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from archcmp.api import race as race
     from archcmp.api import read as read
     from archcmp.api import run as run
+    from archcmp.api import stability as stability
     from archcmp.errors import ArchcmpError as ArchcmpError
     from archcmp.errors import ConfigError as ConfigError
     from archcmp.errors import CountingError as CountingError
@@ -38,7 +39,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "archcmp.analysis": ["count"],
-    "archcmp.api": ["Results", "bench", "compare", "list_specs", "race", "read", "run"],
+    "archcmp.api": ["Results", "bench", "compare", "list_specs", "race", "read", "run", "stability"],
     "archcmp.errors": [
         *("ArchcmpError", "ConfigError", "CountingError", "MeasureError"),
         *("SpecError", "UsageError", "WeightsError"),

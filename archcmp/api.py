@@ -6,7 +6,7 @@ A model is named by a reference, such as "olmo2:13b+n_layers=16", or given as a 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,21 @@ def race(
     one sequence of 1024 tokens unless others are given."""
     chosen = None if against is None else {"against": against}
     return run("race", model, axes=_axes(batch_size=batch_size, seq_len=seq_len), options=chosen, **options)
+
+
+def stability(
+    models: Models = (),
+    *,
+    learning_rates: Sequence[float] | None = None,
+    seeds: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Results:
+    """Proxies of the models, trained at every learning rate from `seeds` seeds (3 unless given). `recipe` has
+    the fields of training.recipe.Recipe that are not as usual, such as {"steps": 300}, and `stress`, `text`
+    (a path), `jobs` and `compile` ("auto", "always" or "never"). `budget_s` is for all runs."""
+    axes = _axes(learning_rate=learning_rates, seed=None if seeds is None else range(seeds))
+    return run("stability", models, axes=axes, options=dict(recipe or {}), **options)
 
 
 def read(path: str | Path) -> Results:

@@ -49,7 +49,10 @@ Vary = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BatchSize = Annotated[
-    str | None, typer.Option("--batch-size", "-b", metavar="N", help="Sequences in a batch: 1; bench: 1,8.")
+    str | None,
+    typer.Option(
+        "--batch-size", "-b", metavar="N", help="Sequences in a batch: 1; bench: 1,8; stability: 8."
+    ),
 ]
 SeqLen = Annotated[
     str | None,
@@ -57,7 +60,8 @@ SeqLen = Annotated[
         "--seq-len",
         "-t",
         metavar="N",
-        help="Tokens in a sequence: 2k (k is 1,024), or all learned positions; race: 1k; bench: 512,2k,8k.",
+        help="Tokens in a sequence: 2k (k is 1,024), or all learned positions; race: 1k; bench: 512,2k,8k; "
+        "stability: 64.",
     ),
 ]
 Measure = Annotated[
@@ -79,7 +83,10 @@ Convention = Annotated[
     ),
 ]
 Budget = Annotated[
-    float | None, typer.Option("--budget", help="Seconds to spend on measuring: 60 in all; bench: 20 a cell.")
+    float | None,
+    typer.Option(
+        "--budget", help="Seconds to spend on measuring: 60 in all; bench: 20 a cell; stability: 600."
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -95,7 +102,7 @@ DType = Annotated[
     typer.Option(
         "--dtype",
         help="bfloat16, float16 or float32.",
-        show_default="bfloat16 where native",
+        show_default="bfloat16 where native; stability: float32",
         autocompletion=complete.dtypes,
     ),
 ]
@@ -108,7 +115,10 @@ Compose = Annotated[
     ),
 ]
 Compile = Annotated[
-    bool | None, typer.Option("--compile/--eager", help="Time torch.compile's code.", show_default="eager")
+    bool | None,
+    typer.Option(
+        "--compile/--eager", help="Run torch.compile's code.", show_default="eager; stability: the faster"
+    ),
 ]
 Output = Annotated[
     Path | None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from archcmp.errors import UsageError
 from archcmp.experiments.core import Experiment, Run, described, register
 from archcmp.results.document import Cell, Document, Model, Status
 from archcmp.results.request import Point, Request, check_name
+from archcmp.results.store import MAX_CELLS
 from archcmp.spec.describe import design_choices
 from archcmp.spec.overrides import parse
 from archcmp.spec.scale import proxy
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 LEARNING_RATES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 """Half decades, up to where models of this size diverge."""
 
+HIGHEST_RATE = 1_000
 N_SEEDS = 3
 COMPILE = ("auto", "always", "never")
+_OPTIONS = [*(field.name for field in fields(Recipe)), "stress", "text", "compile", "jobs"]
 
 
 @register
@@ -44,6 +47,8 @@ class Stability(Experiment):
         if not specs:
             raise UsageError("no spec was named")
         options = dict(request.options)
+        for name in options:
+            check_name("option of a stability experiment", name, _OPTIONS)
         check_name("dtype of training", str(request.dtype), ["float32", "bfloat16"])
         check_name("way to compile", options.setdefault("compile", "auto"), COMPILE)
         recipe = Recipe.of(options)
@@ -61,6 +66,9 @@ class Stability(Experiment):
             "learning_rate": rates,
             "model": [named.id for named in specs],
         }
+        n_runs = len(seeds) * len(rates) * len(specs)
+        if n_runs > MAX_CELLS:
+            raise UsageError(f"{n_runs:,} runs are too many; at most {MAX_CELLS:,} are kept in one file")
         return replace(request, axes=axes, options=options)
 
     def models(self, specs: Sequence[NamedSpec], request: Request) -> list[Model]:
@@ -141,8 +149,9 @@ def _rates(axes: dict[str, list[Any]]) -> list[Any]:
     rates = sorted(axes.get("learning_rate") or LEARNING_RATES)
     if len(rates) < 2:
         raise UsageError("one learning rate shows no edge; write several, such as --lr 0.03,0.3,3")
-    if not all(0 < rate <= 1e3 for rate in rates):
-        raise UsageError(f"a learning rate must be above 0 and at most 1,000, not {min(rates):g}")
+    for rate in rates:
+        if not 0 < rate <= HIGHEST_RATE:
+            raise UsageError(f"a learning rate must be above 0 and at most {HIGHEST_RATE:,}, not {rate:g}")
     return rates
 
 

@@ -47,7 +47,8 @@ class Laboratory:
     def _timed(self, compiled: bool) -> tuple[float, float]:
         """Seconds of a step, summed over the models, and seconds until the slowest model was ready."""
         what = "compiling" if compiled else "timing"
-        self.on_progress(f"{what} {len(self.models)} models", 0.0)
+        n_models = len(self.models)
+        self.on_progress(f"{what} {n_models} model{'s' * (n_models > 1)}", 0.0)
         tasks = [Task(model, compiled) for model in self.models]
         answers = [answer for _, answer in self.crew.answers(tasks)]
         return sum(answer["step_s"] for answer in answers), max(answer["ready_s"] for answer in answers)

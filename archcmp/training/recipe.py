@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from archcmp.errors import UsageError
 
@@ -45,7 +48,11 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         given = {name: value for name, value in options.items() if name in known and value is not None}
         harder = {"n_layers": 12, "clip": 0.0, "warm_up": 0.0} if options.get("stress") else {}
-        return replace(cls(), **harder | given).checked()
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(harder | given), strict=True).checked()
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise UsageError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r:.60}") from None
 
     def checked(self) -> Recipe:
         """Itself. Raises UsageError for a recipe that trains nothing."""
