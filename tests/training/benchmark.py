@@ -1,9 +1,9 @@
-"""How many runs a minute the lab makes, as a ratio to plain eager loops: `python -m tests.training.benchmark`.
+"""How many runs a minute the lab makes, against plain eager loops: `python -m tests.training.benchmark`.
 
 The lab trains the four variants of the 2 x 2 at five rates from three seeds, 300 steps each, by the released
-command; its time has everything in it: starting, timing, compiling, probing. The peers train the same sizes in
-the loop that one would write by hand, a process per core on one thread: archcmp's model, and transformers'
-OLMo 2, each with torch's default AdamW and clipping, without probes. All three run one after the other.
+command; its time has everything in it: starting, timing, compiling, probing. The peers train the same sizes
+in the loop that one would write by hand, a process per core on one thread: archcmp's model, and transformers'
+OLMo 2, each with torch's default AdamW and clipping, without probes. One follows the other.
 """
 
 from __future__ import annotations
