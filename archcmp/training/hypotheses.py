@@ -64,22 +64,26 @@ class Effect:
     """A contrast in decades: the mean over seeds, its t interval and the p of its paired t test.
 
     Everything is None without a common seed; the interval and p need two. An end of the interval is None
-    where a censored rate lets the true effect lie arbitrarily far beyond.
+    where a censored rate lets the true effect lie arbitrarily far beyond. `grid_effect` is the same contrast
+    of the highest rates of the grid below the edges, the median over seeds: 0 where both edges lie between
+    the same two rates, so that only interpolation tells them apart.
     """
 
     effect: float | None = None
     low: float | None = None
     high: float | None = None
     p: float | None = None
+    grid_effect: float | None = None
 
     @property
     def direction(self) -> int:
-        """1 or -1 where p is significant and the effect cannot be smaller only because a rate is censored,
-        0 otherwise."""
-        if self.p is None or self.effect is None or self.p >= SIGNIFICANT:
+        """1 or -1 where p is significant, most seeds differ by a step of the grid in this direction, and the
+        effect cannot be smaller only because a rate is censored; 0 otherwise."""
+        if self.p is None or self.effect is None or self.p >= SIGNIFICANT or not self.grid_effect:
             return 0
         bound = self.low if self.effect > 0 else self.high
-        return 0 if bound is None else int(math.copysign(1, self.effect))
+        one_way = self.effect * self.grid_effect > 0
+        return int(math.copysign(1, self.effect)) if one_way and bound is not None else 0
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
@@ -116,6 +120,7 @@ def _effect(contrast: Contrast, crossings: Mapping[str, Mapping[int, Crossing]])
     if not seeds:
         return Effect()
     effects = [sum(w * own[model][seed].log10 for model, w in contrast.weights.items()) for seed in seeds]
+    steps = [sum(w * own[model][seed].low for model, w in contrast.weights.items()) for seed in seeds]
     if len(seeds) < 2:
         return Effect(effects[0])
     larger = {  # True where the true effect may lie above what is seen, False where it may lie below
@@ -128,7 +133,8 @@ def _effect(contrast: Contrast, crossings: Mapping[str, Mapping[int, Crossing]])
     p = _p(effects, bool(larger))
     low = None if False in larger or p is None else seen.low
     high = None if True in larger or p is None else seen.high
-    return Effect(seen.value, low, high, p)
+    median = statistics.median(steps)
+    return Effect(seen.value, low, high, p, median if abs(median) > ROUNDING else 0.0)
 
 
 def _adjusted(effects: Sequence[Effect]) -> list[Effect]:
@@ -211,14 +217,15 @@ def test_hypotheses(
 ) -> dict[str, Any]:
     """The hypotheses of an experiment, tested: {"hypotheses": [...], "main_effects": [...]}, JSON data.
 
-    A hypothesis has "name", "effect" (mean over seeds, in decades), "low" and "high", the Holm-adjusted "p"
-    and a "verdict". A main effect, which only a 2x2 has, lacks the last two. Without a 2x2 every model is
-    tested against the first. Intervals are those of t for one hypothesis alone. They know how seeds scatter,
-    not what lies between two rates: the size of an effect at an abrupt edge is known to a step of the grid.
+    A hypothesis has "name", "effect" (mean over seeds, in decades), "low" and "high", the Holm-adjusted "p",
+    the "grid_effect" and a "verdict". A main effect, which only a 2x2 has, lacks the last three. Without a
+    2x2 every model is tested against the first. Intervals are those of t for one hypothesis alone. They know
+    how seeds scatter, not what lies between two rates: the size of an effect at an abrupt edge is known to a
+    step of the grid.
 
-    Supported and contradicted: p < 0.05, effect above and below 0, and no censored rate that could make the
-    effect smaller. Not provoked: no run of the first model diverged, and every critical rate lies above the
-    grid, so there was no instability to cure. Undecided: all else.
+    Supported and contradicted: p < 0.05, effect above and below 0, most seeds differ by a step of the grid,
+    and no censored rate could make the effect smaller. Not provoked: no run of the first model diverged, and
+    every critical rate lies above the grid, so there was no instability to cure. Undecided: all else.
     """
     crossings = {model: learner(runs, model, rates).crossings for model in models}
     contrasts = _two_by_two(two_by_two) if two_by_two else _against_first(models)
