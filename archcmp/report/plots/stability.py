@@ -77,7 +77,7 @@ def _draw_losses(axes: Axes, curves: Sequence[Curve], entropy: float) -> None:
     axes.axhline(entropy, color="black", linestyle=(0, (8, 4)), linewidth=0.8, zorder=1)
     text = f"frequencies of bytes ({entropy:.2f})"
     where = axes.get_yaxis_transform()
-    axes.text(0.01, entropy, text, transform=where, ha="left", va="bottom", fontsize="x-small")
+    axes.text(0.99, entropy, text, transform=where, ha="right", va="bottom", fontsize="small")
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     ticks = [tick for tick in LOSS_TICKS if low <= tick <= high]

@@ -15,6 +15,8 @@ MARKERS = "osD^v"
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 PANEL_INCHES, LEGEND_ROW_INCHES, CHARACTERS_PER_PANEL = 6.4, 0.25, 72
 LEGEND_MARK_CHARACTERS = 8
+HANDLE_LENGTH = 3.5
+"""In font sizes: enough of a line to see its style."""
 
 
 def plain(text: str) -> str:
@@ -34,7 +36,13 @@ def new_figure(n_panels: int, legend: Sequence[Line2D], told: Sequence[str]) -> 
     figure = Figure(figsize=(PANEL_INCHES * n_panels, height), layout="constrained")
     panels = list(figure.subplots(1, n_panels, squeeze=False)[0])
     if legend:
-        figure.legend(handles=list(legend), loc="outside lower center", ncols=columns, fontsize="small")
+        figure.legend(
+            handles=list(legend),
+            loc="outside lower center",
+            ncols=columns,
+            fontsize="small",
+            handlelength=HANDLE_LENGTH,
+        )
     lines = [line for text in told for line in textwrap.wrap(text, width)]
     figure.suptitle(plain("\n".join(lines)), fontsize="medium")
     return figure, panels

@@ -130,15 +130,15 @@ def _last_rms(result: Mapping[str, Any]) -> float | None:
     return layers[-1] if layers else None
 
 
-_PROBES: dict[str, tuple[Callable[[Mapping[str, Any]], float | None], Unit, bool]] = {
-    "largest logit": (lambda result: max(_at_end(result, "max_logit"), default=None), notes.figure, False),
-    "logit growth": (lambda result: result["logit_growth"], lambda v: f"{notes.figure(v)}x", True),
-    "lowest entropy": (_lowest_entropy, notes.figure, False),
-    "residual RMS": (_last_rms, notes.figure, False),
-    "gradient norm": (lambda result: max(result["gradient_norms"], default=None), notes.figure, False),
-    "spike share": (lambda result: result["gradient_spike_share"], lambda v: str(Share(v)), True),
+_PROBES: dict[str, tuple[Callable[[Mapping[str, Any]], float | None], Unit]] = {
+    "largest logit": (lambda result: max(_at_end(result, "max_logit"), default=None), notes.figure),
+    "logit growth": (lambda result: result["logit_growth"], lambda growth: f"{notes.figure(growth)}x"),
+    "lowest entropy": (_lowest_entropy, notes.figure),
+    "residual RMS": (_last_rms, notes.figure),
+    "gradient norm": (lambda result: max(result["gradient_norms"], default=None), notes.figure),
+    "spike share": (lambda result: result["gradient_spike_share"], lambda share: str(Share(share))),
 }
-"""How each is found in a run, how it is printed, and whether it is a detail."""
+"""How each is found in a run, and how it is printed."""
 
 
 def _median(cells: Sequence[Cell], find: Callable[[Mapping[str, Any]], float | None]) -> float | None:
@@ -152,10 +152,10 @@ def _probe_rows(doc: Document, rate: float) -> list[Row]:
     here = [cell for cell in _done(doc) if cell.point["learning_rate"] == rate]
     by_model = [[cell for cell in here if cell.point["model"] == model.id] for model in doc.models]
     rows = []
-    for label, (find, unit, detail) in _PROBES.items():
+    for label, (find, unit) in _PROBES.items():
         values = [_median(cells, find) for cells in by_model]
         if any(value is not None for value in values):
-            rows.append(Row(label, [Figure(value, unit) for value in values], 1, detail))
+            rows.append(Row(label, [Figure(value, unit) for value in values], 1))
     return [Row(f"at LR {rate:g}", [Figure("")] * len(doc.models)), *rows] if rows else []
 
 

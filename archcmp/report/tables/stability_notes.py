@@ -31,8 +31,9 @@ _SENSITIVITY = (
 )
 _PROBES = (
     "At the last probe of each run, the median over seeds. Logit: the largest |attention score| of any "
-    "layer. Entropy: of the attention of the lowest head, as a share of log(visible keys). RMS: of the "
-    "residual stream after the last layer. Gradient norm: the largest of the run, before clipping."
+    "layer; growth: over that of the first probe. Entropy: of the attention of the lowest head, as a share "
+    "of log(visible keys). RMS: of the residual stream after the last layer. Gradient norm: the largest of "
+    "the run, before clipping."
 )
 _SPIKES = (
     "Spike share: gradient norms whose logarithm lies 7 standard deviations from those before. It is not "
