@@ -18,7 +18,7 @@ from archcmp.errors import ArchcmpError, UsageError
 from archcmp.experiments.runner import Session
 from archcmp.report.export import check_export, export
 from archcmp.report.formats.terminal import print_tables
-from archcmp.report.plots import PLOT_SUFFIXES, check_can_plot, draw_curves
+from archcmp.report.plots import PLOT_SUFFIXES, check_can_plot, draw
 from archcmp.report.table import Table
 from archcmp.report.tables import tables_of
 from archcmp.results.document import Document
@@ -71,7 +71,7 @@ class Show:
         writers: list[tuple[Path, Callable[[Document, Path], None]]]
         writers = [(path, self._export) for path in self.exports]
         if self.plot is not None:
-            writers.append((self.plot, draw_curves))
+            writers.append((self.plot, draw))
         self.failed = False
         for path, write in writers:
             if self._write(path, doc, write):

@@ -142,3 +142,8 @@ def test_every_saved_grid_is_drawn_whole(name: str) -> None:
 def test_what_is_no_grid_is_not_drawn() -> None:
     with pytest.raises(UsageError, match="no throughput"):
         figure_of(read(FOLDER / "comparison-1-counts.json"))
+
+
+def test_kinds_without_a_picture_are_told_apart() -> None:
+    with pytest.raises(UsageError, match="nothing to draw of a race"):
+        figure_of(Document(Request("race"), []))

@@ -1,22 +1,19 @@
-"""Curves of throughput against the sequence length, drawn by matplotlib."""
+"""Curves of throughput against the sequence length: a panel per workload."""
 
 from __future__ import annotations
 
-import io
 import statistics
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from archcmp.errors import UsageError
+from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LINES, MARKERS, new_figure, plain
 from archcmp.report.tables.grid import in_order
 from archcmp.report.tables.rows import where_measured
 from archcmp.results.document import Document
-from archcmp.results.files import write_whole
 from archcmp.results.timings import Throughput
 
 if TYPE_CHECKING:
@@ -24,18 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-PLOT_SUFFIXES = (".svg", ".png")
-MARKERS = "osD^v"
 SHORTENED = "X"
-LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
-PANEL_INCHES, LEGEND_ROW_INCHES, CHARACTERS_PER_PANEL = 6.4, 0.25, 72
-LEGEND_MARK_CHARACTERS = 8
-
-
-def check_can_plot() -> None:
-    """Raises UsageError where matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
-        raise UsageError("plots need matplotlib: pip install 'archcmp[plot]'")
 
 
 @dataclass(frozen=True)
@@ -83,8 +69,8 @@ class Curve:
         from matplotlib.lines import Line2D
 
         marks = [self.mark(point) for point in self.points]
-        plain = {"marker": MARKERS[self.style % len(MARKERS)], "markerfacecolor": self.color}
-        mark = marks[0] if all(other == marks[0] for other in marks) else plain
+        usual = {"marker": MARKERS[self.style % len(MARKERS)], "markerfacecolor": self.color}
+        mark = marks[0] if all(other == marks[0] for other in marks) else usual
         line = LINES[self.style % len(LINES)]
         label = textwrap.fill(self.label, CHARACTERS_PER_PANEL)
         return Line2D([], [], color=self.color, linestyle=line, label=label, **mark)
@@ -98,14 +84,9 @@ def _curves(doc: Document, workload: str) -> list[Curve]:
             timings = [(cell.point["seq_len"], cell.models[i].throughput.get(workload)) for cell in cells]
             points = [Point(asked, t) for asked, t in timings if t is not None and t.tokens_per_second]
             points.sort(key=lambda point: (point.timing.seq_len, point.asked))
-            label = f"batch {batch_size:,}: {_plain(model.name)}"
+            label = f"batch {batch_size:,}: {plain(model.name)}"
             curves += [Curve(label, f"C{i}", style, points)] if points else []
     return curves
-
-
-def _plain(text: str) -> str:
-    """Text in which matplotlib sees no formula."""
-    return text.replace("$", r"\$")
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:
@@ -176,36 +157,12 @@ def figure_of(doc: Document) -> Figure:
     the panels. Raises UsageError where there is no grid of batch sizes and lengths to draw."""
     if not doc.cells or not doc.request.measure or {"batch_size", "seq_len"} - set(doc.cells[0].point):
         raise UsageError("there is no throughput over batch sizes and lengths to draw")
-    from matplotlib.figure import Figure
-
     panels = [(workload, _curves(doc, workload)) for workload in doc.request.measure]
-    legend = _legend_lines([curve for _, curves in panels for curve in curves])
-    width = CHARACTERS_PER_PANEL * len(panels)
-    longest = max((len(str(line.get_label())) for line in legend), default=0)
-    columns = max(1, width // (longest + LEGEND_MARK_CHARACTERS))
-    height = 5 + LEGEND_ROW_INCHES * -(-len(legend) // columns)
-    figure = Figure(figsize=(PANEL_INCHES * len(panels), height), layout="constrained")
-    for axes, (workload, curves) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
-        _draw_panel(axes, curves, workload)
-    if legend:
-        figure.legend(handles=legend, loc="outside lower center", ncols=columns, fontsize="small")
-    models = ", ".join(model.name for model in doc.models)
-    told = [models, " ".join([f"{doc.timed_dtype}.", *where_measured(doc)])]
+    told = [", ".join(model.name for model in doc.models)]
+    told += [" ".join([f"{doc.timed_dtype}.", *where_measured(doc)])]
     told += ["Refused measurements have no point."] if doc.refused else []
-    lines = [line for text in told for line in textwrap.wrap(text, width)]
-    figure.suptitle(_plain("\n".join(lines)), fontsize="medium")
+    legend = _legend_lines([curve for _, curves in panels for curve in curves])
+    figure, all_axes = new_figure(len(panels), legend, told)
+    for axes, (workload, curves) in zip(all_axes, panels, strict=True):
+        _draw_panel(axes, curves, workload)
     return figure
-
-
-def draw_curves(doc: Document, path: Path) -> None:
-    """A .svg or .png file of the figure, written whole."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    picture = io.BytesIO()
-    with rc_context({"svg.fonttype": "none"}):
-        figure = figure_of(doc)
-        FigureCanvasAgg(figure).print_figure(picture, format=path.suffix.removeprefix("."), dpi=150)
-    write_whole(path, picture.getvalue())
