@@ -89,7 +89,7 @@ def test_the_bound_of_qk_norm_without_rotation_is_false_with_it() -> None:
             norm.weight.fill_(0.01)
             norm.weight[large] = 10
     gains = mixer.q_heads.norm.weight, mixer.k_heads.norm.weight
-    unrotated = math.sqrt(HEAD_DIM) * float((gains[0] * gains[1]).abs().max())
+    unrotated = math.sqrt(HEAD_DIM) * (gains[0] * gains[1]).abs().max().item()
     assert unrotated == pytest.approx(0.4)
     assert _pairwise_bound(*gains) == pytest.approx(400)
     assert 399.9 < _largest(model) <= 400 * SLACK
