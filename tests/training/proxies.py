@@ -15,9 +15,10 @@ from torch import Tensor
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.init import Init, initialise
-from archcmp.model.mixers import attention as mixer
+from archcmp.model.ops.attention import attention
 from archcmp.spec.scale import proxy
 from archcmp.spec.yaml.load import load_spec
+from archcmp.training.loop import Trainer
 from archcmp.training.recipe import Recipe
 from archcmp.training.step import next_token_loss
 from archcmp.training.text import Text
@@ -73,18 +74,19 @@ class Call:
 def calls_of_attention() -> Iterator[list[Call]]:
     """The calls of attention inside, layer by layer."""
     seen: list[Call] = []
-    real = mixer.attention
 
     def record(q: Tensor, k: Tensor, v: Tensor, scale: float, *options: Any) -> Tensor:
         seen.append(Call(q.detach(), k.detach(), scale))
-        return real(q, k, v, scale, *options)
+        return attention(q, k, v, scale, *options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixer, "attention", record)
+        patch.setattr("archcmp.model.mixers.attention.attention", record)
         yield seen
 
 
-TRANSITIONS = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.05, 0.05, 0.1, 0.8], [0.6, 0.2, 0.1, 0.1]])
+TRANSITIONS = np.array(
+    [[0.7, 0.1, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.05, 0.05, 0.1, 0.8], [0.6, 0.2, 0.1, 0.1]]
+)
 """P(next | last) of a text of four letters."""
 
 
@@ -108,13 +110,12 @@ def markov_entropies() -> tuple[float, float]:
     return rate, -float((stationary * np.log(stationary)).sum())
 
 
-def short_recipe(**changes: Any) -> Recipe:
-    """A recipe of a second."""
+def short_trainer(reference: str, text: Text | None = None, **changes: Any) -> Trainer:
+    """A trainer of runs of a moment, on one thread."""
+    torch.set_num_threads(1)
     small = {"d_model": 32, "n_layers": 2, "seq_len": 16, "batch_size": 4, "steps": 20}
-    return Recipe(**{**small, **changes})
-
-
-def markov() -> Text:
-    """A text to train on for a moment."""
+    recipe = Recipe(**{**small, **changes}).checked()
+    spec = proxy(load_spec(reference), recipe.d_model, recipe.n_layers, recipe.seq_len)
     content = markov_text(30_000).encode()
-    return Text("letters", content[:27_000], content[27_000:])
+    some = Text("letters", content[:27_000], content[27_000:])
+    return Trainer(spec, recipe, text or some, torch.device("cpu"))

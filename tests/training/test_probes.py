@@ -11,9 +11,9 @@ import torch
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.init import initialise
+from archcmp.spec.scale import proxy
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.mla import MLA
-from archcmp.spec.scale import proxy
 from archcmp.spec.yaml.load import load_spec
 from archcmp.training.probes import probe, visible_keys
 from tests.known import FAMILIES, MAIN_AND_FAR, tiny
@@ -153,8 +153,9 @@ def test_a_probe_changes_neither_the_model_nor_its_gradients(reference: str) -> 
 
 def test_figures_that_are_not_finite_are_none() -> None:
     model = built(f"{PRE}+qk_norm=none")
+    residual: Any = model.blocks[1].residual
     with torch.no_grad():
-        model.blocks[1].residual.before[0].weight.fill_(math.inf)  # type: ignore[union-attr, index, operator]
+        residual.before[0].weight.fill_(math.inf)
     found = probe(model, TOKENS)
     assert found.max_logit[0] is not None and found.residual_rms[0] is not None
     assert found.max_logit[1] is None and found.residual_rms[1] is None and found.log_z is None

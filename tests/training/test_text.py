@@ -24,7 +24,7 @@ def test_the_last_tenth_of_a_single_file_validates(tmp_path: Path) -> None:
 
 
 def test_every_tenth_file_of_a_folder_validates(tmp_path: Path) -> None:
-    """In the order of their names, those of folders inside among them; hidden files and tests are left out."""
+    """In the order of their names, folders inside included; hidden files and tests are left out."""
     (tmp_path / "b").mkdir()
     for i in range(25):
         (tmp_path / ("b" if i % 2 else ".") / f"{i:02}.txt").write_text(f"<{i:02}>" * 500)
