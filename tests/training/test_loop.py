@@ -18,7 +18,7 @@ from tests.training.proxies import PRE, short_trainer
 
 @pytest.mark.parametrize("reference", ["olmo2", "qwen3-moe"])
 def test_a_run_is_the_same_whatever_ran_before_it(reference: str) -> None:
-    changes = {"d_model": 64} if reference == "qwen3-moe" else {}
+    changes: dict[str, Any] = {"d_model": 64} if reference == "qwen3-moe" else {}
     trainer = short_trainer(reference, **changes)
     first = {seed: trainer.run(1e-2, seed) for seed in (0, 1)}
     assert first[0] != first[1]
