@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from archcmp.model.init import initialise
+from archcmp.training import loop
 from archcmp.training.loop import N_PROBES, History
 from archcmp.training.recipe import Recipe
 from tests.training.proxies import PRE, short_trainer
@@ -67,6 +69,16 @@ def test_variants_begin_with_the_same_weights_and_see_the_same_batches() -> None
         losses.append(trainer.run(1e-12, 3)["losses"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert max(losses[0]) > min(losses[0]) * 1.01, "batches differ"
+
+
+def test_another_seed_gives_other_batches_and_other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = short_trainer("olmo2", weight_decay=0.0)
+    first = [trainer.run(1e-12, seed)["initial_loss"] for seed in (0, 1)]
+    assert first[0] != first[1]
+    monkeypatch.setattr(loop, "initialise", lambda model, init, seed: initialise(model, init, 0))
+    same = [trainer.run(1e-12, seed) for seed in (0, 1)]
+    assert same[0]["initial_loss"] == same[1]["initial_loss"]
+    assert same[0]["losses"] != same[1]["losses"]
 
 
 def test_a_learning_rate_too_high_diverges_and_one_of_0_learns_nothing() -> None:

@@ -25,6 +25,13 @@ def test_planted_spikes_are_found_exactly() -> None:
     assert spike_share(list(values)) == pytest.approx(4 / (2_000 - 128), rel=1e-5)
 
 
+@pytest.mark.parametrize(("last", "n_spikes"), [(6.99, 0), (7.01, 1), (-6.99, 0), (-7.01, 1)])
+def test_a_spike_lies_seven_deviations_away_from_those_before_it(last: float, n_spikes: int) -> None:
+    """The logarithms before are +1 and -1 in turn: their mean is 0 and their deviation 1."""
+    values = [math.exp(1 - 2 * (i % 2)) for i in range(400)] + [math.exp(last)]
+    assert spike_share(values) == pytest.approx(n_spikes / 301, rel=1e-5)
+
+
 def test_spikes_of_the_warm_up_are_left_out() -> None:
     values = np.exp(np.random.default_rng(0).normal(0, 0.3, 600))
     values[:100] *= np.linspace(1e6, 1, 100)
