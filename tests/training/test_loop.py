@@ -62,7 +62,7 @@ def test_weight_decay_is_of_matrices_only_and_independent_of_the_learning_rate()
 
 
 def test_variants_begin_with_the_same_weights_and_see_the_same_batches() -> None:
-    """Without queries and keys, a norm of them changes nothing, and with no learning no other loss."""
+    """With scores near 0 a norm of queries and keys changes no loss, as long as nothing is learnt."""
     losses = []
     for qk_norm in ("none", "per_head"):
         trainer = short_trainer(f"{PRE}+qk_norm={qk_norm}+query_pre_attn_scalar=1e12", weight_decay=0.0)
