@@ -53,6 +53,7 @@ class Stability(Experiment):
         check_name("way to compile", options.setdefault("compile", "auto"), COMPILE)
         recipe = Recipe.of(options)
         text = load_text(options.setdefault("text", None))
+        text.check_length(recipe.seq_len)
         if (jobs := options.setdefault("jobs", None)) is not None and not 1 <= jobs <= 256:
             raise UsageError(f"jobs must be a whole number from 1 to 256, not {jobs:,}")
         size = recipe.d_model, recipe.n_layers, recipe.seq_len, VOCAB_SIZE

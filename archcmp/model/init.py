@@ -77,6 +77,21 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
                 yield f"{path}.{name}".lstrip("."), module, tensor
 
 
+def is_matrix(module: nn.Module, name: str, tensor: Tensor) -> bool:
+    """Whether a module's own parameter multiplies activations: it is no bias, no buffer, and not a norm's."""
+    own = isinstance(tensor, nn.Parameter) and not isinstance(module, Normalization)
+    return own and tensor.dim() > 1 and name != "bias"
+
+
+def matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of a model that are matrices, each once: what weight decay applies to."""
+    return [
+        tensor
+        for full, module, tensor in _tensors(model)
+        if is_matrix(module, full.rpartition(".")[2], tensor) and isinstance(tensor, nn.Parameter)
+    ]
+
+
 def _generator(seed: int, name: str) -> torch.Generator:
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
@@ -90,7 +105,7 @@ def _start(
         tensor.copy_(own)
     elif isinstance(module, Normalization):
         tensor.fill_(float(name != "bias" and not getattr(module, "unit_offset", False)))
-    elif tensor.dim() < 2 or name == "bias" or not isinstance(tensor, nn.Parameter):
+    elif not is_matrix(module, name, tensor):
         tensor.zero_()
     elif generator is None:
         tensor.normal_(std=std)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from archcmp.errors import MeasureError
 from archcmp.model.build import build_model
 from archcmp.model.init import Init, initialise
 from archcmp.spec.schema.model import ModelSpec
@@ -84,23 +85,28 @@ class Trainer:
 
     def _optimizer(self) -> AdamW:
         recipe, groups = self.recipe, [{"params": [self.flat.matrices]}]
-        if self.flat.vectors.numel():
-            groups.append({"params": [self.flat.vectors]})
+        if self.flat.others.numel():
+            groups.append({"params": [self.flat.others]})
         betas = (recipe.beta1, recipe.beta2)
         return AdamW(groups, lr=1.0, betas=betas, eps=recipe.eps, weight_decay=0.0, fused=True)
 
-    def run(self, learning_rate: float, seed: int, steps: int) -> dict[str, Any]:
-        """Train to the last step, or until the run has diverged: plain data, as a cell keeps it.
+    def run(self, learning_rate: float, seed: int, steps: int | None = None) -> dict[str, Any]:
+        """Train to the last step, or until the run has diverged: plain data, as a cell keeps it. `steps`
+        are the recipe's unless given.
 
         Weight decay is independent: torch multiplies it by the learning rate, so it is divided by the peak.
         """
-        recipe = replace(self.recipe, steps=steps)
+        recipe = self.recipe if steps is None else replace(self.recipe, steps=steps)
         std, by_depth = parse_init(recipe.init)
         initialise(self.model, Init(std, by_depth), seed)
         self.flat.clear()
         optimizer = self._optimizer()
         optimizer.param_groups[0]["weight_decay"] = recipe.weight_decay / learning_rate
         first = self._validation_loss()
+        if not math.isfinite(first):
+            raise MeasureError(
+                f"the loss before training is not finite with the initialisation {recipe.init}"
+            )
         history = History(first, recipe)
         batches = torch.Generator().manual_seed(seed)
         for step in range(history.n_steps):
@@ -162,7 +168,8 @@ class History:
             return True
         self.losses.append(rounded(loss))
         self.gradient_norms.append(rounded(norm))
-        self._smoothed = SMOOTHING * self._smoothed + (1 - SMOOTHING) * loss
+        capped = min(loss, 2 * self.initial_loss)  # so that a run which recovers is seen to at once
+        self._smoothed = SMOOTHING * self._smoothed + (1 - SMOOTHING) * capped
         self._above = self._above + 1 if self._smoothed > self.initial_loss else 0
         if self._above >= PATIENCE * self.n_steps:
             self.ended = "above the first loss"
@@ -189,7 +196,12 @@ class History:
 
 
 def _growth(max_logits: list[list[float | None]]) -> float | None:
-    """The largest attention logit of any layer at the last probe over that at the first."""
-    ends = [max((v for v in layers if v is not None), default=None) for layers in max_logits]
-    known = [end for end in ends if end]
-    return rounded(known[-1] / known[0]) if len(known) > 1 else None
+    """The largest attention logit of any layer at the last probe over that at the first; None where no layer
+    has one, and where one is not finite any more."""
+    if len(max_logits) < 2:
+        return None
+    layers = [i for i, value in enumerate(max_logits[0]) if value is not None]
+    first, last = ([probed[i] for i in layers] for probed in (max_logits[0], max_logits[-1]))
+    ends = [value for value in last if value is not None]
+    start = max((value for value in first if value is not None), default=0.0)
+    return rounded(max(ends) / start) if start and len(ends) == len(layers) else None

@@ -26,9 +26,9 @@ class Probe:
 
     max_logit: the largest |attention score| that enters the softmax, after QK-norm, RoPE, scale and cap,
     among the visible keys. entropy: of the attention weights, as a share of log(visible keys), over heads
-    and queries that see at least two; entropy_min: of the lowest head. residual_rms: root mean square of the
-    residual stream after the layer; residual_peak: max |x| / RMS there. log_z: the mean of log sum
-    exp(logits). None stands for a figure that is not finite, too.
+    and queries that see at least two, sinks left out; entropy_min: of the lowest head. residual_rms: root
+    mean square of the residual stream after the layer; residual_peak: max |x| / RMS there. log_z: the mean
+    of log sum exp(logits). None stands for a figure that is not finite, too.
     """
 
     max_logit: list[float | None] = field(default_factory=list)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW
 
+from archcmp.model.init import matrices
+
 
 def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
     """Mean cross-entropy in nats of logits (B, T, V) for the tokens (B, T + 1) that follow each position."""
@@ -32,16 +34,17 @@ def train_step(
 
 
 class FlatParameters:
-    """The parameters of a small model in two vectors, those of matrices and the others, with their gradients.
+    """The parameters of a small model in two vectors, its matrices and the others, with their gradients.
 
     Every parameter of the model becomes a view, so that clipping and the optimizer take one operation for
     each vector instead of one for each parameter. The model must stay on its device afterwards.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        parameters = list(model.parameters())
-        self.matrices = self._flattened([p for p in parameters if p.dim() > 1])
-        self.vectors = self._flattened([p for p in parameters if p.dim() <= 1])
+        decayed = matrices(model)
+        known = set(decayed)
+        self.matrices = self._flattened(decayed)
+        self.others = self._flattened([p for p in model.parameters() if p not in known])
 
     @staticmethod
     def _flattened(parameters: list[nn.Parameter]) -> nn.Parameter:
@@ -60,6 +63,6 @@ class FlatParameters:
 
     def clear(self) -> None:
         """Set all gradients to 0."""
-        for flat in (self.matrices, self.vectors):
+        for flat in (self.matrices, self.others):
             assert flat.grad is not None
             flat.grad.zero_()

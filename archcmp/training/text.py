@@ -5,6 +5,7 @@ A token is a byte, so no tokenizer is needed. Training and validation text come 
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import math
 import platform
@@ -39,6 +40,14 @@ class Text:
     def fingerprint(self) -> str:
         """A hash of all its bytes: equal for equal text."""
         return hashlib.sha256(self.train + b"\0" + self.validation).hexdigest()[:16]
+
+    def check_length(self, seq_len: int) -> None:
+        """Raises UsageError where a sequence is longer than the text."""
+        longest = min(len(self.train), len(self.validation)) // 2
+        if seq_len >= longest:
+            raise UsageError(
+                f"{self.name} has room for sequences of up to {longest - 1:,} tokens, not {seq_len:,}"
+            )
 
     @property
     def unigram_entropy(self) -> float:
@@ -93,7 +102,7 @@ def _read(path: Path) -> bytes | None:
     except OSError as error:
         raise UsageError(f"cannot read '{path}': {error.strerror}") from None
     try:
-        content[: MOST_BYTES - 4].decode("utf-8", errors="strict" if len(content) < MOST_BYTES else "ignore")
+        codecs.getincrementaldecoder("utf-8")().decode(content, final=len(content) < MOST_BYTES)
     except UnicodeDecodeError:
         return None
     return None if b"\0" in content else content
@@ -112,9 +121,11 @@ def _split(name: str, contents: list[bytes]) -> Text:
 
 def _checked(text: Text) -> Text:
     """Itself. Raises UsageError where there is too little of it."""
-    n_bytes = len(text.train) + len(text.validation)
-    if n_bytes < FEWEST_BYTES or len(text.validation) < FEWEST_BYTES // (2 * EVERY):
+    train, validation = len(text.train), len(text.validation)
+    enough = train >= FEWEST_BYTES // 2 and validation >= FEWEST_BYTES // (2 * EVERY)
+    if not enough or train + validation < FEWEST_BYTES:
         raise UsageError(
-            f"{text.name} holds {n_bytes:,} bytes of text; at least {FEWEST_BYTES:,} are needed to train on"
+            f"{text.name} holds {train:,} bytes to train on and {validation:,} to validate with; "
+            f"a text of at least {FEWEST_BYTES:,} bytes is needed"
         )
     return text

@@ -169,7 +169,7 @@ def _answer(setting: Setting, task: Task, trainers: dict[tuple[str, bool], Any])
             return trainers[key].run(task.learning_rate, task.seed, task.steps)
         step_s = trainers[key].measured(time.perf_counter)
         return {"step_s": step_s, "ready_s": time.perf_counter() - start}
-    except (RuntimeError, MemoryError) as error:
+    except (MeasureError, RuntimeError, MemoryError) as error:
         return str(error).splitlines()[0] or type(error).__name__
 
 

@@ -192,7 +192,7 @@ def test_two_flat_vectors_take_the_steps_of_the_single_parameters() -> None:
     flat = FlatParameters(models[1])
     optimizers = [
         _optimizer(list(models[0].parameters()), 1e-3),
-        _optimizer([flat.matrices, flat.vectors], 1e-3),
+        _optimizer([flat.matrices, flat.others], 1e-3),
     ]
     for step in range(3):
         norms = []

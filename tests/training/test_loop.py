@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from archcmp.model.init import initialise
+from archcmp.model.build import build_model
+from archcmp.model.init import initialise, matrices
+from archcmp.spec.scale import proxy
+from archcmp.spec.yaml.load import load_spec
 from archcmp.training import loop
-from archcmp.training.loop import N_PROBES, History
+from archcmp.training.loop import N_PROBES, History, _growth
 from archcmp.training.recipe import Recipe
 from tests.training.proxies import PRE, short_trainer
 
@@ -55,7 +58,7 @@ def test_weight_decay_is_of_matrices_only_and_independent_of_the_learning_rate()
     for decay in (0.0, 0.1):
         trainer = short_trainer("olmo2", weight_decay=decay)
         trainer.run(1e-12, 0)
-        norms.append([float(flat.detach().norm()) for flat in (trainer.flat.matrices, trainer.flat.vectors)])
+        norms.append([float(flat.detach().norm()) for flat in (trainer.flat.matrices, trainer.flat.others)])
     shrunk = math.prod(1 - 0.1 * trainer.recipe.schedule(step) for step in range(20))
     assert norms[1][0] / norms[0][0] == pytest.approx(shrunk, rel=1e-5)
     assert norms[1][1] == pytest.approx(norms[0][1], rel=1e-9)
@@ -175,3 +178,22 @@ def test_a_loss_worse_than_frequencies_counts_as_diverged() -> None:
     assert not history.result(0.9, 0.9)["diverged"]
     found = history.result(0.901, 0.9)
     assert found["diverged"] and found["ended"] is None and found["final_loss"] == 0.901
+
+
+def test_weight_decay_leaves_the_gains_of_heads_alone() -> None:
+    model = build_model(proxy(load_spec("olmo2+qk_norm=each_head"), 32, 1, 16))
+    decayed = {id(matrix) for matrix in matrices(model)}
+    named = [name for name, parameter in model.named_parameters() if id(parameter) in decayed]
+    assert len(named) == 6 and not [name for name in named if "norm" in name]
+
+
+def test_growth_is_of_the_last_probe_and_unknown_where_a_logit_is_not_finite() -> None:
+    assert _growth([[1.0, None], [50.0, None]]) == 50
+    assert _growth([[1.0, 1.0], [50.0, 50.0], [None, 2.0]]) is None
+    assert _growth([[None], [None]]) is None
+
+
+def test_a_run_that_recovers_late_is_not_ended() -> None:
+    history = History(1.0, Recipe(steps=200))
+    ended = [history.ends_with(loss, 1.0) for loss in [0.8] * 20 + [30.0] * 150 + [0.5] * 30]
+    assert not any(ended)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archcmp.errors import UsageError
-from archcmp.training.text import FEWEST_BYTES, Text, load_text
+from archcmp.training.text import FEWEST_BYTES, MOST_BYTES, Text, load_text
 from tests.training.proxies import markov_entropies, markov_text
 
 LONG = "To be, or not to be.\n" * 2000
@@ -142,3 +142,24 @@ def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
         load_text(str(tmp_path / "missing"))
     with pytest.raises(UsageError, match="neither a file nor a folder"):
         load_text("/dev/zero")
+
+
+def test_a_folder_whose_training_part_is_tiny_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "0_licence.txt").write_text("MIT\n")
+    (tmp_path / "book.txt").write_text("a line\n" * 6_000)
+    with pytest.raises(UsageError, match="4 bytes to train on"):
+        load_text(str(tmp_path))
+
+
+def test_a_sequence_longer_than_the_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a line\n" * 4_000)
+    text = load_text(str(tmp_path / "file"))
+    text.check_length(512)
+    with pytest.raises(UsageError, match="up to 1,399 tokens, not 4,096"):
+        text.check_length(4_096)
+
+
+def test_all_of_a_large_file_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\xff\xfe\x80" * (MOST_BYTES // 3 + 1))
+    with pytest.raises(UsageError, match="not text"):
+        load_text(str(tmp_path / "file"))
