@@ -16,7 +16,7 @@ from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.catalog import load_all_sizes
 from archcmp.results.request import check_name
-from archcmp.spec.describe import Choice, features, vocabulary
+from archcmp.spec.describe import Choice, choices_made, vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import Reference
 
@@ -33,11 +33,11 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     wanted = _wanted(names or ())
-    made: dict[str, dict[str, None]] = {}
+    made: dict[Choice, dict[str, None]] = {}
     for named in load_all_sizes(known_specs())[0]:
-        for feature in features(named.spec):
-            made.setdefault(feature, {})[Reference.parse(named.id).family] = None
-    choices = [asdict(choice) | {"used_by": list(made.get(choice.name, ()))} for choice in wanted]
+        for one in choices_made(named.spec):
+            made.setdefault(one, {})[Reference.parse(named.id).family] = None
+    choices = [asdict(choice) | {"used_by": list(made.get(choice, ()))} for choice in wanted]
     if as_json:
         typer.echo(json.dumps(choices, indent=2))
         return
@@ -57,6 +57,7 @@ def _wanted(names: Sequence[str]) -> list[Choice]:
     UsageError."""
     known = vocabulary()
     wanted = {name.lower() for name in names}
-    for name in wanted - {choice.slot.rpartition(".")[2] for choice in known}:
+    slots = {slot for choice in known for slot in (choice.slot, choice.slot.rpartition(".")[2])}
+    for name in wanted - slots - {choice.place for choice in known}:
         check_name("choice", name, sorted({choice.name for choice in known}))
-    return [c for c in known if not wanted or wanted & {c.name, c.slot.rpartition(".")[2]}]
+    return [c for c in known if not wanted or wanted & {c.name, c.place, c.slot, c.slot.rpartition(".")[2]}]

@@ -18,7 +18,7 @@ from archcmp.errors import UsageError, did_you_mean
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Figure, Row, Table
 from archcmp.results.request import check_name
-from archcmp.spec.describe import features, vocabulary
+from archcmp.spec.describe import choices_made, features, vocabulary
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import default_size, load_spec
@@ -39,7 +39,7 @@ def command(
         typer.Option(
             "--with",
             metavar="CHOICE",
-            help="Only models with this choice: mla, moe, qk_norm.",
+            help="Only models with this choice: mla, moe, qk_norm; repeatable.",
             autocompletion=complete.choices,
         ),
     ] = None,
@@ -54,11 +54,12 @@ def command(
 ) -> None:
     bounds = _parse_count(min_params), _parse_count(max_params)
     wanted = {choice.lower() for choice in choices or ()}
+    places = {choice.place for choice in vocabulary()}
     known = sorted({choice.name for choice in vocabulary()})
-    for choice in wanted:
+    for choice in wanted - places:
         check_name("choice", choice, known)
     models = _matching(list(_known_models()), patterns or ())
-    models = [model for model in models if wanted <= {*model["choices"]}]
+    models = [model for model in models if wanted <= {*model["choices"], *model.pop("places")}]
     if count_missing:
         _count(models)
     models = [model for model in models if _is_between(model["params"], *bounds)]
@@ -131,6 +132,7 @@ def _known_models() -> Iterator[dict[str, Any]]:
                 "d_model": spec.d_model,
                 "context_length": spec.context_length,
                 "choices": sorted(features(spec)),
+                "places": [choice.place for choice in choices_made(spec)],
                 "file": str(path),
             }
 
@@ -157,8 +159,8 @@ def _print(models: Sequence[dict[str, Any]]) -> None:
 def _note(models: Sequence[dict[str, Any]]) -> str:
     notes = [
         f"{len(models)} model{'s' if len(models) != 1 else ''}. `archcmp show SPEC` tells more of one; a "
-        "bare family name is the size with a *. --with takes any name that `archcmp choices` explains. "
-        "Active is what one token visits of a mixture of experts."
+        "bare family name stands for the size with a *. --with takes any name that `archcmp choices` "
+        "explains. Active is what one token visits of a mixture of experts."
     ]
     if any(model["params"] is None for model in models):
         notes.append("A model with a - has no published total; --count counts it.")

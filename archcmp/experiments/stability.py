@@ -121,9 +121,8 @@ class Stability(Experiment):
             raise UsageError(
                 f"training {n_workers} proxies at a time {short}. Write fewer --jobs, or smaller sizes"
             )
-        setting = Setting(
-            request.options["proxies"], recipe, self._text(request), request.device, request.dtype
-        )
+        proxies, text = request.options["proxies"], self._text(request)
+        setting = Setting(proxies, recipe, text, request.device, request.dtype, ALLOWED_CPUS)
         return Laboratory(setting, n_workers, run.notify, run.on_progress)
 
     def _text(self, request: Request) -> Text:

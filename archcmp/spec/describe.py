@@ -196,6 +196,11 @@ class Choice:
     meaning: str
     source: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Where it is written, and what: `mixer.qk_norm.all_heads`."""
+        return ".".join(part for part in (self.slot, self.name) if part)
+
     URL: ClassVar[re.Pattern[str]] = re.compile(r"https?://[^\s)]+")
 
     @classmethod
@@ -232,36 +237,55 @@ def _explained(option: reflect.Option) -> Iterator[Choice]:
 _NOT_CHOICES = frozenset({*ModelSpec.ABOUT, "blocks", "layers", "kind"})
 
 
-def vocabulary() -> list[Choice]:
-    """Every choice that a spec can make, once each: those of the whole model, then those of a block."""
+@cache
+def _by_place() -> dict[str, Choice]:
+    """What is explained at each place of a spec; places that mean the same have one choice."""
     found: dict[tuple[str, str], Choice] = {}
+    places: dict[str, Choice] = {}
     for option in [*reflect.options(ModelSpec), *reflect.options(Block)]:
         if _NOT_CHOICES.isdisjoint(option.path):
             for choice in _explained(option):
-                found.setdefault((choice.name, choice.meaning), choice)
-    return list(found.values())
+                same = found.setdefault((choice.name, choice.meaning), choice)
+                places.setdefault(choice.place, same)
+    return places
 
 
-def _features(part: Part) -> Iterator[str]:
+def vocabulary() -> list[Choice]:
+    """Every choice that a spec can make, once each: those of the whole model, then those of a block."""
+    return list(dict.fromkeys(_by_place().values()))
+
+
+def _features(part: Part, slot: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of each choice that a part makes, its name last."""
     if hasattr(part, "label"):
-        yield str(part.label).lower()
+        yield *slot, str(part.label).lower()
     for name, info in type(part).model_fields.items():
         value = getattr(part, name)
         if name == "kind":
-            yield value
+            yield *slot, value
         if name in _NOT_CHOICES or (value is not True and value == info.default) or value is False:
             continue
         if isinstance(value, Part):
-            yield from _features(value)
+            yield from _features(value, (*slot, name))
         if _is_choice(reflect.Option((name,), type(part), info)):
-            yield name
+            yield *slot, name
         if isinstance(value, str):
-            yield value
+            yield *slot, name, value
+
+
+def _made(spec: ModelSpec) -> set[tuple[str, ...]]:
+    found = set(_features(spec))
+    for name in distinct_blocks(spec):
+        found |= set(_features(spec.blocks[name]))
+    return found
 
 
 def features(spec: ModelSpec) -> frozenset[str]:
     """The choices that a spec makes, as bare names of the vocabulary: `mla`, `gqa`, `qk_norm`, `tied`."""
-    found = set(_features(spec))
-    for name in distinct_blocks(spec):
-        found |= set(_features(spec.blocks[name]))
-    return frozenset(found)
+    return frozenset(path[-1] for path in _made(spec))
+
+
+def choices_made(spec: ModelSpec) -> frozenset[Choice]:
+    """The same as choices of the vocabulary, each at its place: a router's scale is not an embedding's."""
+    places = _by_place()
+    return frozenset(places[place] for path in _made(spec) if (place := ".".join(path)) in places)

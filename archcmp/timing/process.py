@@ -7,6 +7,10 @@ import os
 _BINDING = {"OMP_PLACES": "cores", "OMP_PROC_BIND": "spread"}
 _LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 
+ALLOWED_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+"""The processors that this process may run on, before OpenMP binds its first thread to one of them, which
+processes that are started later would inherit. [] where the system does not tell."""
+
 
 def settle_process() -> None:
     """Keep the scheduler from stacking two of torch's threads on one core, which on some machines it does

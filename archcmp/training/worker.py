@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
@@ -38,6 +38,8 @@ class Setting:
     text: Text
     device: str
     dtype: str
+    cpus: list[int] = field(default_factory=list)
+    """The processors that all workers share; [] leaves each where it is started."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     setting: Setting = pickle.load(sys.stdin.buffer)
+    if setting.cpus:
+        os.sched_setaffinity(0, setting.cpus)
     trainers: dict[tuple[str, bool], Any] = {}
     while True:
         try:

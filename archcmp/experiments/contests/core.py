@@ -150,9 +150,8 @@ class Contest(ABC):
             throughput(distance.label, distance.seq_len, distance.tokens, own, seconds[0] if i else None)
             for i, own in enumerate(seconds)
         ]
-        shortened = distance.seq_len < self.seq_len
         results = [
-            ModelResult(throughput={cell: replace(timing, shortened=shortened, composed=by_parts)})
+            ModelResult(throughput={cell: replace(timing, composed=by_parts)})
             for timing, by_parts in zip(timings, composed, strict=True)
         ]
         return [replace(results[0], figures=figures), *results[1:]]

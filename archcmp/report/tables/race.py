@@ -15,6 +15,10 @@ ABOUT = {
     "in one call of scaled_dot_product_attention. Global: the same layer without a window.",
 }
 
+NO_ROOM = (
+    "A shorter sequence than asked: the steps that are read must fit the model's learned positions, too."
+)
+
 
 def _time(timing: Throughput | None) -> Figure:
     if timing is None:
@@ -46,5 +50,6 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
     batch_size = doc.cells[0].point.get("batch_size", 1) if doc.cells else 1
     title = f"Race of {model}: batch {batch_size:,}, {doc.timed_dtype}"
     about = [ABOUT[against]] if against in ABOUT else []
+    about += [NO_ROOM] if any(t.seq_len < doc.cells[0].point["seq_len"] for t in timings) else []
     notes = [*about, *where_measured(doc), *timing_notes(doc, timings)]
     return [Table(title, header(doc), rows, notes, measured=True)]

@@ -156,7 +156,7 @@ def where_measured(doc: Document) -> list[str]:
     places = dict.fromkeys(_place(doc.environment_of(cell)) for cell in doc.cells)
     notes = [f"Measured on {place}." for place in places]
     environments = [doc.environment_of(cell) for cell in doc.cells]
-    notes += dict.fromkeys(_busy("This machine", environment) for environment in environments)
+    notes.append(_busy("This machine", *environments))
     for label, there in doc.sources.items():
         changes = doc.environment_of(doc.cells[0]).changes(there)
         named = "; ".join(
@@ -170,12 +170,16 @@ def where_measured(doc: Document) -> list[str]:
     return [note for note in notes if note]
 
 
-def _busy(name: str, environment: Environment) -> str:
-    """What to say of a machine that was slower than it can be; '' of any other."""
-    if not environment.busy or environment.rates is None or environment.fresh_rates is None:
+def _busy(name: str, *environments: Environment) -> str:
+    """What to say of a machine that was slower than it can be, in its busiest moment; '' of any other."""
+    shares = [
+        e.fresh_rates.least_share(e.rates) for e in environments if e.busy and e.rates and e.fresh_rates
+    ]
+    if not shares:
         return ""
-    share = Share(environment.fresh_rates.least_share(environment.rates))
-    return f"{name} was busy: its calibration reached {share} of its best, so rates may be too low."
+    return (
+        f"{name} was busy: its calibration reached {Share(min(shares))} of its best, so rates may be too low."
+    )
 
 
 def _place(environment: Environment) -> str:

@@ -37,13 +37,17 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """'gqa=olmo2:13b+n_kv_heads=8' -> family olmo2, size 13b, one override, named gqa."""
+        """'gqa=olmo2:13b+n_kv_heads=8' -> family olmo2, size 13b, one override, named gqa. Raises UsageError
+        for a change without a value."""
         named = re.fullmatch(r"([^=+:/]+)=(.+)", text, re.DOTALL)
         name, text = (named[1], named[2]) if named else (None, text)
         target, *overrides = re.split(r"\+(?=[A-Za-z_][\w.\[\]]*=)", text)
         family, colon, size = target.rpartition(":")
         if not colon or "/" in size or size.endswith(SUFFIXES):
             family, size = target, ""
+        if "+" in size:
+            change = size.partition("+")[2]
+            raise UsageError(f"'+{change}' changes nothing; write KEY=VALUE, such as {family}+n_layers=8")
         return cls(family, size or None, tuple(overrides), name)
 
 
