@@ -175,3 +175,19 @@ def test_a_worker_that_dies_is_told_of() -> None:
     crew._workers[0]._process.kill()
     with pytest.raises(MeasureError, match="ended"):
         list(crew.answers([Task("olmo2", False)]))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system binds no process")
+def test_a_worker_runs_on_all_processors_though_its_parent_is_bound_to_one() -> None:
+    allowed = os.sched_getaffinity(0)
+    setting = Setting({}, Recipe(), load_text("text.txt"), "cpu", "float32", sorted(allowed))
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        worker = Worker(setting)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    deadline = time.monotonic() + 30
+    while os.sched_getaffinity(worker._process.pid) != allowed and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert os.sched_getaffinity(worker._process.pid) == allowed
+    worker.stop()

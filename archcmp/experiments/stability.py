@@ -107,6 +107,7 @@ class Stability(Experiment):
         import torch
 
         from archcmp.timing.memory import available_bytes, shortage
+        from archcmp.timing.process import ALLOWED_CPUS
         from archcmp.training.laboratory import Laboratory
         from archcmp.training.worker import Setting
 
