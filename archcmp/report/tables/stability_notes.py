@@ -44,8 +44,8 @@ _EFFECTS = (
     "for the number of hypotheses by Holm's method."
 )
 _VERDICTS = (
-    "Supported, contradicted: p < 0.05, and no rate beyond the grid could make the effect smaller. "
-    "Undecided: all else."
+    "Supported, contradicted: p < 0.05, most seeds differ by a step of the grid, and no rate beyond the "
+    "grid could make the effect smaller. Undecided: all else."
 )
 _NOT_PROVOKED = (
     "Not provoked: the first model never diverged and every critical LR lies above the grid, so the test "
