@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from inspect import Signature, signature
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,13 @@ class Asked:
     show: Show
     output: Path | None
     resume: Path | None
+
+    def keep(self, name: str) -> None:
+        """Keep the cells of an experiment that takes long in a file of this name and the time, where none was
+        named."""
+        measures = self.resume is None and not all(name.endswith(SAVED) for name in self.references)
+        if self.output is None and measures:
+            self.output = Path(f"{name}-{datetime.now():%Y%m%d-%H%M%S}.json")
 
 
 def _asked(

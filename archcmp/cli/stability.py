@@ -64,6 +64,7 @@ def command(
 ) -> None:
     given, axes = asked.given, asked.given["axes"]
     asked.show.plot = plot
+    asked.keep("stability")
     shape = {name: _one(name, axes.pop(name, None)) for name in ("batch_size", "seq_len")}
     options: dict[str, Any] = shape | {"steps": steps, "d_model": d_model, "n_layers": layers, "init": init}
     options |= {"weight_decay": weight_decay, "clip": clip, "warm_up": warm_up, "text": text, "jobs": jobs}
