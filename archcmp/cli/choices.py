@@ -16,7 +16,7 @@ from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.catalog import load_all_sizes
 from archcmp.results.request import check_name
-from archcmp.spec.describe import Choice, choices_made, vocabulary
+from archcmp.spec.describe import Choice, by_place, places, vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import Reference
 
@@ -33,10 +33,10 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     wanted = _wanted(names or ())
-    made: dict[Choice, dict[str, None]] = {}
+    known, made = by_place(), dict[Choice, dict[str, None]]()
     for named in load_all_sizes(known_specs())[0]:
-        for one in choices_made(named.spec):
-            made.setdefault(one, {})[Reference.parse(named.id).family] = None
+        for place in known.keys() & places(named.spec):
+            made.setdefault(known[place], {})[Reference.parse(named.id).family] = None
     choices = [asdict(choice) | {"used_by": list(made.get(choice, ()))} for choice in wanted]
     if as_json:
         typer.echo(json.dumps(choices, indent=2))

@@ -18,7 +18,7 @@ from archcmp.errors import UsageError, did_you_mean
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Figure, Row, Table
 from archcmp.results.request import check_name
-from archcmp.spec.describe import choices_made, features, vocabulary
+from archcmp.spec.describe import features, places, vocabulary
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import default_size, load_spec
@@ -54,9 +54,9 @@ def command(
 ) -> None:
     bounds = _parse_count(min_params), _parse_count(max_params)
     wanted = {choice.lower() for choice in choices or ()}
-    places = {choice.place for choice in vocabulary()}
+    dotted = {choice.place for choice in vocabulary()}
     known = sorted({choice.name for choice in vocabulary()})
-    for choice in wanted - places:
+    for choice in wanted - dotted:
         check_name("choice", choice, known)
     models = _matching(list(_known_models()), patterns or ())
     models = [model for model in models if wanted <= {*model["choices"], *model.pop("places")}]
@@ -132,7 +132,7 @@ def _known_models() -> Iterator[dict[str, Any]]:
                 "d_model": spec.d_model,
                 "context_length": spec.context_length,
                 "choices": sorted(features(spec)),
-                "places": [choice.place for choice in choices_made(spec)],
+                "places": places(spec),
                 "file": str(path),
             }
 

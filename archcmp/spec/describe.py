@@ -237,8 +237,7 @@ def _explained(option: reflect.Option) -> Iterator[Choice]:
 _NOT_CHOICES = frozenset({*ModelSpec.ABOUT, "blocks", "layers", "kind"})
 
 
-@cache
-def _by_place() -> dict[str, Choice]:
+def by_place() -> dict[str, Choice]:
     """What is explained at each place of a spec; places that mean the same have one choice."""
     found: dict[tuple[str, str], Choice] = {}
     places: dict[str, Choice] = {}
@@ -252,7 +251,7 @@ def _by_place() -> dict[str, Choice]:
 
 def vocabulary() -> list[Choice]:
     """Every choice that a spec can make, once each: those of the whole model, then those of a block."""
-    return list(dict.fromkeys(_by_place().values()))
+    return list(dict.fromkeys(by_place().values()))
 
 
 def _features(part: Part, slot: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -285,7 +284,6 @@ def features(spec: ModelSpec) -> frozenset[str]:
     return frozenset(path[-1] for path in _made(spec))
 
 
-def choices_made(spec: ModelSpec) -> frozenset[Choice]:
-    """The same as choices of the vocabulary, each at its place: a router's scale is not an embedding's."""
-    places = _by_place()
-    return frozenset(places[place] for path in _made(spec) if (place := ".".join(path)) in places)
+def places(spec: ModelSpec) -> frozenset[str]:
+    """The same by their places: an `embedding.scale` is not an `ffn.router.scale`."""
+    return frozenset(".".join(path) for path in _made(spec))
