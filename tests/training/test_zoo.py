@@ -12,6 +12,7 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import proxy
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import load_spec
+from archcmp.training import loop
 from archcmp.training.loop import Trainer
 from archcmp.training.recipe import Recipe
 from archcmp.training.text import Text, load_text
@@ -25,6 +26,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "N_PROBES", 2)
 
 
 @pytest.fixture(scope="module")
