@@ -13,54 +13,61 @@ from archcmp.errors import UsageError
 _COMPILE = {None: None, True: "always", False: "never"}
 
 
+Rates = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Learning rates.", show_default="0.01,0.03,0.1,0.3,1,3"),
+]
+Seeds = Annotated[int | None, typer.Option(metavar="N", help="Runs per model and rate.", show_default="3")]
+Steps = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Steps of every run.", show_default="what fits --budget"),
+]
+Width = Annotated[int | None, typer.Option(metavar="N", help="Width of the proxies.", show_default="64")]
+Depth = Annotated[int | None, typer.Option(metavar="N", help="Their depth.", show_default="6; --stress: 12")]
+Init = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="fan_in, depth_scaled, normal:STD or spec.", show_default="fan_in"),
+]
+WeightDecay = Annotated[
+    float | None, typer.Option(help="Independent weight decay of matrices.", show_default="1e-4")
+]
+Clip = Annotated[
+    float | None,
+    typer.Option(help="Largest norm of a gradient; 0 clips nothing.", show_default="1; --stress: 0"),
+]
+WarmUp = Annotated[
+    float | None, typer.Option(help="Share of steps to warm up.", show_default="0.05; --stress: 0")
+]
+Stress = Annotated[bool, typer.Option("--stress", help="Provoke: no warm-up, no clipping, 12 layers.")]
+TextPath = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="A file or folder to train on.", show_default="Python's sources"),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Runs at a time.", show_default="one a core; 1 on a GPU"),
+]
+Plot = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Draw loss against learning rate, .svg or .png.")
+]
+
+
 @experiment_command("stability", without=("measure", "convention", "compose"))
 def command(
     asked: Asked,
-    lr: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Learning rates.", show_default="0.01,0.03,0.1,0.3,1,3"),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs per model and rate.", show_default="3")
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Steps of every run.", show_default="what fits --budget"),
-    ] = None,
-    d_model: Annotated[
-        int | None, typer.Option(metavar="N", help="Width of the proxies.", show_default="64")
-    ] = None,
-    layers: Annotated[
-        int | None, typer.Option(metavar="N", help="Their depth.", show_default="6; --stress: 12")
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="fan_in, depth_scaled, normal:STD or spec.", show_default="fan_in"),
-    ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="Independent weight decay of matrices.", show_default="1e-4")
-    ] = None,
-    clip: Annotated[
-        float | None,
-        typer.Option(help="Largest norm of a gradient; 0 clips nothing.", show_default="1; --stress: 0"),
-    ] = None,
-    warm_up: Annotated[
-        float | None, typer.Option(help="Share of steps to warm up.", show_default="0.05; --stress: 0")
-    ] = None,
-    stress: Annotated[
-        bool, typer.Option("--stress", help="Provoke: no warm-up, no clipping, 12 layers.")
-    ] = False,
-    text: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="A file or folder to train on.", show_default="Python's sources"),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Runs at a time.", show_default="one a core; 1 on a GPU"),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw loss against learning rate, .svg or .png.")
-    ] = None,
+    lr: Rates = None,
+    seeds: Seeds = None,
+    steps: Steps = None,
+    d_model: Width = None,
+    layers: Depth = None,
+    init: Init = None,
+    weight_decay: WeightDecay = None,
+    clip: Clip = None,
+    warm_up: WarmUp = None,
+    stress: Stress = False,
+    text: TextPath = None,
+    jobs: Jobs = None,
+    plot: Plot = None,
 ) -> None:
     given, axes = asked.given, asked.given["axes"]
     asked.show.plot = plot

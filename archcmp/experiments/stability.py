@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from archcmp.errors import UsageError
@@ -57,7 +58,7 @@ class Stability(Experiment):
         if (jobs := options.setdefault("jobs", None)) is not None and not 1 <= jobs <= 256:
             raise UsageError(f"jobs must be a whole number from 1 to 256, not {jobs:,}")
         size = recipe.d_model, recipe.n_layers, recipe.seq_len, VOCAB_SIZE
-        options |= recipe.as_options() | {"stress": bool(options.get("stress"))}
+        options |= asdict(recipe) | {"stress": bool(options.get("stress"))}
         options |= {"text_name": text.name, "text_fingerprint": text.fingerprint}
         options |= {"unigram_entropy": rounded(text.unigram_entropy)}
         options["proxies"] = {named.id: proxy(named.spec, *size).model_dump(mode="json") for named in specs}
@@ -209,7 +210,7 @@ def _at(doc: Document, runs: Sequence[estimates.Run], model: str, rate: float) -
         "loss": rounded(sum(scores) / len(scores)) if scores else None,
         "least": min(scores, default=None),
         "most": max(scores, default=None),
-        "max_logit": sorted(logits)[len(logits) // 2] if logits else None,
+        "max_logit": statistics.median_high(logits) if logits else None,
     }
 
 

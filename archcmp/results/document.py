@@ -157,9 +157,9 @@ class Document:
     @property
     def measured(self) -> bool:
         """Whether any cell holds a figure that took a clock, or training."""
-        results = [result for cell in self.cells for result in cell.models]
-        return any(result.throughput or result.figures for result in results) or any(
-            cell.result for cell in self.cells
+        return any(
+            cell.result or any(result.throughput or result.figures for result in cell.models)
+            for cell in self.cells
         )
 
     @property

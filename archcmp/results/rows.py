@@ -82,13 +82,9 @@ def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
     for cell in doc.cells:
         about = {"dtype": doc.request.dtype, **cell.point}
         name = names.get(str(cell.point.get("model")))
-        for model, result in zip(doc.models, cell.models if not cell.result else (), strict=False):
+        for model, result in zip(doc.models, cell.models, strict=not cell.result):
             for row in _of_model(model, result, doc.request.convention, doc.timed_dtype):
                 yield blank | about | {"model": model.id, "name": model.name} | row
         for quantity, value in numbers("result", cell.result):
-            name = names.get(str(cell.point.get("model")))
-            yield (
-                blank
-                | about
-                | {"name": name, "quantity": quantity, "value": value, "unit": unit_of(quantity)}
-            )
+            found = {"name": name, "quantity": quantity, "value": value, "unit": unit_of(quantity)}
+            yield blank | about | found

@@ -44,14 +44,14 @@ class Laboratory:
         """End the crew at once."""
         self.crew.stop()
 
-    def _timed(self, compiled: bool) -> tuple[float, float]:
-        """Seconds of a step, summed over the models, and seconds until the slowest model was ready."""
+    def _timed(self, compiled: bool) -> float:
+        """Seconds of a step, summed over the models."""
         what = "compiling" if compiled else "timing"
         n_models = len(self.models)
         self.on_progress(f"{what} {n_models} model{'s' * (n_models > 1)}", 0.0)
         tasks = [Task(model, compiled) for model in self.models]
-        answers = [answer for _, answer in self.crew.answers(tasks)]
-        return sum(answer["step_s"] for answer in answers), max(answer["ready_s"] for answer in answers)
+        seconds: list[float] = [step_s for _, step_s in self.crew.answers(tasks)]
+        return sum(seconds)
 
     def plan(
         self, runs_per_model: int, steps: int | None, compiling: str, budget_s: float
@@ -60,7 +60,7 @@ class Laboratory:
         within the budget, or less time for the `steps` that are given. Raises UsageError for a budget that
         is too small and MeasureError where compiling is asked for and fails."""
         start = time.perf_counter()
-        step_s, _ = self._timed(False) if compiling != "always" else (float("inf"), 0.0)
+        step_s = self._timed(False) if compiling != "always" else float("inf")
         eager = runs_per_model * step_s / self.n_workers
         left_s = MARGIN * budget_s - (time.perf_counter() - start)
         whole_s = eager * (steps + EXTRA_STEPS) if steps is not None else left_s
@@ -88,7 +88,7 @@ class Laboratory:
     def _compiled(self, runs_per_model: int, eager: float, asked: bool) -> tuple[float, bool]:
         """Seconds per step of all runs and whether they are compiled: the faster of both, unless `asked`."""
         try:
-            step_s, _ = self._timed(True)
+            step_s = self._timed(True)
         except MeasureError as error:
             if asked:
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,7 +24,7 @@ class Recipe:
     independent `weight_decay` lambda, theta -= s_t (lr update + lambda theta) with the schedule s_t, of
     matrices only. `steps` is None until it is known how many fit the budget. `init` is `fan_in`,
     `depth_scaled` (fan_in, output projections smaller by sqrt(2 n_layers)), `normal:STD`, or `spec`, the
-    normal:0.02 of published configurations. `precision` is float32, or bfloat16 for autocast.
+    normal:0.02 of published configurations.
     """
 
     d_model: int = 64
@@ -73,11 +73,6 @@ class Recipe:
         return self
 
     @property
-    def tokens(self) -> int:
-        """Tokens that a run is trained on."""
-        return (self.steps or 0) * self.batch_size * self.seq_len
-
-    @property
     def warm_up_steps(self) -> int:
         return math.ceil(self.warm_up * (self.steps or 0))
 
@@ -88,9 +83,6 @@ class Recipe:
             return (step + 1) / warm_up
         way = (step - warm_up) / max(1, steps - 1 - warm_up)
         return self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * way))
-
-    def as_options(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def parse_init(text: str) -> tuple[float | None, bool]:

@@ -163,7 +163,6 @@ def _answer(setting: Setting, task: Task, trainers: dict[tuple[str, bool], Any])
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
-        start = time.perf_counter()
         key = task.model, task.compiled
         if key not in trainers:
             spec = ModelSpec.model_validate(setting.specs[task.model])
@@ -171,8 +170,7 @@ def _answer(setting: Setting, task: Task, trainers: dict[tuple[str, bool], Any])
             trainers[key] = Trainer(spec, setting.recipe, setting.text, device, dtype, task.compiled)
         if task.learning_rate is not None:
             return trainers[key].run(task.learning_rate, task.seed, task.steps)
-        step_s = trainers[key].measured(time.perf_counter)
-        return {"step_s": step_s, "ready_s": time.perf_counter() - start}
+        return trainers[key].measured(time.perf_counter)
     except (MeasureError, RuntimeError, MemoryError) as error:
         return str(error).splitlines()[0] or type(error).__name__
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def document(losses: Losses = MIXED, n_cells: int | None = None, scored: bool = 
         "stability",
         axes={"seed": [0, 1, 2], "learning_rate": RATES, "model": list(ids.values())},
         dtype="float32",
-        options=Recipe(steps=300).as_options() | about,
+        options=asdict(Recipe(steps=300)) | about,
     )
     cells = [
         Cell(point, Status.DONE, result=result(loss, scored))
