@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from archcmp.analysis.pairs import COUNT_PAIRS
 from archcmp.analysis.params import count_params
 from archcmp.analysis.passes import DECODE, FORWARD, PREFILL, Pass
 from archcmp.errors import CountingError
-from archcmp.model.decoder import Block
+from archcmp.model.decoder import Block, Decoder
 from archcmp.model.ops import CountPairs, Shape, operators
 from archcmp.results.counts import COMPONENTS, Breakdown, Section
 
@@ -49,10 +49,12 @@ that only move or shape data."""
 
 @dataclass(frozen=True)
 class Trace:
-    """One pass over a part: its FLOPs by component, and the elements that its matmuls and operators read,
-    write and hold as scratch. The memory for activations is estimated from those elements."""
+    """One pass: its FLOPs by component, those of operators that are BETWEEN_TOKENS as `scores`, and the
+    elements that its matmuls and operators read, write and hold as scratch. The memory for activations is
+    estimated from those elements."""
 
     flops: dict[str, int]
+    scores: int
     elements: int
 
 
@@ -73,78 +75,116 @@ def _value(value: Any) -> Any:
     return tuple(value.type().sizes()) if value.isCompleteTensor() else value.toIValue()
 
 
-def _handle(flops: Callable[..., int], scratch: Callable[..., int] | None, pairs: CountPairs) -> Handle:
+def _handle(pairs: CountPairs, flops: Callable[..., int], operator: Any = None) -> Handle:
+    """`operator` is the module of archcmp.model.ops, None for torch's own."""
+    scratch = getattr(operator, "scratch", None)
+    between_tokens = getattr(operator, "BETWEEN_TOKENS", False)
+
     def handle(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
         values = [_value(value) for value in inputs]
         elements = math.prod(values[0]) + math.prod(_value(outputs[0]))
         held = 0 if scratch is None else scratch(*values)
-        return Counter(flops=flops(pairs, *values), elements=elements + held)
+        counted = flops(pairs, *values)
+        return Counter(flops=counted, scores=counted * between_tokens, elements=elements + held)
 
     return handle
 
 
 def _handles(pairs: CountPairs) -> dict[str, Handle]:
     """A handle per operator that counts: torch's matmuls, and those of `archcmp.model.ops`."""
-    own = {
-        module.OPERATOR: _handle(module.flops, getattr(module, "scratch", None), pairs)
-        for module in operators()
-    }
-    return {
-        "aten::linear": _handle(_linear, None, pairs),
-        "aten::matmul": _handle(_matmul, None, pairs),
-    } | own
+    own = {operator.OPERATOR: _handle(pairs, operator.flops, operator) for operator in operators()}
+    return {"aten::linear": _handle(pairs, _linear), "aten::matmul": _handle(pairs, _matmul)} | own
 
 
 # ---- traces -------------------------------------------------------------------------------------------
 
 
 class _Call(nn.Module):
-    """A module with one input, as the tracer needs; all other arguments are fixed."""
+    """A module with one input, as the tracer needs; `call` passes the input on with all other arguments."""
 
-    def __init__(self, model: nn.Module, *arguments: object) -> None:
+    def __init__(self, module: nn.Module, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
-        self.model, self.arguments = model, arguments
+        self.module, self.call = module, call
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.model(x, *self.arguments)
-        return output
+        return self.call(x)
 
 
-def _call(part: Part, batch_size: int, seq_len: int, way: Pass) -> tuple[_Call, torch.Tensor]:
-    """The part as this pass calls it, and its input: hidden states for a block, else tokens."""
-    module, n_new = part.on_meta, 1 if way.cached else seq_len
-    if isinstance(module, Block):
-        layer = module.new_cache(batch_size, seq_len) if way.cached else None
-        x = torch.empty(batch_size, n_new, module.d_model, dtype=part.dtype, device="meta")
-        return _Call(module, None, layer, seq_len - n_new), x
-    cache = module.new_cache(batch_size, seq_len) if way.cached else None
-    if cache is not None:
-        cache.length = seq_len - 1
-    tokens = torch.zeros(batch_size, n_new, dtype=torch.int64, device="meta")
-    return _Call(module, cache, way.last_only), tokens
-
-
-def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:
-    """Trace one pass over a part; equal parts share one trace. A block has no logits. Raises CountingError
-    for an operator without a formula."""
-    if part.block is not None:
-        way = replace(way, last_only=False)
-    return _trace(part, batch_size, seq_len, way, convention)
-
-
-@lru_cache(maxsize=1024)
-def _trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str) -> Trace:
-    call, x = _call(part, batch_size, seq_len, way)
+def _found(call: _Call, x: torch.Tensor, seq_len: int, convention: str) -> dict[str, Counter[str]]:
+    """What fvcore finds of each module below `call`. Raises CountingError."""
     pairs = partial(COUNT_PAIRS[convention], seq_len)
     analysis = JitModelAnalysis(call, (x,)).set_op_handle(**_handles(pairs))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     with ShapesOnly(), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = analysis.by_module_and_operator()
+        found: dict[str, Counter[str]] = analysis.by_module_and_operator()
     if unknown := set(analysis.unsupported_ops()) - UNCOUNTED:
         raise CountingError(f"FLOPs of {', '.join(sorted(unknown))} are not known to archcmp")
-    children = {name: found[f"model.{name}"]["flops"] for name, _ in part.on_meta.named_children()}
-    return Trace({name: n for name, n in children.items() if name in COMPONENTS}, found[""]["elements"])
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _outside(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str) -> Trace:
+    """The part outside the blocks: tokens to logits, without layers."""
+    decoder = part.on_meta
+    assert isinstance(decoder, Decoder)
+    cache = decoder.new_cache(batch_size, seq_len) if way.cached else None
+    if cache is not None:
+        cache.length = seq_len - 1
+    tokens = torch.zeros(batch_size, 1 if way.cached else seq_len, dtype=torch.int64, device="meta")
+    call = _Call(decoder, lambda tokens: decoder(tokens, cache, way.last_only))
+    found = _found(call, tokens, seq_len, convention)
+    children = {name: found[f"module.{name}"]["flops"] for name, _ in decoder.named_children()}
+    return Trace({name: n for name, n in children.items() if name in COMPONENTS}, 0, found[""]["elements"])
+
+
+@dataclass(frozen=True)
+class _SubLayer:
+    """One of the modules of a block. Those of the same `design` cost the same, whatever else is in their
+    blocks, so that each is traced once."""
+
+    name: str
+    design: Hashable
+    block: Block = field(compare=False)
+    dtype: torch.dtype
+
+    def call(self, batch_size: int, seq_len: int, cached: bool) -> _Call:
+        block, start = self.block, seq_len - 1 if cached else 0
+        if self.name == "residual":
+            return _Call(block.residual, lambda x: block.residual(x, lambda h: h, lambda h: h))
+        if self.name == "ffn":
+            return _Call(block.ffn, block.ffn)
+        cache = block.new_cache(batch_size, seq_len) if cached else None
+        return _Call(block.mixer, lambda x: block.mixer(x, block.rotation(x, start), cache, start))
+
+
+def _sublayers(part: Part) -> list[_SubLayer]:
+    block = part.on_meta
+    assert isinstance(block, Block)
+    spec, norm = block.spec, part.spec.norm
+    designs = {"mixer": (spec.mixer, norm), "ffn": spec.ffn, "residual": (spec.residual, norm)}
+    return [_SubLayer(name, (design, block.d_model), block, part.dtype) for name, design in designs.items()]
+
+
+@lru_cache(maxsize=4096)
+def _sublayer(sublayer: _SubLayer, batch_size: int, seq_len: int, cached: bool, convention: str) -> Trace:
+    shape = batch_size, 1 if cached else seq_len, sublayer.block.d_model
+    x = torch.empty(shape, dtype=sublayer.dtype, device="meta")
+    with ShapesOnly():
+        call = sublayer.call(batch_size, seq_len, cached)
+    found = _found(call, x, seq_len, convention)[""]
+    flops = {sublayer.name: found["flops"]} if sublayer.name in COMPONENTS else {}
+    return Trace(flops, found["scores"], found["elements"])
+
+
+def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:
+    """Trace one pass over a part; equal sub-layers share one trace. A block has no logits. Raises
+    CountingError for an operator without a formula."""
+    if part.block is None:
+        return _outside(part, batch_size, seq_len, way, convention)
+    traces = [_sublayer(sub, batch_size, seq_len, way.cached, convention) for sub in _sublayers(part)]
+    flops = {name: n for each in traces for name, n in each.flops.items()}
+    return Trace(flops, sum(each.scores for each in traces), sum(each.elements for each in traces))
 
 
 # ---- counts -------------------------------------------------------------------------------------------
@@ -153,16 +193,14 @@ def _trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str
 def _six_n(part: Part, batch_size: int, seq_len: int) -> Section:
     """2 FLOPs per token and non-embedding parameter that it visits in the forward pass, 6 in training."""
     active = count_params(part)["active"].by_component | {"embedding": 0}
-    step = {component: 2 * n * batch_size for component, n in active.items()}
-    forward = {component: n * seq_len for component, n in step.items()}
+    step = Breakdown.of({component: 2 * n * batch_size for component, n in active.items()}, scores=0)
+    forward = step.times(seq_len)
     return _section(forward, forward, step)
 
 
-def _section(forward: dict[str, int], prefill: dict[str, int], decode: dict[str, int]) -> Section:
+def _section(forward: Breakdown, prefill: Breakdown, decode: Breakdown) -> Section:
     """The backward pass has two matmuls for each matmul of the forward pass."""
-    ways = {"forward": forward, "prefill": prefill, "decode": decode}
-    ways["train"] = {component: 3 * n for component, n in forward.items()}
-    return {name: Breakdown.of(by_component) for name, by_component in ways.items()}
+    return {"forward": forward, "prefill": prefill, "decode": decode, "train": forward.times(3)}
 
 
 def count_flops(part: Part, batch_size: int, seq_len: int, convention: str) -> Section:
@@ -171,5 +209,5 @@ def count_flops(part: Part, batch_size: int, seq_len: int, convention: str) -> S
     train = 3 x forward."""
     if convention == "6n":
         return _six_n(part, batch_size, seq_len)
-    ways = (FORWARD, PREFILL, DECODE)
-    return _section(*(trace(part, batch_size, seq_len, way, convention).flops for way in ways))
+    traces = (trace(part, batch_size, seq_len, way, convention) for way in (FORWARD, PREFILL, DECODE))
+    return _section(*(Breakdown.of(found.flops, found.scores) for found in traces))

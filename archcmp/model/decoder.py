@@ -62,11 +62,19 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, start: int = 0
     ) -> Tensor:
-        if rotation is None and self.mixer.rope is not None:
-            positions = torch.arange(start, start + x.shape[1], device=x.device)
-            rotation = self.mixer.rope(positions, x.dtype)
+        if rotation is None:
+            rotation = self.rotation(x, start)
         output: Tensor = self.residual(x, lambda h: self.mixer(h, rotation, cache, start), self.ffn)
         return output
+
+    def rotation(self, x: Tensor, start: int) -> Rotation | None:
+        """The rotation of the tokens of x (B, T, C), the first of which is at position `start`."""
+        if self.mixer.rope is None:
+            return None
+        rotation: Rotation = self.mixer.rope(
+            torch.arange(start, start + x.shape[1], device=x.device), x.dtype
+        )
+        return rotation
 
     @property
     def like(self) -> Tensor:

@@ -6,7 +6,7 @@ document lacks was not counted; it is never 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 COMPONENTS = ("embedding", "mixer", "ffn", "norm", "head")
@@ -15,15 +15,33 @@ COMPONENTS = ("embedding", "mixer", "ffn", "norm", "head")
 
 @dataclass(frozen=True)
 class Breakdown:
-    """A total, and the components that sum to it."""
+    """A total, and the components that sum to it. Of FLOPs, `scores` are those of the mixer that multiply
+    tokens with tokens, or with a recurrence's state: q k^T and the product with v. The mixer's others are its
+    projections."""
 
     total: int
     by_component: dict[str, int]
+    scores: int | None = None
 
     @classmethod
-    def of(cls, by_component: Mapping[str, int]) -> Breakdown:
+    def of(cls, by_component: Mapping[str, int], scores: int | None = None) -> Breakdown:
         """The breakdown whose total is the sum of its components."""
-        return cls(sum(by_component.values()), dict(by_component))
+        return cls(sum(by_component.values()), dict(by_component), scores)
+
+    @classmethod
+    def sum(cls, terms: Iterable[tuple[float, Breakdown]]) -> Breakdown:
+        """The sum of breakdowns, each times its count."""
+        totals = dict.fromkeys(COMPONENTS, 0)
+        scores: int | None = None
+        for count, term in terms:
+            for component, value in term.by_component.items():
+                totals[component] += int(count * value)
+            if term.scores is not None:
+                scores = (scores or 0) + int(count * term.scores)
+        return cls.of(totals, scores)
+
+    def times(self, n: int) -> Breakdown:
+        return Breakdown.sum([(n, self)])
 
 
 Section = dict[str, Breakdown]

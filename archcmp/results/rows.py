@@ -42,6 +42,8 @@ def _counted(name: str, section: Section) -> Iterator[tuple[str, int]]:
         yield f"{name}.{quantity}", breakdown.total
         for component, value in breakdown.by_component.items():
             yield f"{name}.{quantity}.{component}", value
+        if breakdown.scores is not None:
+            yield f"{name}.{quantity}.scores", breakdown.scores
 
 
 def _measured(workload: str, timing: Throughput) -> Iterator[dict[str, Any]]:

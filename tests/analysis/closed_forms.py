@@ -191,6 +191,13 @@ def _mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
     return pairs(convention, length, mixer) * _pair_flops(mixer)
 
 
+def scores(convention: str, length: int, mixer: Mixer) -> int:
+    """Products of tokens with tokens, or with a state, over a whole sequence."""
+    if isinstance(mixer, GatedDeltaNet):
+        return length * 6 * delta_net_state(mixer)
+    return _mixing_flops(convention, length, mixer)
+
+
 def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
     """The same of the last token alone."""
     if isinstance(mixer, GatedDeltaNet):

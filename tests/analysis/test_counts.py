@@ -73,6 +73,15 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
 
 
 @every_design
+@pytest.mark.parametrize("convention", ["exact", "full"])
+def test_scores_are_what_no_weight_multiplies(spec: ModelSpec, convention: str) -> None:
+    flops = archcmp.count(spec, 3, 70, convention=convention).flops
+    scores = 3 * sum(closed_forms.scores(convention, 70, block.mixer) for block in closed_forms.blocks(spec))
+    assert flops["forward"].scores == flops["prefill"].scores == scores
+    assert flops["train"].scores == 3 * scores
+
+
+@every_design
 def test_six_n_is_six_times_the_active_parameters_outside_the_embedding(spec: ModelSpec) -> None:
     counts = archcmp.count(spec, 2, 100, convention="6n")
     n = counts.params["active"].total - counts.params["total"].by_component["embedding"]
@@ -218,7 +227,7 @@ def test_an_operator_that_cannot_be_counted_is_an_error(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(AttentionModule, "forward", with_cumsum)
     with pytest.raises(CountingError, match="aten::cumsum"):
-        archcmp.count(tiny("blocks.main.ffn.d_ff=23"))
+        archcmp.count(tiny("head_dim=6"))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from archcmp.model.ops import CountPairs, Shape
 
 OPERATOR = "archcmp::attention"
+BETWEEN_TOKENS = True
 
 PIECE = 256
 """Queries per piece: few enough to multiply few keys outside the window, enough for a fast matmul."""

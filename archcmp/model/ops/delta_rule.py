@@ -17,6 +17,7 @@ from torch import Tensor
 from archcmp.model.ops import CountPairs, Shape
 
 OPERATOR = "archcmp::gated_delta_rule"
+BETWEEN_TOKENS = True
 
 CHUNK = 64
 """Tokens per chunk: the work inside a chunk grows with its square, and chunks run one after the other."""

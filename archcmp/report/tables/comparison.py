@@ -71,6 +71,8 @@ def flops_table(doc: Document) -> Table:
     meaning = CONVENTIONS.get(convention)
     notes = [f"Convention {convention}{': ' + meaning if meaning else ''}. A multiply-add is 2 FLOPs."]
     notes.append("Norms, RoPE, softmax, activations and routing are not counted.")
+    if any(row.label == "scores" for row in rows):
+        notes.append("Scores: products of tokens with tokens, or with a recurrence's state.")
     equal = all(section == sections[0] for section in sections)
     if equal and differing([model.choices for model in doc.models]):
         notes.append("All FLOPs are equal: the choices that differ cost only what is not counted.")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from archcmp.report.table import Figure, Row
-from archcmp.results.counts import COMPONENTS, Section
+from archcmp.results.counts import COMPONENTS, Breakdown, Section
 from archcmp.results.document import Document, Environment
 from archcmp.results.timings import FEWEST_FOR_INTERVAL, Rates, Throughput
 from archcmp.units import Bytes, Flops, Share, TokensPerSecond
@@ -64,7 +64,19 @@ def section_rows(sections: Sequence[Section], name: str, unit: Unit) -> list[Row
         values = [None if b is None else b.by_component.get(component) for b in breakdowns]
         if any(values):
             rows.append(row(component, values, unit, level=1))
+        if component == "mixer":
+            rows += _mixer_rows(breakdowns, unit)
     return rows
+
+
+def _mixer_rows(breakdowns: Sequence[Breakdown | None], unit: Unit) -> list[Row]:
+    """What the FLOPs of mixers fall to."""
+    counted = [None if b is None or b.scores is None else b for b in breakdowns]
+    if not any(b and b.scores for b in counted):
+        return []
+    scores = [b and b.scores for b in counted]
+    projections = [b and b.by_component["mixer"] - (b.scores or 0) for b in counted]
+    return [row("projections", projections, unit, level=2), row("scores", scores, unit, level=2)]
 
 
 def rate(timing: Throughput | None, first: Throughput | None, asked: int | None = None) -> Figure:
