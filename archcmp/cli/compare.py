@@ -18,3 +18,5 @@ def command(
         raise UsageError("--no-measure counts only; leave it out, or leave --measure out")
     if no_measure:
         asked.given["measure"] = []
+    if asked.show.details:
+        asked.given["options"] = {"attribute": True}

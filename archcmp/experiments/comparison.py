@@ -17,11 +17,13 @@ from archcmp.timing.workloads import WORKLOADS
 
 @register
 class Comparison(OneByOne):
-    """Counts, and the throughput of every workload that `measure` names, all models in the same rounds."""
+    """Counts, and the throughput of every workload that `measure` names, all models in the same rounds. The
+    option `attribute` (by default, for two models) adds what each difference costs."""
 
     kind = "comparison"
     defaults: ClassVar[dict[str, Any]] = {"measure": list(WORKLOADS), "budget_s": 60.0}
     default_axes: ClassVar[dict[str, list[int] | None]] = {"batch_size": [1], "seq_len": None}
+    changeable = ("attribute",)
 
     def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
         if not specs:
@@ -33,21 +35,24 @@ class Comparison(OneByOne):
             axis: request.axes.get(axis) or values or [default_seq_len(models)]
             for axis, values in self.default_axes.items()
         }
-        request = replace(request, axes=axes)
+        options = {"attribute": self.kind == "comparison" and len(specs) == 2} | request.options
+        request = replace(request, axes=axes, options=options)
         for point in request.points():
             check_shapes(models, point["batch_size"], point["seq_len"])
         return request
 
     def measure(self, run: Run, point: Point) -> Progress:
-        from archcmp.analysis import count
+        from archcmp.analysis.attribution import effects
+        from archcmp.analysis.conditions import Conditions
 
         request = run.request
         assert request.dtype is not None
-        counted = [
-            count(named.spec, point["batch_size"], point["seq_len"], request.dtype, request.convention)
-            for named in run.specs
-        ]
-        results = [ModelResult(**vars(counts)) for counts in counted]
+        conditions = Conditions(point["batch_size"], point["seq_len"], request.dtype, request.convention)
+        results = [ModelResult(**vars(conditions.count(named.spec))) for named in run.specs]
+        if request.options.get("attribute"):
+            first, *others = (named.spec for named in run.specs)
+            alone = [[], *(effects(first, other, conditions) for other in others)]
+            results = [replace(r, alone=each) for r, each in zip(results, alone, strict=True)]
         yield results
         if request.measure:
             yield from self._time(run, point, results)

@@ -77,8 +77,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """A label and a cell per column. A row of `level` 1 is a part of the row of level 0 above it, and so on. A `detail` is shown
-    on a terminal only with --details; files hold it always."""
+    """A label and a cell per column. A row of `level` 1 is a part of the row of level 0 above it, one of
+    level 2 of that. A `detail` is shown on a terminal only with --details; files hold it always."""
 
     label: str
     figures: Sequence[Figure]

@@ -61,3 +61,42 @@ class Counts:
     params: Section = field(default_factory=dict)
     flops: Section = field(default_factory=dict)
     memory: Section = field(default_factory=dict)
+
+    def quantity(self, name: str) -> int:
+        """One of QUANTITIES."""
+        section, key = QUANTITIES[name]
+        breakdown: Breakdown = getattr(self, section)[key]
+        return breakdown.total
+
+    def quantities(self) -> Quantities:
+        return {name: self.quantity(name) for name in QUANTITIES}
+
+
+QUANTITIES = {
+    "params": ("params", "total"),
+    "active": ("params", "active"),
+    "forward": ("flops", "forward"),
+    "prefill": ("flops", "prefill"),
+    "decode": ("flops", "decode"),
+    "train": ("flops", "train"),
+    "kv_cache": ("memory", "kv_cache_bytes"),
+    "weights": ("memory", "weights_bytes"),
+}
+"""What models are attributed, matched and plotted by: name -> section and key of Counts."""
+
+Quantities = dict[str, int]
+"""A number for each of QUANTITIES: a model's, or the difference of two."""
+
+
+def difference(after: Quantities, before: Quantities) -> Quantities:
+    return {name: value - before[name] for name, value in after.items()}
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a knob does to a model, alone: `choices` are the design choices that it changes, `change` is the
+    difference in each of QUANTITIES."""
+
+    knob: str
+    choices: list[str]
+    change: Quantities

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from archcmp.results.counts import Counts
+from archcmp.results.counts import Counts, Effect
 from archcmp.results.request import Point, Request
 from archcmp.results.timings import Rates, Throughput
 
@@ -80,10 +80,11 @@ class Model:
 
 @dataclass(frozen=True)
 class ModelResult(Counts):
-    """What one cell found of one model: its counts, its throughput by workload, and the plain figures of
-    another kind of experiment."""
+    """What one cell found of one model: its counts, its throughput by workload, what each of its differences
+    does alone to the first model, and the plain figures of another kind of experiment."""
 
     throughput: dict[str, Throughput] = field(default_factory=dict)
+    alone: list[Effect] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
 
     @property

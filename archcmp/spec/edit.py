@@ -7,14 +7,12 @@ None removes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from archcmp.errors import ArchcmpError
-from archcmp.spec.describe import short_key
 from archcmp.spec.reflect import Path, value_at
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.messages import to_spec_error
@@ -122,58 +120,3 @@ def diff(a: ModelSpec, b: ModelSpec) -> list[Change]:
     return [
         change for key in new if key not in ModelSpec.ABOUT for change in _diff(old[key], new[key], (key,))
     ]
-
-
-# ---- knobs ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Knob:
-    """Changes that make a valid spec together: the vocabulary, the width, a mixer with its heads."""
-
-    name: str
-    changes: tuple[Change, ...]
-
-    @property
-    def slots(self) -> frozenset[str]:
-        """Where the changes lie: 'mixer', 'ffn', 'norm', 'd_model'."""
-        return frozenset(
-            "layers" if len(path) == 2 else str(path[2 if path[0] == "blocks" else 0])
-            for path in (change.path for change in self.changes)
-        )
-
-    def joined(self, others: Sequence[Knob]) -> Knob:
-        names = sorted({self.name, *(other.name for other in others)})
-        name = " and ".join(names) if len(names) < 4 else " and ".join(sorted(self.slots))
-        return Knob(name, (*self.changes, *(change for other in others for change in other.changes)))
-
-
-def _option(change: Change) -> str:
-    """The option that a change sets, whichever blocks it is of: 'qk_norm', 'ffn.d_ff', 'vocab_size'."""
-    if change.path[0] != "blocks":
-        return ".".join(map(str, change.path))
-    return short_key(map(str, change.path[2:])) if len(change.path) > 2 else "layers"
-
-
-def _is_valid(spec: ModelSpec, knob: Knob) -> bool:
-    try:
-        apply(spec, knob.changes)
-    except ArchcmpError:
-        return False
-    return True
-
-
-def knobs(a: ModelSpec, b: ModelSpec) -> list[Knob]:
-    """What turns `a` into `b`, in groups that are valid alone: the changes of one option, joined where it is
-    not valid without another (n_heads and n_kv_heads), or without its whole slot, or all together."""
-    groups: dict[str, list[Change]] = {}
-    for change in diff(a, b):
-        groups.setdefault(_option(change), []).append(change)
-    found = [Knob(name, tuple(changes)) for name, changes in groups.items()]
-    while bad := next((knob for knob in found if not _is_valid(a, knob)), None):
-        rest = [knob for knob in found if knob is not bad]
-        near = [knob for knob in rest if knob.slots & bad.slots]
-        partner = next((knob for knob in near if _is_valid(a, bad.joined([knob]))), None)
-        others = [partner] if partner else near or rest
-        found = [*(knob for knob in rest if knob not in others), bad.joined(others)]
-    return found

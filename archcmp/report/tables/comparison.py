@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from archcmp.report.table import Figure, Row, Table
+from archcmp.report.tables.effects import QUANTITY_LABELS, alone_note, alone_tables, changed, with_costs
 from archcmp.report.tables.rows import (
     header,
     length_notes,
@@ -28,19 +29,24 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
     made = [choices_table(doc, show_all)] if any(model.choices for model in doc.models) else []
     if doc.cells:
         made += [params_table(doc), flops_table(doc), memory_table(doc)]
+        made += alone_tables(doc) if len(doc.models) > 2 else []
         made += [throughput_table(doc)] if doc.measured else []
     return made
 
 
 def choices_table(doc: Document, show_all: bool = False) -> Table:
-    """The design choices that differ, or all of them."""
+    """The design choices that differ, or all of them. Beside those of two models stands what each costs."""
     choices = [model.choices for model in doc.models]
     all_shown = show_all or len(choices) == 1
     keys = merged_keys(choices) if all_shown else differing(choices)
     rows = [Row(key, [Figure(text) for text in shown(choices, key)]) for key in keys]
     title = "Design choices" if all_shown else "Design choices that differ"
     notes = [] if rows else ["No design choices differ."]
-    return Table(title, header(doc), rows, notes, differing=not all_shown)
+    effects = doc.cells[0].models[1].alone if doc.cells and len(choices) == 2 else []
+    if not effects:
+        return Table(title, header(doc), rows, notes, differing=not all_shown)
+    head = [*header(doc), *(QUANTITY_LABELS[name] for name in changed(effects))]
+    return Table(title, head, with_costs(rows, effects), [*notes, alone_note(doc)], differing=not all_shown)
 
 
 def params_table(doc: Document) -> Table:

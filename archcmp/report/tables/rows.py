@@ -71,11 +71,12 @@ def section_rows(sections: Sequence[Section], name: str, unit: Unit) -> list[Row
 
 def _mixer_rows(breakdowns: Sequence[Breakdown | None], unit: Unit) -> list[Row]:
     """What the FLOPs of mixers fall to."""
-    counted = [None if b is None or b.scores is None else b for b in breakdowns]
-    if not any(b and b.scores for b in counted):
+    scores = [None if b is None else b.scores for b in breakdowns]
+    if not any(scores):
         return []
-    scores = [b and b.scores for b in counted]
-    projections = [b and b.by_component["mixer"] - (b.scores or 0) for b in counted]
+    projections = [
+        None if b is None or b.scores is None else b.by_component["mixer"] - b.scores for b in breakdowns
+    ]
     return [row("projections", projections, unit, level=2), row("scores", scores, unit, level=2)]
 
 

@@ -1,0 +1,29 @@
+"""What counts depend on beside the spec. No torch until something is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archcmp.analysis import count
+from archcmp.results.counts import Counts
+from archcmp.results.request import DEFAULT_CONVENTION, DEFAULT_DTYPE, DEFAULT_SEQ_LEN
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.shapes import check_shapes
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The batch, the dtype and the FLOPs convention under which specs are counted."""
+
+    batch_size: int = 1
+    seq_len: int = DEFAULT_SEQ_LEN
+    dtype: str = DEFAULT_DTYPE
+    convention: str = DEFAULT_CONVENTION
+
+    def count(self, spec: ModelSpec) -> Counts:
+        return count(spec, self.batch_size, self.seq_len, self.dtype, self.convention)
+
+    def check(self, spec: ModelSpec) -> bool:
+        """True. Raises UsageError for a spec whose learned positions are too few."""
+        check_shapes([spec], self.batch_size, self.seq_len)
+        return True

@@ -1,0 +1,97 @@
+"""What each difference between two models costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from archcmp.report.table import Figure, Row, Table
+from archcmp.results.counts import QUANTITIES, Effect, Quantities
+from archcmp.results.document import Document, Model
+from archcmp.spec.describe import shown
+from archcmp.units import Bytes, Count
+
+SHOWN = ("params", "active", "forward", "decode", "kv_cache")
+QUANTITY_LABELS = {
+    "params": "params",
+    "active": "active params",
+    "forward": "forward FLOPs",
+    "prefill": "prefill FLOPs",
+    "decode": "decode FLOPs",
+    "train": "train FLOPs",
+    "kv_cache": "KV cache",
+    "weights": "weights",
+}
+
+
+def signed(name: str) -> Callable[[int], object]:
+    """A difference in a quantity: '+114 M', '-3.30 T', '-768 MiB', '0'."""
+    unit = Bytes if QUANTITIES[name][0] == "memory" else Count
+    return lambda value: f"{'+' if value > 0 else '-'}{unit(abs(value))}" if value else "0"
+
+
+def changed_quantities(changes: Sequence[Quantities]) -> list[str]:
+    """The quantities to show: those that any change touches. Active parameters stand beside the others only
+    where they change otherwise."""
+
+    def values(name: str) -> list[int | None]:
+        return [change.get(name) for change in changes]
+
+    alike = values("active") == values("params")
+    return [name for name in SHOWN if any(values(name)) and not (name == "active" and alike)]
+
+
+def changed(effects: Sequence[Effect]) -> list[str]:
+    return changed_quantities([effect.change for effect in effects])
+
+
+def costs(change: Quantities, names: Sequence[str]) -> list[Figure]:
+    return [Figure(change.get(name), signed(name)) for name in names]
+
+
+def with_costs(rows: Sequence[Row], effects: Sequence[Effect]) -> list[Row]:
+    """Rows of choices with a column per quantity. Choices that change together stand together: the first has
+    the cost, and the others are parts of it."""
+    names = changed(effects)
+    by_label = {row.label: row for row in rows}
+    placed: dict[str, Row] = {}
+    for row in rows:
+        if row.label in placed:
+            continue
+        changing = [effect for effect in effects if row.label in effect.choices]
+        effect = min(changing, key=lambda effect: effect.knob != row.label, default=None)
+        cost = [Figure("")] * len(names) if effect is None else costs(effect.change, names)
+        placed[row.label] = Row(row.label, [*row.figures, *cost])
+        for label in effect.choices if effect else []:
+            if label in by_label and label not in placed:
+                placed[label] = Row(label, [*by_label[label].figures, *[Figure("")] * len(names)], level=1)
+    return list(placed.values())
+
+
+def alone_note(doc: Document) -> str:
+    point = doc.cells[0].point
+    return (
+        f"Costs: what this change alone does to {doc.models[0].name}, at batch {point['batch_size']:,} x "
+        f"{point['seq_len']:,} tokens; indented choices change with the one above them."
+    )
+
+
+def alone_tables(doc: Document) -> list[Table]:
+    """For more than two models: what each difference of another does alone to the first, a table for each."""
+    first, *others = doc.models
+    tables = []
+    for model, result in zip(others, doc.cells[0].models[1:], strict=True):
+        names = changed(result.alone)
+        rows = [
+            Row(effect.knob, [Figure(_value(model, effect)), *costs(effect.change, names)], detail=True)
+            for effect in result.alone
+        ]
+        head = ["", model.name, *(QUANTITY_LABELS[name] for name in names)]
+        title = f"What each change of {model.name} does alone to {first.name}"
+        tables += [Table(title, head, rows, [])] if rows else []
+    return tables
+
+
+def _value(model: Model, effect: Effect) -> str:
+    """What a model has of the options that a knob is named after."""
+    named = [key for key in effect.knob.split(" and ") if key in effect.choices]
+    return ", ".join(shown([model.choices], key)[0] for key in named)
