@@ -323,7 +323,7 @@ def test_interrupted_before_the_first_figure_leaves_no_file_and_names_none(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("archcmp.analysis.count", interrupted)
+    monkeypatch.setattr("archcmp.analysis.conditions.count", interrupted)
     result = invoke("bench", *SPECS, *GRID, "-o", "x.json")
     assert result.exit_code == 130 and "before anything was measured" in result.stderr
     assert "--resume" not in result.stderr and not list(tmp_path.iterdir())

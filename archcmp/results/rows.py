@@ -43,7 +43,7 @@ def _counted(name: str, section: Section) -> Iterator[tuple[str, int]]:
         for component, value in breakdown.by_component.items():
             yield f"{name}.{quantity}.{component}", value
         if breakdown.scores is not None:
-            yield f"{name}.{quantity}.scores", breakdown.scores
+            yield f"{name}.scores.{quantity}", breakdown.scores
 
 
 def _measured(workload: str, timing: Throughput) -> Iterator[dict[str, Any]]:

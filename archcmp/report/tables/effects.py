@@ -10,7 +10,7 @@ from archcmp.results.document import Document, Model
 from archcmp.spec.describe import shown
 from archcmp.units import Bytes, Count
 
-SHOWN = ("params", "active", "forward", "decode", "kv_cache")
+SHOWN = ("params", "active", "kv_cache", "forward", "decode")
 QUANTITY_LABELS = {
     "params": "params",
     "active": "active params",
