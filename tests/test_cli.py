@@ -225,6 +225,26 @@ def test_new_writes_a_spec_that_checks_and_never_overwrites(tmp_path: Path) -> N
     assert (tmp_path / "mine.yaml").read_text() == text
 
 
+def test_new_with_changes_writes_a_spec_that_holds_only_them(tmp_path: Path) -> None:
+    assert run("new", "base", "--from", "olmo2:1b+residual=pre_norm", cwd=tmp_path).returncode == 0
+    (tmp_path / "sub").mkdir()
+    written = run("new", "sub/mine", "--from", "base.yaml+n_layers=2", cwd=tmp_path)
+    assert written.returncode == 0 and "archcmp compare ./sub/mine.yaml base.yaml" in written.stdout
+    assert (tmp_path / "sub" / "archcmp.schema.json").exists()
+    kept = yaml.safe_load((tmp_path / "sub" / "mine.yaml").read_text())
+    assert (kept["extends"], kept["name"]) == ("../base.yaml", "mine")
+    assert kept["layers"] == [{"repeat": ["main"], "n_layers": 2}] and len(kept) == 3
+    shown = run("show", "sub/mine.yaml", "--yaml", cwd=tmp_path)
+    assert "residual: pre_norm" in shown.stdout and "n_layers: 2" in shown.stdout
+    assert run("check", "sub/mine.yaml", cwd=tmp_path).returncode == 0
+
+
+def test_new_refuses_a_variant_that_would_extend_itself(tmp_path: Path) -> None:
+    result = run("new", "olmo2", "--from", "olmo2+n_layers=2", cwd=tmp_path)
+    assert result.returncode == 2 and "needs a name of its own" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     command = f"{sys.executable} -m archcmp list | head -1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)

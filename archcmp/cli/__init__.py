@@ -26,7 +26,7 @@ COMMANDS = {
     "race": "One model in archcmp and in transformers: the same weights, the same logits, and who is faster.",
     "stability": "Training stability: small proxies over learning rates and seeds, with a verdict.",
     "check": "Validate specs, build them on the meta device, and compare with the published totals.",
-    "new": "Write a commented spec to edit, started from a known one.",
+    "new": "Write a spec to edit: a known one with comments, or only what a variant changes in it.",
     "import": "Turn a Hugging Face configuration into a spec.",
     "verify": "Compare with transformers: the same weights in both, logits side by side, specs shrunk.",
     "device": "This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU.",

@@ -137,6 +137,6 @@ class ModelSpec(Part):
         for i, run in enumerate(self.layers):
             for j, name in enumerate(run.repeat):
                 if name not in self.blocks:
-                    known = f"Blocks in this file: {', '.join(self.blocks)}"
+                    known = f"Blocks: {', '.join(self.blocks)}"
                     raise fault(("layers", i, "repeat", j), f"no block '{name}'", known)
         return self

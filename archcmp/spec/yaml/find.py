@@ -36,6 +36,11 @@ def known_specs() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def is_path(name: str) -> bool:
+    """Whether a name of a spec is the path of its file, and not a family."""
+    return name.endswith(SUFFIXES) or "/" in name or os.sep in name
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
@@ -43,13 +48,14 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def find_spec(name: str) -> Path:
-    """The file of a family name, or of a path. Raises SpecError that lists the nearest known names."""
+def find_spec(name: str, folder: Path = Path()) -> Path:
+    """The file of a family name, or of a path from `folder`. Raises SpecError that lists the nearest known
+    names."""
     if name.endswith(".json"):
         hint = f"If it is a model's configuration, write a spec from it: archcmp import {name} -o FILE.yaml"
         raise SpecError(name, None, "", "is not a spec, which is a .yaml file", hint)
-    if name.endswith(SUFFIXES) or "/" in name or os.sep in name:
-        path = Path(name)
+    if is_path(name):
+        path = folder / name
         try:
             if path.is_file():
                 return path
@@ -57,10 +63,10 @@ def find_spec(name: str) -> Path:
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
         raise SpecError(name, None, "", problem, "`archcmp list` shows the known specs")
-    named = (folder / f"{name}{suffix}" for folder in search_folders() for suffix in SUFFIXES)
+    named = (searched / f"{name}{suffix}" for searched in search_folders() for suffix in SUFFIXES)
     if name and ":" not in name and (found := next(filter(_is_file, named), None)) is not None:
         return found
-    if here := [f"./{name}{suffix}" for suffix in SUFFIXES if _is_file(Path(f"{name}{suffix}"))]:
+    if here := [f"./{name}{suffix}" for suffix in SUFFIXES if _is_file(folder / f"{name}{suffix}")]:
         raise SpecError(name, None, "", "no such spec", f"Write {here[0]} for the file in this folder")
     raise SpecError(
         name or "''",

@@ -1,7 +1,7 @@
 """The JSON Schema of spec files, for editors: `python -m archcmp.spec.yaml.json_schema > specs/schema.json`.
 
-A file's `sizes` hold parts of a model and its blocks may extend others, so nothing is required there
-and an option may be null, which removes it; what is left over is checked when a spec is loaded.
+A file's `sizes` hold parts of a model, and the file and its blocks may extend others. So nothing is required
+there, and an option may be null, which removes it; what is left over is checked when a spec is loaded.
 
 A validator names the key that is wrong: it does not say that a mapping is none of several schemas. So null is
 a further type of an option, and what a slot holds is chosen by its `kind` (if, then).
@@ -133,12 +133,14 @@ def _definitions() -> dict[str, Schema]:
 
 
 def file_schema() -> Schema:
-    """What a spec file may hold: a model, its sizes, and blocks that extend each other."""
+    """What a spec file may hold: a model, the spec that it extends, its sizes, and blocks that extend each
+    other."""
     definitions = _definitions()
     model = definitions[ModelSpec.__name__]
     model["properties"].pop("size")
-    extends = {"type": ["string", "null"], "description": "A block to start from."}
-    definitions["Block"]["properties"]["extends"] = extends
+    block = {"type": ["string", "null"], "description": "A block to start from."}
+    definitions["Block"]["properties"]["extends"] = block
+    extends = block | {"description": "The spec to start from: olmo2:13b, or a path from this file."}
     default_size = {"type": "string", "description": "The size that the family's bare name means."}
     sizes = {
         "type": "object",
@@ -151,7 +153,9 @@ def file_schema() -> Schema:
         "description": "An LLM architecture: one model, or a family with its sizes.",
         "type": "object",
         "additionalProperties": False,
-        "properties": model["properties"] | {"default_size": default_size, "sizes": sizes},
+        "properties": {"extends": extends}
+        | model["properties"]
+        | {"default_size": default_size, "sizes": sizes},
         "$defs": definitions,
     }
 

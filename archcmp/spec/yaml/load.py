@@ -1,5 +1,6 @@
-"""`family:size+key=value` -> ModelSpec: read the file, apply the size, resolve `extends`, validate, and make
-the changes. Several references -> the models of one comparison, each with a name of its own."""
+"""`family:size+key=value` -> ModelSpec: read the file and what it extends, apply the size, resolve `extends`
+of blocks, validate, and make the changes. Several references -> the models of one comparison, each with a
+name of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -15,12 +17,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from archcmp.errors import UsageError
+from archcmp.errors import SpecError, UsageError
 from archcmp.spec.describe import short_key
 from archcmp.spec.overrides import UnknownKeyError, override_spec, parse
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import SUFFIXES, find_spec
-from archcmp.spec.yaml.merge import apply_size, mapping, resolve_extends
+from archcmp.spec.yaml.merge import apply_size, inherited, mapping, merge, resolve_extends
 from archcmp.spec.yaml.messages import to_spec_error
 from archcmp.spec.yaml.nodes import Node, plain, read
 
@@ -51,7 +53,7 @@ class Reference:
         return cls(family, size or None, tuple(overrides), name)
 
 
-# ---- one spec ---------------------------------------------------------------------------------------
+# ---- one file ---------------------------------------------------------------------------------------
 
 
 def _shown(path: Path) -> str:
@@ -71,21 +73,85 @@ SETTLED_NS = 2_000_000_000
 """A file changed less long ago may change again without another time of change."""
 
 
-def _file(family: str) -> Node:
-    """A family's file, read again only after it has changed."""
-    path = find_spec(family)
+def _read(path: Path) -> Node:
+    """What stands in a file, which is read again only after it has changed."""
     about = path.stat()
     if time.time_ns() - about.st_mtime_ns < SETTLED_NS:
         return read(path, _shown(path))
     return _read_once(path, _shown(path), about.st_mtime_ns, about.st_size)
 
 
+# ---- a file and what it extends ---------------------------------------------------------------------
+
+MAX_FILES = 10
+"""Files that may extend each other in a row."""
+
+
+def _base_reference(extends: Node) -> Reference:
+    if isinstance(extends.value, str):
+        with suppress(UsageError):
+            wanted = Reference.parse(extends.value)
+            if not wanted.overrides and not wanted.name:
+                return wanted
+    hint = "Write the changes as keys of this file"
+    raise extends.error("extends", "must name a spec, such as olmo2:13b or ./base.yaml:small", hint)
+
+
+def _check_chain(files: tuple[Path, ...], extends: Node) -> None:
+    """Raises SpecError for files that extend each other without an end."""
+    if files[-1].resolve() in [path.resolve() for path in files[:-1]]:
+        circle = " -> ".join(map(_shown, files))
+        raise extends.error(
+            "extends", f"specs extend each other in a circle: {circle}", "Remove one `extends`"
+        )
+    if len(files) > MAX_FILES:
+        hint = "Extend the first of them"
+        raise extends.error("extends", f"more than {MAX_FILES} specs extend each other in a row", hint)
+
+
+def _with_base(files: tuple[Path, ...]) -> Node:
+    """The last of the files, each of which the one before extends."""
+    root = _read(files[-1])
+    assert isinstance(root.value, dict)
+    extends = root.value.get("extends")
+    if extends is None or extends.value is None:
+        return root
+    wanted = _base_reference(extends)
+    try:
+        below = (*files, find_spec(wanted.family, files[-1].parent))
+        _check_chain(below, extends)
+        base, _ = apply_size(_with_base(below), wanted.size)
+    except SpecError as error:
+        if error.line is not None:
+            raise
+        key = f"extends: {error.file}"
+        raise replace(error, file=extends.file, line=extends.line, key=key) from None
+    return merge(inherited(resolve_extends(base), root), root)
+
+
+def _file(family: str) -> Node:
+    """The file of a family name or of a path, its changes made to what it extends. Raises SpecError."""
+    return _with_base((find_spec(family),))
+
+
+# ---- one spec ---------------------------------------------------------------------------------------
+
+
+_MISPLACED = {
+    "size": ("is set by the name under `sizes`", "Remove this key"),
+    "extends": ("must stand at the top of the file, for all its sizes", "Write a file for each base"),
+}
+"""Keys that a size may not hold, nor, in the case of `size`, a file."""
+
+
 def _of_file(wanted: Reference) -> ModelSpec:
     """The spec as its file says, at one size."""
     tree, size = apply_size(_file(wanted.family), wanted.size)
     tree = resolve_extends(tree)
-    if isinstance(tree.value, dict) and "size" in tree.value:
-        raise tree.value["size"].error("size", "is set by the name under `sizes`", "Remove this key")
+    assert isinstance(tree.value, dict)
+    for key, (problem, hint) in _MISPLACED.items():
+        if key in tree.value:
+            raise tree.value[key].error(key, problem, hint)
     try:
         spec = ModelSpec.model_validate(plain(tree))
     except ValidationError as error:

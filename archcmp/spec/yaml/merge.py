@@ -8,9 +8,11 @@ extends another follows them.
 from __future__ import annotations
 
 from archcmp.errors import SpecError, did_you_mean
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.nodes import Node, plain
 
-_FILE_KEYS = ("sizes", "default_size")
+FILE_KEYS = ("extends", "sizes", "default_size")
+"""What a file may hold beside a model."""
 
 
 def _options(node: Node) -> dict[str, Node] | None:
@@ -48,10 +50,10 @@ def mapping(root: Node, key: str) -> dict[str, Node]:
 
 
 def apply_size(root: Node, size: str | None) -> tuple[Node, str | None]:
-    """The file with one size's changes applied and the size tables taken out; and that size's name."""
+    """The file with one size's changes applied, without the keys of a file; and that size's name."""
     assert isinstance(root.value, dict)
     sizes = mapping(root, "sizes")
-    base = Node({k: v for k, v in root.value.items() if k not in _FILE_KEYS}, root.file, root.line)
+    base = Node({k: v for k, v in root.value.items() if k not in FILE_KEYS}, root.file, root.line)
     default = root.value.get("default_size")
     if default is not None and str(default.value) not in sizes:
         hint = (
@@ -110,3 +112,19 @@ def resolve_extends(root: Node) -> Node:
         return root
     holder = root.value["blocks"]
     return Node({**root.value, "blocks": Node(done, holder.file, holder.line)}, root.file, root.line)
+
+
+def inherited(base: Node, own: Node) -> Node:
+    """What a file takes from the spec that it extends: all but what the spec says about itself, and the
+    blocks that the file begins anew."""
+    assert isinstance(base.value, dict)
+    anew = [
+        name
+        for name, block in mapping(own, "blocks").items()
+        if isinstance(block.value, dict) and "extends" in block.value
+    ]
+    kept = {key: node for key, node in base.value.items() if key not in ModelSpec.ABOUT}
+    if "blocks" in kept:
+        blocks = {name: block for name, block in mapping(base, "blocks").items() if name not in anew}
+        kept["blocks"] = Node(blocks, kept["blocks"].file, kept["blocks"].line)
+    return Node(kept, base.file, base.line)

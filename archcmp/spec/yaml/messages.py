@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from archcmp.errors import SpecError, did_you_mean
 from archcmp.spec import reflect
 from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.yaml.merge import FILE_KEYS
 from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain
 
 _BOUNDS = {
@@ -111,7 +112,7 @@ def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
 
 def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
     owner, key = _owner(path[:-1], root), path[-1]
-    allowed = [name for name in owner.model_fields if name != "size"]
+    allowed = [name for name in owner.model_fields if name != "size"] + [*FILE_KEYS] * (len(path) == 1)
     below = [".".join(option.path) for option in reflect.options(owner) if option.name == key]
     hint = did_you_mean(str(key), allowed)
     if below:
@@ -210,6 +211,8 @@ def _complaint(error: ErrorDetails, root: Node) -> SpecError:
     loc = (*error["loc"], *(error["ctx"]["path"] if error["type"] == "fault" else ()))
     node, path = _locate(root, loc, keep_last=error["type"] in ("extra_forbidden", "fault"))
     problem, hint = _describe(error, path, node, root)
+    if root.line is not None and node.file != root.file:
+        hint = ". ".join(filter(None, (hint, f"{root.file}, which extends this file, may set it")))
     return node.error(dotted(path), problem, hint)
 
 

@@ -62,6 +62,14 @@ def _set_options(part: BaseModel) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+def _shortened(owner: type[BaseModel], name: str, value: Any) -> Any:
+    """The bare kind of a choice that sets nothing else, where the slot has this shorthand."""
+    if isinstance(value, Part) and reflect.has_shorthand(owner, name):
+        options = dict(_set_options(value))
+        return options["kind"] if len(options) == 1 else value
+    return value
+
+
 def _comment(part: BaseModel, name: str) -> str:
     """The other kinds that a slot can hold, as a comment."""
     value = getattr(part, name)
@@ -83,8 +91,8 @@ def _lines(part: BaseModel, indent: str, comments: bool) -> Iterator[str]:
             for key, child in value.items():
                 yield f"{indent}  {_scalar(key)}:"
                 yield from _lines(child, indent + "    ", comments)
-        elif reflect.has_shorthand(type(part), name) and list(dict(_set_options(value))) == ["kind"]:
-            yield f"{indent}{name}: {_scalar(value.kind)}{comment}"
+        elif isinstance(short := _shortened(type(part), name, value), str):
+            yield f"{indent}{name}: {_scalar(short)}{comment}"
         elif isinstance(value, Part) and name in ("mixer", "ffn"):
             yield f"{indent}{name}:"
             first, *rest = _lines(value, indent + "  ", comments)
@@ -101,7 +109,7 @@ def to_yaml(spec: ModelSpec, comments: bool = False) -> str:
     return "\n".join(_lines(spec, "", comments)) + "\n"
 
 
-# ---- blocks that extend the first -------------------------------------------------------------------
+# ---- only what differs ------------------------------------------------------------------------------
 
 
 def _changes(base: Part, part: Part) -> dict[str, Any]:
@@ -112,7 +120,7 @@ def _changes(base: Part, part: Part) -> dict[str, Any]:
         old, new = getattr(base, name), getattr(part, name)
         if old != new:
             alike = isinstance(new, Part) and type(old) is type(new)
-            changes[name] = _changes(old, new) if alike else new
+            changes[name] = _changes(old, new) if alike else _shortened(type(part), name, new)
     return changes
 
 
@@ -122,18 +130,42 @@ def _flow_change(value: Any) -> str:
     return "null" if value is None else _flow(value)
 
 
+def _change_lines(base: Part, part: Part, indent: str) -> Iterator[str]:
+    """A line for each option that differs."""
+    for name, value in _changes(base, part).items():
+        yield f"{indent}{name}: {_flow_change(value)}"
+
+
+def _further_block(spec: ModelSpec, name: str) -> Iterator[str]:
+    """A block after the first, as what it changes in the first."""
+    first = next(iter(spec.blocks))
+    yield f"  {_scalar(name)}:"
+    yield f"    extends: {_scalar(first)}"
+    yield from _change_lines(spec.blocks[first], spec.blocks[name], "    ")
+
+
 def to_short_yaml(spec: ModelSpec) -> str:
     """The same, each block after the first as what it changes in the first."""
     first, *others = spec.blocks
     lines = list(_lines(spec.model_copy(update={"blocks": {first: spec.blocks[first]}}), "", False))
-    extended = []
-    for name in others:
-        extended += [f"  {_scalar(name)}:", f"    extends: {_scalar(first)}"]
-        changes = _changes(spec.blocks[first], spec.blocks[name])
-        extended += [f"    {key}: {_flow_change(value)}" for key, value in changes.items()]
+    extended = [line for name in others for line in _further_block(spec, name)]
     end = next(i for i, line in enumerate(lines) if line.startswith("layers:"))
     return "\n".join([*lines[:end], *extended, *lines[end:]]) + "\n"
 
+
+def _block_changes(base: ModelSpec, spec: ModelSpec) -> Iterator[str]:
+    """What differs in each block; a block that `spec` lacks is null."""
+    yield from (f"  {_scalar(name)}: null" for name in base.blocks if name not in spec.blocks)
+    for i, (name, block) in enumerate(spec.blocks.items()):
+        old = base.blocks.get(name)
+        if old is None and i > 0:
+            yield from _further_block(spec, name)
+        elif old != block:
+            yield f"  {_scalar(name)}:"
+            yield from _change_lines(old, block, "    ") if old else _lines(block, "    ", False)
+
+
+# ---- new specs --------------------------------------------------------------------------------------
 
 SCHEMA_BESIDE = "archcmp.schema.json"
 """The file beside a new spec: a path into this installation would mean nothing on another machine."""
@@ -154,3 +186,20 @@ def new_spec(spec: ModelSpec, name: str, origin: str) -> str:
         "",
     ]
     return "\n".join(head) + to_yaml(own, comments=True)
+
+
+def new_variant(base: ModelSpec, spec: ModelSpec, name: str, extends: str) -> str:
+    """A spec that holds only what `spec` changes in `base`, which the file names by `extends`."""
+    head = [
+        f"# yaml-language-server: $schema={SCHEMA_BESIDE}",
+        f"# {name}, an architecture for archcmp: {extends} with what this file changes.",
+        "# Mappings merge, another kind replaces, null removes. `archcmp show --yaml` prints the whole spec.",
+        "# Edit the file, then `archcmp check` it and `archcmp compare` it with others. More is in",
+        "# docs/writing-specs.md.",
+        f"extends: {_scalar(extends)}",
+        f"name: {_scalar(name)}",
+    ]
+    blocks = list(_block_changes(base, spec))
+    aside = {key: getattr(base, key) for key in (*ModelSpec.ABOUT, "blocks")}
+    others = _change_lines(base, spec.model_copy(update=aside), "")
+    return "\n".join([*head, "", *others, *(["blocks:", *blocks] if blocks else [])]) + "\n"
