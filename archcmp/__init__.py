@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from archcmp.analysis import count as count
     from archcmp.api import Results as Results
+    from archcmp.api import ablate as ablate
     from archcmp.api import bench as bench
     from archcmp.api import compare as compare
     from archcmp.api import list_specs as list_specs
@@ -39,7 +40,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "archcmp.analysis": ["count"],
-    "archcmp.api": ["Results", "bench", "compare", "list_specs", "race", "read", "run", "stability"],
+    "archcmp.api": [
+        *("Results", "ablate", "bench", "compare", "list_specs", "race", "read", "run", "stability"),
+    ],
     "archcmp.errors": [
         *("ArchcmpError", "ConfigError", "CountingError", "MeasureError"),
         *("SpecError", "UsageError", "WeightsError"),

@@ -138,6 +138,27 @@ def stability(
     return run("stability", models, axes=axes, options=dict(recipe or {}), **options)
 
 
+def ablate(
+    a: str | Path | ModelSpec,
+    b: str | Path | ModelSpec,
+    measure: str | Sequence[str] = (),
+    *,
+    by: str | None = None,
+    order: Sequence[str] = (),
+    knobs: Sequence[str] = (),
+    batch_size: int | None = None,
+    seq_len: int | None = None,
+    **options: Any,
+) -> Results:
+    """The path from `a` to `b`, a difference at a time: those in `order` first, then always the one that
+    changes the quantity `by` most. `knobs` are the only differences to go through. `measure` names workloads
+    to time, each row against the one above it."""
+    given = {"by": by, "order": list(order), "knobs": list(knobs)}
+    chosen = {name: value for name, value in given.items() if value}
+    axes = _axes(batch_size=batch_size, seq_len=seq_len)
+    return run("ablation", (a, b), measure=measure, axes=axes, options=chosen, **options)
+
+
 def read(path: str | Path) -> Results:
     """The results in a file, of any version. Raises UsageError."""
     return Results(**vars(store.read(path)))

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
+from pydantic import BaseModel
 
 from archcmp.analysis.meta import ShapesOnly
 from archcmp.model.build import build_block, build_model
@@ -31,6 +33,11 @@ class Part:
     dtype: torch.dtype
     block: str | None = None
     count: float = 1
+
+    @cached_property
+    def counted(self) -> Hashable:
+        """What counts depend on; parts of the same have the same counts."""
+        return sizes(self._design)
 
     @property
     def name(self) -> str:
@@ -65,6 +72,16 @@ class Part:
         """The part on the meta device, without memory, for counting."""
         with ShapesOnly():
             return self.build("meta")
+
+
+def sizes(design: Any) -> Hashable:
+    """A design without the values of its fractions. Theta, eps, scales and softcaps are in no shape, so that
+    no count depends on them."""
+    if isinstance(design, BaseModel):
+        return type(design), *((name, sizes(value)) for name, value in design)
+    if isinstance(design, (tuple, list)):
+        return tuple(map(sizes, design))
+    return float if isinstance(design, float) else design
 
 
 def decompose(spec: ModelSpec, dtype: torch.dtype, vocab_slices: int = 1) -> list[Part]:

@@ -20,7 +20,7 @@ import torch
 from fvcore.nn.jit_analysis import JitModelAnalysis
 from torch import nn
 
-from archcmp.analysis.decompose import Part
+from archcmp.analysis.decompose import Part, sizes
 from archcmp.analysis.meta import ShapesOnly, broadcast
 from archcmp.analysis.pairs import COUNT_PAIRS
 from archcmp.analysis.params import count_params
@@ -141,7 +141,7 @@ def _outside(part: Part, batch_size: int, seq_len: int, way: Pass, convention: s
 @dataclass(frozen=True)
 class _SubLayer:
     """One of the modules of a block. Those of the same `design` cost the same, whatever else is in their
-    blocks, so that each is traced once."""
+    blocks, so that one of them is traced."""
 
     name: str
     design: Hashable
@@ -163,7 +163,9 @@ def _sublayers(part: Part) -> list[_SubLayer]:
     assert isinstance(block, Block)
     spec, norm = block.spec, part.spec.norm
     designs = {"mixer": (spec.mixer, norm), "ffn": spec.ffn, "residual": (spec.residual, norm)}
-    return [_SubLayer(name, (design, block.d_model), block, part.dtype) for name, design in designs.items()]
+    return [
+        _SubLayer(name, (sizes(design), block.d_model), block, part.dtype) for name, design in designs.items()
+    ]
 
 
 @lru_cache(maxsize=4096)

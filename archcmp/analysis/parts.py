@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from archcmp.analysis.decompose import Part
@@ -12,13 +13,21 @@ from archcmp.analysis.params import count_params
 from archcmp.results.counts import Breakdown, Counts, Section
 
 
-@lru_cache(maxsize=1024)
-def _counted(part: Part, batch_size: int, seq_len: int, convention: str) -> Counts:
-    """The counts of a part alone; equal parts are counted once."""
+@dataclass(frozen=True)
+class _Alike:
+    """A part, equal to all parts that have its counts."""
+
+    counted: Hashable
+    part: Part = field(compare=False)
+
+
+@lru_cache(maxsize=4096)
+def _counted(alike: _Alike, batch_size: int, seq_len: int, convention: str) -> Counts:
+    """The counts of a part alone."""
     return Counts(
-        params=count_params(part),
-        flops=count_flops(part, batch_size, seq_len, convention),
-        memory=count_memory(part, batch_size, seq_len),
+        params=count_params(alike.part),
+        flops=count_flops(alike.part, batch_size, seq_len, convention),
+        memory=count_memory(alike.part, batch_size, seq_len),
     )
 
 
@@ -30,7 +39,8 @@ def _summed(terms: Sequence[tuple[float, Section]]) -> Section:
 
 def count_parts(parts: Sequence[Part], batch_size: int, seq_len: int, convention: str) -> Counts:
     """The sum over `parts` of their counts, each times the part's `count`."""
-    counted = [(part.count, _counted(part, batch_size, seq_len, convention)) for part in parts]
+    shape = batch_size, seq_len, convention
+    counted = [(part.count, _counted(_Alike(part.counted, part), *shape)) for part in parts]
     return Counts(
         params=_summed([(count, counts.params) for count, counts in counted]),
         flops=_summed([(count, counts.flops) for count, counts in counted]),

@@ -8,6 +8,7 @@ import typer
 
 from archcmp.errors import ArchcmpError
 from archcmp.experiments.contests import CONTESTS
+from archcmp.results.counts import QUANTITIES
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
 from archcmp.spec import reflect
 from archcmp.spec.describe import design_choices, short_key, vocabulary
@@ -44,6 +45,7 @@ dtypes = one_of(DTYPES)
 conventions = one_of(CONVENTIONS)
 contests = one_of(CONTESTS)
 compose = one_of(COMPOSE)
+quantities = one_of(QUANTITIES)
 devices = one_of(["cpu", "cuda"])
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from archcmp.errors import UsageError
-from archcmp.experiments.core import OneByOne, Progress, Run, point_text, register
+from archcmp.experiments.core import OneByOne, Progress, Run, register, throughputs
 from archcmp.results.document import ModelResult
 from archcmp.results.request import Point, Request, check_name
 from archcmp.spec.shapes import check_shapes, default_seq_len
@@ -55,34 +55,8 @@ class Comparison(OneByOne):
             results = [replace(r, alone=each) for r, each in zip(results, alone, strict=True)]
         yield results
         if request.measure:
-            yield from self._time(run, point, results)
-
-    def _time(self, run: Run, point: Point, results: list[ModelResult]) -> Progress:
-        """The counts with the throughput so far, whenever a workload has more readings, and after Ctrl-C."""
-        from archcmp.timing.measurement import Measurement
-        from archcmp.timing.rounds import MOST_SPENT
-
-        specs = [named.spec for named in run.specs]
-        shape = point["batch_size"], point["seq_len"]
-        measurement = Measurement(specs, run.timing_request, *shape, run.on_progress)
-        if measurement.needed_s > MOST_SPENT * run.request.budget_s:
-            run.notify(
-                f"a budget of {run.request.budget_s:g} s is too small for {point_text(point)}: "
-                f"even the fewest rounds take about {measurement.needed_s:,.0f} s"
-            )
-
-        def so_far() -> list[ModelResult]:
-            run.environment = run.environment.with_rates(measurement.rates, measurement.fresh_rates)
-            timings = measurement.results()
-            return [replace(r, throughput=t) for r, t in zip(results, timings, strict=True)]
-
-        try:
-            for _ in measurement.run():
-                yield so_far()
-            yield so_far()  # by the rates of the calibration at the end
-        except KeyboardInterrupt:
-            yield so_far()
-            raise
+            for timings in throughputs(run, [named.spec for named in run.specs], point):
+                yield [replace(r, throughput=t) for r, t in zip(results, timings, strict=True)]
 
 
 @register

@@ -18,7 +18,9 @@ from typing import Any, ClassVar
 from archcmp.errors import UsageError, did_you_mean
 from archcmp.results.document import Cell, Document, Environment, Model, ModelResult, Status
 from archcmp.results.request import Point, Request
+from archcmp.results.timings import Throughput
 from archcmp.spec.describe import design_choices
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import NamedSpec, spec_sha256
 
 OnProgress = Callable[[str, float], None]
@@ -151,3 +153,35 @@ def point_text(point: Point) -> str:
     return " x ".join(
         words[axis].format(value) if axis in words else f"{axis} {value}" for axis, value in point.items()
     )
+
+
+# ---- timing -----------------------------------------------------------------------------------------
+
+
+def throughputs(
+    run: Run, specs: Sequence[ModelSpec], point: Point, base_of: Callable[[int], int] = lambda place: 0
+) -> Iterator[list[dict[str, Throughput]]]:
+    """Workload -> figures of each spec, in the same rounds, whenever a workload has more readings, and after
+    Ctrl-C, which passes through. `base_of` is Measurement's."""
+    from archcmp.timing.measurement import Measurement
+    from archcmp.timing.rounds import MOST_SPENT
+
+    shape = point["batch_size"], point["seq_len"]
+    measurement = Measurement(specs, run.timing_request, *shape, run.on_progress, base_of=base_of)
+    if measurement.needed_s > MOST_SPENT * run.request.budget_s:
+        run.notify(
+            f"a budget of {run.request.budget_s:g} s is too small for {point_text(point)}: even the fewest "
+            f"rounds take about {measurement.needed_s:,.0f} s"
+        )
+
+    def so_far() -> list[dict[str, Throughput]]:
+        run.environment = run.environment.with_rates(measurement.rates, measurement.fresh_rates)
+        return measurement.results()
+
+    try:
+        for _ in measurement.run():
+            yield so_far()
+        yield so_far()  # by the rates of the calibration at the end
+    except KeyboardInterrupt:
+        yield so_far()
+        raise

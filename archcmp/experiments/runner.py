@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from archcmp.errors import ArchcmpError, UsageError
 from archcmp.experiments.core import Experiment, OnProgress, Run, find_experiment
-from archcmp.results.document import Cell, Document
+from archcmp.results.document import Cell, Document, Status
 from archcmp.results.request import DEFAULT_DTYPE, Request, check_name, check_options
 from archcmp.results.store import Store, read
 from archcmp.spec.schema.model import ModelSpec
@@ -122,7 +122,8 @@ class Session:
     def _keep(self, cell: Cell, show: OnDocument) -> None:
         """Show first, then write: a file that cannot be written costs no figure."""
         others = [other for other in self.document.cells if other.point != cell.point]
-        if not others and cell.environment is not None:
+        ended = any(other.status is not Status.INTERRUPTED for other in others)
+        if not ended and cell.environment is not None:
             self.document = replace(self.document, environment=cell.environment)
         if cell.environment == self.document.environment:
             cell = replace(cell, environment=None)

@@ -89,8 +89,9 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """A title, a header (what labels are, then a name per column), rows, and notes on how to read them. The
-    first `n_text` columns hold text, the others figures. `measured`: its figures need a clock. `differing`:
-    where a terminal shows some of the columns, rows that are the same in all of those are left out."""
+    first `n_text` columns hold text, the others figures. `measured`: its figures need a clock. Where a
+    terminal shows the columns in parts, the first `n_repeated` stand in each, and, if `differing`, rows that
+    are the same in all columns of a part are left out."""
 
     title: str
     header: Sequence[str]
@@ -99,3 +100,4 @@ class Table:
     n_text: int = 1
     measured: bool = False
     differing: bool = False
+    n_repeated: int = 2

@@ -18,10 +18,16 @@ Subset = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Knob:
-    """Changes that make a valid spec together: the vocabulary, the width, a mixer with its heads."""
+    """Changes of one or more `options` that make a valid spec together: the vocabulary, the width, a mixer
+    with its heads."""
 
-    name: str
+    options: tuple[str, ...]
     changes: tuple[Change, ...]
+
+    @property
+    def name(self) -> str:
+        """'n_heads and n_kv_heads'; where many options change together, the slots that they are in."""
+        return " and ".join(self.options if len(self.options) < 4 else sorted(self.slots))
 
     @property
     def slots(self) -> frozenset[str]:
@@ -32,9 +38,9 @@ class Knob:
         )
 
     def joined(self, others: Sequence[Knob]) -> Knob:
-        names = sorted({self.name, *(other.name for other in others)})
-        name = " and ".join(names) if len(names) < 4 else " and ".join(sorted(self.slots))
-        return Knob(name, (*self.changes, *(change for other in others for change in other.changes)))
+        all_knobs = (self, *others)
+        options = sorted({option for knob in all_knobs for option in knob.options})
+        return Knob(tuple(options), tuple(change for knob in all_knobs for change in knob.changes))
 
 
 def turned(spec: ModelSpec, knobs: Iterable[Knob]) -> ModelSpec:
@@ -118,7 +124,7 @@ def knobs(
     groups: dict[str, list[Change]] = {}
     for change in diff(a, b):
         groups.setdefault(_option(change, a, b), []).append(change)
-    found = [Knob(name, tuple(changes)) for name, changes in groups.items()]
+    found = [Knob((option,), tuple(changes)) for option, changes in groups.items()]
     known: dict[frozenset[Path], bool] = {}
 
     def holds(some: Iterable[Knob]) -> bool:

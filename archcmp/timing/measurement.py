@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -34,10 +34,11 @@ Layout = tuple[bool, Padding | None]
 class Measurement:
     """Every workload of a request on every spec, at one batch size and length, in one run.
 
-    `timer` and `available` (bytes for all models together) are for tests; None is the device's own clock and
-    memory. `rates` are the device's best known rates, `fresh_rates` the lower ones of the calibrations at the
-    start and at the end of this run. `n_builds` is how often every model is built, and `needed_s` what even
-    the fewest rounds should take.
+    `base_of` gives the place of the model with which another, by its place, is compared: the first, unless
+    given. `timer` and `available` (bytes for all models together) are for tests; None is the device's own
+    clock and memory. `rates` are the device's best known rates, `fresh_rates` the lower ones of the
+    calibrations at the start and at the end of this run. `n_builds` is how often every model is built, and
+    `needed_s` what even the fewest rounds should take.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Measurement:
         on_progress: OnProgress | None = None,
         timer: Timer | None = None,
         available: int | None = None,
+        base_of: Callable[[int], int] = lambda place: 0,
     ) -> None:
         self.request, self.batch_size, self.seq_len = request, batch_size, seq_len
+        self._base_of = base_of
         self.device, _ = settled(request)
         assert request.dtype is not None
         self.timer = timer or DeviceTimer(self.device)
@@ -215,14 +218,20 @@ class Measurement:
                 results[task.model_index][task.workload.name] = replace(figures, shortened=shortened)
         return results
 
+    def _base(self, task: Task) -> Task | None:
+        """The same workload of the model that a task's is compared with; None for that model itself."""
+        place = self._base_of(task.model_index)
+        others = (other for other in self.tasks if other.workload is task.workload and other is not task)
+        return next((other for other in others if other.model_index == place), None)
+
     def _figures(self, task: Task) -> Throughput | None:
         label = task.workload.label(task.seq_len)
         builds = task.builds()
         if not builds:
             return Throughput(task.seq_len, label, refused=task.refused) if task.refused else None
-        first = next(other for other in self.tasks if other.workload is task.workload)
+        base = self._base(task)
         tokens = task.workload.tokens(self.batch_size, task.seq_len)
-        figures = throughput(label, task.seq_len, tokens, builds, None if first is task else first.builds())
+        figures = throughput(label, task.seq_len, tokens, builds, base.builds() if base else None)
         assert figures.median_s is not None
         (model,) = self._planner.whole[task.model_index]
         bound = model.bound(task.workload, self.batch_size, task.seq_len, self.rates)

@@ -108,10 +108,10 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     return least
 
 
-def _groups(columns: Sequence[_Column], n_text: int, room: int) -> list[list[int]]:
-    """Groups of columns that fit side by side. Every group starts with the labels and the first model,
-    because ratios refer to it."""
-    base = [*range(min(max(2, n_text), len(columns)))]
+def _groups(columns: Sequence[_Column], n_repeated: int, room: int) -> list[list[int]]:
+    """Groups of columns that fit side by side. Every group starts with the same columns: labels, and where
+    ratios refer to it, the first model."""
+    base = [*range(min(n_repeated, len(columns)))]
     groups = [base[:]]
     for i in range(len(base), len(columns)):
         needed = _total(columns[j].whole for j in (*groups[-1], i))
@@ -170,7 +170,11 @@ def _grid(console: Console, table: Table, columns: Sequence[_Column], chosen: Se
 def _print_table(console: Console, table: Table, split: bool) -> None:
     shown = partial(_shown, encoding=console.encoding)
     columns = _fitting(table, shown, console.width)
-    groups = _groups(columns, table.n_text, console.width) if split else [[*range(len(columns))]]
+    groups = (
+        _groups(columns, max(table.n_repeated, table.n_text), console.width)
+        if split
+        else [[*range(len(columns))]]
+    )
     for part, chosen in enumerate(groups):
         console.print(Text(shown(table.title) + (" (continued)" if part else ""), style="bold"))
         if table.rows:

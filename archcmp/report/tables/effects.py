@@ -23,9 +23,14 @@ QUANTITY_LABELS = {
 }
 
 
+def unit_of_quantity(name: str) -> Callable[[int], object]:
+    """Numbers without the word FLOP, which stands in the header."""
+    return Bytes if QUANTITIES[name][0] == "memory" else Count
+
+
 def signed(name: str) -> Callable[[int], object]:
     """A difference in a quantity: '+114 M', '-3.30 T', '-768 MiB', '0'."""
-    unit = Bytes if QUANTITIES[name][0] == "memory" else Count
+    unit = unit_of_quantity(name)
     return lambda value: f"{'+' if value > 0 else '-'}{unit(abs(value))}" if value else "0"
 
 

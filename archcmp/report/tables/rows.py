@@ -99,15 +99,15 @@ def rate(timing: Throughput | None, first: Throughput | None, asked: int | None 
     return Figure(value, TokensPerSecond, base, timing.speedup, " ".join(marks))
 
 
-def timing_notes(doc: Document, timings: Iterable[Throughput]) -> list[str]:
-    """How to read rates and their marks."""
+def timing_notes(doc: Document, timings: Iterable[Throughput], base: str = "first model") -> list[str]:
+    """How to read rates and their marks; `base` is what each is compared with."""
     timings = list(timings)
     notes = []
     judged = [timing for timing in timings if timing.speedup]
     over_builds = any(len(timing.builds) >= FEWEST_FOR_INTERVAL for timing in judged)
     if judged:
         over = "the range of six builds' medians" if over_builds else "its bootstrap 95 % interval"
-        notes.append(f"Against the first model: the median ratio of paired readings, with {over}.")
+        notes.append(f"Against the {base}: the median ratio of paired readings, with {over}.")
     if any(timing.builds and len(timing.builds) < FEWEST_FOR_INTERVAL for timing in judged):
         notes.append(FEW_BUILDS)
     if any(timing.composed for timing in timings):

@@ -1,0 +1,40 @@
+"""The command that goes from one architecture to another, a difference at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archcmp.cli import complete
+from archcmp.cli import options as o
+from archcmp.cli.experiment import Asked, experiment_command
+
+
+@experiment_command("ablation", without=("vary", "all_choices"))
+def command(
+    asked: Asked,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The largest change of this comes first: params, active, forward, prefill, decode, train, "
+            "kv_cache or weights.",
+            show_default="params",
+            autocompletion=complete.quantities,
+        ),
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Differences to begin with: residual,qk_norm.")
+    ] = None,
+    knobs: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Only these differences.", show_default="all")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the path in a .svg or .png file.")
+    ] = None,
+) -> None:
+    asked.show.plot = plot
+    given = {"by": by, "order": o.names(order), "knobs": o.names(knobs)}
+    asked.given["options"] = {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,46 @@
+"""What a step of an ablation found: a row on the path from one model to another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any
+
+from archcmp.results.counts import Counts, Quantities
+from archcmp.results.timings import Throughput
+
+
+@dataclass(frozen=True)
+class Step:
+    """A row of the path: the first model, or what it is once `knob` is turned, too.
+
+    `changes` are those of the knob, each a path and a value; `text` shows what the knob is turned to. The
+    knob changes each quantity of the first model by `alone`, of the model before the last by `last`, and by
+    `shapley` over all orders; where orders were sampled, `interval` is its 95 % interval. `throughput` is
+    compared with the row above.
+    """
+
+    knob: str | None
+    text: str
+    changes: list[dict[str, Any]]
+    counts: Counts
+    alone: Quantities = field(default_factory=dict)
+    last: Quantities = field(default_factory=dict)
+    shapley: Quantities = field(default_factory=dict)
+    interval: dict[str, list[int]] = field(default_factory=dict)
+    throughput: dict[str, Throughput] = field(default_factory=dict)
+
+    def as_result(self) -> dict[str, Any]:
+        """As a cell keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> Step:
+        return _reader().validate_python(result)  # type: ignore[no-any-return]
+
+
+@cache
+def _reader() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Step)
