@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from archcmp.analysis import count as count
+    from archcmp.analysis.match import match as match
     from archcmp.api import Results as Results
     from archcmp.api import ablate as ablate
     from archcmp.api import bench as bench
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "archcmp.analysis": ["count"],
+    "archcmp.analysis.match": ["match"],
     "archcmp.api": [
         *("Results", "ablate", "bench", "compare", "list_specs", "race", "read", "run", "stability"),
     ],

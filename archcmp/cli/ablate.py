@@ -9,10 +9,10 @@ import typer
 
 from archcmp.cli import complete
 from archcmp.cli import options as o
-from archcmp.cli.experiment import Asked, experiment_command
+from archcmp.cli.experiment import MATCHING, Asked, experiment_command
 
 
-@experiment_command("ablation", without=("vary", "all_choices"))
+@experiment_command("ablation", without=("vary", *MATCHING, "all_choices"))
 def command(
     asked: Asked,
     by: Annotated[

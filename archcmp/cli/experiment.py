@@ -30,6 +30,8 @@ from archcmp.results.store import read, to_text
 from archcmp.timing.process import settle_process
 
 SAVED = ".json"
+MATCHING = ("match", "by", "multiple")
+"""The shared options of experiments whose models can be matched."""
 
 
 @dataclass
@@ -121,6 +123,9 @@ def _asked(
     specs: o.Specs = None,
     overrides: o.Set = None,
     vary: o.Vary = None,
+    match: o.Match = None,
+    by: o.By = None,
+    multiple: o.Multiple = None,
     all_choices: o.AllChoices = False,
     details: o.Details = False,
     export: o.Export = None,
@@ -139,7 +144,9 @@ def _asked(
     compile_models: o.Compile = None,
 ) -> Asked:
     """The options that every experiment takes, under the same names."""
+    matching = {"quantity": match, "by": by, "multiple": multiple}
     given = {
+        "match": {name: value for name, value in matching.items() if value is not None} or None,
         "overrides": overrides,
         "vary": vary,
         "axes": o.axes(batch_size, seq_len),

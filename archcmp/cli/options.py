@@ -47,6 +47,26 @@ Vary = Annotated[
         autocompletion=complete.overrides,
     ),
 ]
+Match = Annotated[
+    str | None,
+    typer.Option(
+        "--match",
+        metavar="NAME",
+        help="Change the others until they meet the first in params, active, forward, prefill, decode, "
+        "train, kv_cache or weights.",
+        autocompletion=complete.quantities,
+    ),
+]
+By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="KEY", help="The option that --match changes: d_ff, n_layers, d_model."),
+]
+Multiple = Annotated[
+    int | None,
+    typer.Option(
+        "--multiple", metavar="N", help="What --match rounds to.", show_default="widths: 64; others: 1"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BatchSize = Annotated[
     str | None,

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from archcmp.cli import complete
-from archcmp.cli.experiment import Asked, experiment_command
+from archcmp.cli.experiment import MATCHING, Asked, experiment_command
 
 
-@experiment_command("race", without=("vary", "all_choices", "convention", "compose"))
+@experiment_command("race", without=("vary", *MATCHING, "all_choices", "convention", "compose"))
 def command(
     asked: Asked,
     against: Annotated[

@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 
 from archcmp.errors import UsageError, did_you_mean
 from archcmp.results.document import Cell, Document, Environment, Model, ModelResult, Status
-from archcmp.results.request import Point, Request
+from archcmp.results.match import Matched
+from archcmp.results.request import DEFAULT_DTYPE, Point, Request
 from archcmp.results.timings import Throughput
 from archcmp.spec.describe import design_choices
 from archcmp.spec.schema.model import ModelSpec
@@ -69,6 +70,19 @@ class Experiment(ABC):
         """Measure these points, in any order, yielding a cell whenever it holds more to show. A cell that is
         not finished is marked as interrupted. KeyboardInterrupt passes through; what was yielded stays."""
 
+    def matched(
+        self, request: Request, specs: Sequence[NamedSpec]
+    ) -> tuple[Request, list[NamedSpec], dict[str, Matched]]:
+        """The other models changed to meet the first, as `match` asks, at the first point; and, by id, what
+        came of it. Raises UsageError."""
+        first, *others = specs
+        found, ways = [first], {}
+        for named, (spec, way) in zip(others, matches([s.spec for s in specs], request), strict=True):
+            changed = named.changed(spec, way.override)
+            found.append(changed)
+            ways[changed.id] = way
+        return replace(request, specs=[named.id for named in found]), found, ways
+
     def uses_device(self, request: Request) -> bool:
         """Whether anything runs on the device, so that its environment belongs to the figures."""
         return bool(request.measure)
@@ -113,6 +127,17 @@ def _within(outer: OnProgress, point: Point, n_ended: int, n_cells: int) -> OnPr
     """Progress of one cell, told as progress of all."""
     place = f"cell {n_ended + 1} of {n_cells}, {point_text(point)}, " if n_cells > 1 else ""
     return lambda text, share: outer(place + text, (n_ended + share) / n_cells)
+
+
+def matches(specs: Sequence[ModelSpec], request: Request) -> list[tuple[ModelSpec, Matched]]:
+    """All specs but the first, changed to meet the first as a request asks. Raises UsageError."""
+    from archcmp.analysis.match import match
+
+    wanted, axes = request.match, request.axes
+    shape = axes["batch_size"][0], axes["seq_len"][0]
+    how = wanted["quantity"], wanted["by"], wanted.get("multiple")
+    rules = request.dtype or DEFAULT_DTYPE, request.convention
+    return [match(spec, specs[0], *how, *shape, *rules) for spec in specs[1:]]
 
 
 def described(named: NamedSpec, name: str | None = None) -> Model:

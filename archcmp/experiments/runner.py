@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from archcmp.errors import ArchcmpError, UsageError
 from archcmp.experiments.core import Experiment, OnProgress, Run, find_experiment
 from archcmp.results.document import Cell, Document, Status
+from archcmp.results.match import Matched
 from archcmp.results.request import DEFAULT_DTYPE, Request, check_name, check_options
 from archcmp.results.store import Store, read
 from archcmp.spec.schema.model import ModelSpec
@@ -54,7 +55,7 @@ class Session:
         if resume is not None:
             options = dict(given.get("options", {}))
             free = {name: options.pop(name) for name in self.experiment.changeable if name in options}
-            self.document = _resumable(resume, kind, specs, {**given, "options": options})
+            self.document = _resumable(resume, self.experiment, specs, {**given, "options": options})
             request = self.document.request
             self.document = replace(self.document, request=replace(request, options=request.options | free))
             self.specs = _specs_of(self.document)
@@ -65,7 +66,11 @@ class Session:
         self.specs = load_models(specs, asked.overrides, asked.vary, notify)
         asked = replace(asked, specs=[named.id for named in self.specs], overrides=[], vary=[])
         request = self.experiment.check(asked, self.specs)
-        self.document = Document(request, self.experiment.models(self.specs, request))
+        ways: dict[str, Matched] = {}
+        if request.match:
+            request, self.specs, ways = self.experiment.matched(request, self.specs)
+        models = self.experiment.models(self.specs, request)
+        self.document = Document(request, [replace(m, matched=ways.get(m.id)) for m in models])
 
     def keep_in(self, path: Path) -> None:
         """Create the file that every cell is written to. Raises UsageError if it is there already."""
@@ -134,9 +139,11 @@ class Session:
             self.store.write(self.document)
 
 
-def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: dict[str, Any]) -> Document:
+def _resumable(
+    path: Path, experiment: Experiment, specs: Sequence[str | ModelSpec], given: dict[str, Any]
+) -> Document:
     """The saved document, if it can be continued with the options given. Raises UsageError."""
-    doc = read(path)
+    doc, kind = read(path), experiment.kind
     if doc.kind != kind:
         shown = shlex.join(["archcmp", "compare", str(path)])
         raise UsageError(f"'{path}' holds a {doc.kind}, not a {kind}. Show it: {shown}")
@@ -150,7 +157,10 @@ def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: d
         if (known := _asked(doc.request, name, value)) != value
     ]
     if specs or overrides or vary:
-        ids = [named.id for named in load_models(specs, overrides, vary)]
+        named = load_models(specs, overrides, vary)
+        if doc.request.match:
+            _, named, _ = experiment.matched(doc.request, named)
+        ids = [each.id for each in named]
         if ids != doc.request.specs:
             differing.append(f"specs were {_shown(doc.request.specs)}, now {_shown(ids)}")
     if differing:

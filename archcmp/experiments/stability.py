@@ -8,8 +8,9 @@ from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from archcmp.errors import UsageError
-from archcmp.experiments.core import Experiment, Run, described, register
+from archcmp.experiments.core import Experiment, Run, described, matches, register
 from archcmp.results.document import Cell, Document, Model, Status
+from archcmp.results.match import Matched
 from archcmp.results.request import Point, Request, check_name
 from archcmp.results.store import MAX_CELLS
 from archcmp.spec.describe import design_choices
@@ -72,6 +73,19 @@ class Stability(Experiment):
         if n_runs > MAX_CELLS:
             raise UsageError(f"{n_runs:,} runs are too many; at most {MAX_CELLS:,} are kept in one file")
         return replace(request, axes=axes, options=options)
+
+    def matched(
+        self, request: Request, specs: Sequence[NamedSpec]
+    ) -> tuple[Request, list[NamedSpec], dict[str, Matched]]:
+        """The proxies are matched, and the specs stay."""
+        recipe, proxies = Recipe.of(request.options), _proxies(request)
+        shape = {"batch_size": [recipe.batch_size], "seq_len": [recipe.seq_len]}
+        ids = [named.id for named in specs]
+        found = matches([proxies[id] for id in ids], replace(request, axes=shape))
+        changed = {id: spec for id, (spec, _) in zip(ids[1:], found, strict=True)}
+        kept = {id: spec.model_dump(mode="json") for id, spec in (proxies | changed).items()}
+        ways = {id: way for id, (_, way) in zip(ids[1:], found, strict=True)}
+        return replace(request, options=request.options | {"proxies": kept}), list(specs), ways
 
     def models(self, specs: Sequence[NamedSpec], request: Request) -> list[Model]:
         """The choices shown are those of the proxies."""

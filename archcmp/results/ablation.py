@@ -15,9 +15,9 @@ class Step:
     """A row of the path: the first model, or what it is once `knob` is turned, too.
 
     `name` is the row's: what the knob is turned to. `changes` are those of the knob, each a path and a value.
-    The knob changes each quantity of the first model by `alone`, of the model before the last by `last`, and by
-    `shapley` over all orders; where orders were sampled, `interval` is its 95 % interval. `throughput` is
-    compared with the row above.
+    The knob changes each quantity by `alone` in the first model, by `last` once all others are turned, and by
+    `shapley` on average over all orders; where orders were sampled, `interval` is its 95 % interval.
+    `throughput` is compared with the row above.
     """
 
     knob: str | None

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from archcmp.results.counts import Counts, Effect
+from archcmp.results.match import Matched
 from archcmp.results.request import Point, Request
 from archcmp.results.timings import Rates, Throughput
 
@@ -68,7 +69,8 @@ class Environment:
 class Model:
     """What a column of a table stands for. `id` is the reference that loads it, `name` the column's unique
     name, `spec` the resolved spec, from which everything can be counted again, `choices` its design choices
-    (a mapping of block to value where blocks differ), `source` the saved file that it was read from."""
+    (a mapping of block to value where blocks differ), `source` the saved file that it was read from,
+    `matched` how it was changed to meet the first model."""
 
     id: str
     name: str
@@ -76,6 +78,7 @@ class Model:
     spec: dict[str, Any] | None = None
     choices: dict[str, Any] = field(default_factory=dict)
     source: str | None = None
+    matched: Matched | None = None
 
 
 @dataclass(frozen=True)

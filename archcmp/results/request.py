@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from archcmp.errors import UsageError, did_you_mean
+from archcmp.results.counts import QUANTITIES
 
 CONVENTIONS = {
     "exact": "only the (query, key) pairs that the causal mask and the window let through",
@@ -37,8 +38,9 @@ class Request:
     the product of `axes`, the last axis fastest. `measure` names the workloads to time. `dtype` and `device`
     are None until the device is known. `budget_s` is for one cell. `compose`: "auto" times distinct parts
     alone where a whole model does not fit in memory or budget, "never" times whole models or refuses,
-    "always" never builds a whole model. `compile` measures torch.compile's code. `options` holds what only
-    this kind of experiment asks.
+    "always" never builds a whole model. `compile` measures torch.compile's code. `match` changes the other
+    models so that they meet the first in a `quantity` by an option, and perhaps a `multiple`: {"quantity":
+    "params", "by": "d_ff"}. `options` holds what only this kind of experiment asks.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Request:
     budget_s: float = 60.0
     compose: str = "auto"
     compile: bool = False
+    match: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
     def points(self) -> list[Point]:
@@ -79,12 +82,24 @@ def check_shape(batch_size: int, seq_len: int) -> None:
         raise UsageError(f"batch size {batch_size:,} x {seq_len:,} tokens is above {MAX_TOKENS:,} tokens")
 
 
+def _check_match(quantity: Any, by: Any, multiple: Any) -> None:
+    if quantity is None or by is None:
+        raise UsageError("--match and --by go together: --match params --by d_ff")
+    check_name("quantity", quantity, list(QUANTITIES))
+    if multiple is not None and not 1 <= multiple <= 2**20:
+        raise UsageError(f"a multiple must be a whole number from 1 on, not {multiple}")
+
+
 def check_options(request: Request) -> None:
     """Raises UsageError for an option that no experiment takes."""
     if request.dtype is not None:
         check_name("dtype", request.dtype, DTYPES)
     check_name("FLOPs convention", request.convention, list(CONVENTIONS))
     check_name("way to compose", request.compose, COMPOSE)
+    for name in request.match:
+        check_name("part of a match", name, ("quantity", "by", "multiple"))
+    if request.match:
+        _check_match(**{"quantity": None, "by": None, "multiple": None, **request.match})
     if not 0 < request.budget_s < float("inf"):
         raise UsageError(f"a budget of {request.budget_s:g} s must be above 0 and finite")
     for axis, values in request.axes.items():

@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from archcmp.report.table import Table
+from archcmp.report.tables.matched import matched_tables
 from archcmp.results.document import Document
 
 
@@ -16,7 +17,8 @@ def tables_of(doc: Document, show_all: bool = False) -> list[Table]:
     known = doc.kind.isidentifier() and find_spec(own) is not None
     module = import_module(own if known else f"{__name__}.figures")
     tables: Callable[[Document, bool], list[Table]] = module.tables
-    return [table for table in tables(doc, show_all) if table.rows or table.notes]
+    made = [*matched_tables(doc), *tables(doc, show_all)]
+    return [table for table in made if table.rows or table.notes]
 
 
 def provenance(doc: Document) -> str:

@@ -203,6 +203,11 @@ class NamedSpec:
     name: str
     spec: ModelSpec
 
+    def changed(self, spec: ModelSpec, override: str) -> NamedSpec:
+        """The same with an override, `a=1+b=2`, more, which made `spec`."""
+        shown = [_change(self.spec, each) for each in override.split("+")]
+        return NamedSpec(f"{self.id}+{override}", " ".join((self.name, *shown)), spec)
+
 
 def _variants(vary: str) -> list[str]:
     """'n_kv_heads=8,4' -> two overrides. A comma separates, unless it stands between brackets or braces; so
