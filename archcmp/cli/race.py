@@ -10,7 +10,7 @@ from archcmp.cli import complete
 from archcmp.cli.experiment import Asked, experiment_command
 
 
-@experiment_command("race", without=("vary", "all_choices", "convention", "compose"))
+@experiment_command("race", without=("vary", "all_choices", "no_measure", "convention", "compose", "plot"))
 def command(
     asked: Asked,
     against: Annotated[
