@@ -1,0 +1,133 @@
+"""Curves of what is counted, against a length or a knob: a panel per quantity."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LINES, MARKERS, new_figure, plain
+from archcmp.report.tables.effects import QUANTITY_LABELS, full_unit
+from archcmp.units import Bytes, TokensPerSecond
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+INCHES, LABEL_CHARACTERS = 4.8, 54
+MUCH = 8
+"""A quantity that changes by this factor has a logarithmic axis."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values of each quantity at each place. `looks` are the positions of its colour, its line and its
+    marker. A value that was not counted is None."""
+
+    label: str
+    looks: tuple[int, int, int]
+    places: Sequence[float]
+    values: dict[str, Sequence[float | None]]
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """Markers are hollow, so that curves that lie on each other are all seen."""
+        color, line, marker = self.looks
+        return {
+            "color": f"C{color % 10}",
+            "linestyle": LINES[line % len(LINES)],
+            "marker": MARKERS[marker % len(MARKERS)],
+            "markerfacecolor": "none",
+            "markersize": 6 + marker % len(MARKERS),
+        }
+
+    def known(self, name: str) -> list[tuple[float, float]]:
+        """The points of one quantity."""
+        pairs = zip(self.places, self.values[name], strict=True)
+        return sorted((place, value) for place, value in pairs if value is not None)
+
+    def legend_line(self) -> Line2D:
+        from matplotlib.lines import Line2D
+
+        return Line2D([], [], label=textwrap.fill(plain(self.label), CHARACTERS_PER_PANEL), **self.style)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the horizontal axis is, and vertical lines on it, each explained."""
+
+    label: str
+    logarithmic: bool
+    lines: dict[float, str] = field(default_factory=dict)
+
+    def legend_lines(self) -> list[Line2D]:
+        from matplotlib.lines import Line2D
+
+        style: dict[str, Any] = {"color": "0.4", "linestyle": (0, (1, 2)), "linewidth": 1}
+        texts = [textwrap.fill(plain(text), LABEL_CHARACTERS) for text in self.lines.values()]
+        return [Line2D([], [], label=text, **style) for text in texts]
+
+
+def _title(name: str) -> str:
+    return QUANTITY_LABELS.get(name, f"{name}, tokens/s")
+
+
+def _short(unit: Any, value: float) -> str:
+    """A tick's label: '1 GiB', not '1.00 GiB'."""
+    number, _, word = str(unit(value)).partition(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {word}".rstrip()
+
+
+def _scale(axes: Axes, name: str, values: Sequence[float], always: bool) -> None:
+    """A logarithmic axis for what changes much, or one that begins at 0; its ticks are round in its unit."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullLocator
+
+    unit = full_unit(name) if name in QUANTITY_LABELS else TokensPerSecond
+    least, most = min(values), max(values)
+    binary = unit is Bytes
+    if least > 0 and (always or most / least >= MUCH):
+        axes.set_yscale("log", base=2 if binary else 10)
+        near = (1, 1.5, 2, 3, 5, 7) if most / least < 10 else (1, 2, 5)
+        axes.yaxis.set_major_locator(LogLocator(2 if binary else 10, (1,) if binary else near))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.margins(0.08, 0.08)
+    else:
+        axes.set_ylim(0, (most or 1) * 1.1)
+        if binary and most:
+            axes.yaxis.set_major_locator(MultipleLocator(2 ** (int(most).bit_length() - 3)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(unit, value)))
+
+
+def _draw_panel(axes: Axes, name: str, curves: Sequence[Curve], marks: Marks) -> None:
+    for curve in curves:
+        points = curve.known(name)
+        axes.plot([x for x, _ in points], [y for _, y in points], **curve.style)
+    for place in marks.lines:
+        axes.axvline(place, color="0.4", linestyle=(0, (1, 2)), linewidth=1, zorder=0)
+    places = sorted({place for curve in curves for place in curve.places})
+    if marks.logarithmic:
+        axes.set_xscale("log", base=2)
+    axes.set_xticks(places, [f"{place:,g}" if place % 1 else f"{int(place):,}" for place in places], rotation=45)
+    axes.set_xticks([], minor=True)
+    values = [value for curve in curves for _, value in curve.known(name)]
+    if values:
+        _scale(axes, name, values, always=marks.logarithmic and bool(marks.lines))
+    axes.set_title(_title(name) if values else f"{_title(name)}: nothing counted")
+    axes.set_xlabel(marks.label)
+    axes.grid(True, alpha=0.3)
+
+
+def figure_of_curves(
+    curves: Sequence[Curve], names: Sequence[str], marks: Marks, told: Sequence[str]
+) -> Figure:
+    """A panel for each of the quantities `names`, the legend below them."""
+    legend = [*(curve.legend_line() for curve in curves), *marks.legend_lines()]
+    abreast = len(names) if len(names) <= 3 else -(-len(names) // 2)
+    figure, panels = new_figure(len(names), legend, told, INCHES, abreast)
+    for axes, name in zip(panels, names, strict=False):
+        _draw_panel(axes, name, curves, marks)
+    for axes in panels[len(names) :]:
+        axes.remove()
+    return figure
