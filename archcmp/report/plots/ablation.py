@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 def _counted(steps: Sequence[Step], name: str) -> Panel:
     counts = [step.counts.quantity(name) for step in steps]
-    values = [Value(count, full_unit(name), base) for count, base in zip(counts, [None, *counts], strict=False)]
+    values = [
+        Value(count, full_unit(name), base) for count, base in zip(counts, [None, *counts], strict=False)
+    ]
     return Panel(QUANTITY_LABELS[name], values, stairs=True)
 
 
@@ -59,7 +61,7 @@ def _legend(panels: Sequence[Panel]) -> list[Patch]:
     looks = [(END, "dark: the first and the last row"), (CHANGED, "blue: a step that changes it")]
     looks += [(ADDED, "hatched: what the step adds")] if any(d > 0 for d in differences) else []
     looks += [(REMOVED, "dashed: what the step removes")] if any(d < 0 for d in differences) else []
-    looks += [(UNCHANGED, "pale: the step changes nothing")] if any(map(unchanged, values)) else []
+    looks += [(UNCHANGED, "pale: no change, or none that is certain")] if any(map(unchanged, values)) else []
     return [Patch(**style, label=label) for style, label in looks]
 
 

@@ -27,7 +27,12 @@ END: dict[str, Any] = {"color": "0.3"}
 CHANGED: dict[str, Any] = {"facecolor": "#8fbbdd", "edgecolor": "0.3", "linewidth": 0.6}
 UNCHANGED: dict[str, Any] = {"facecolor": "0.92", "edgecolor": "0.65", "linewidth": 0.6}
 ADDED: dict[str, Any] = {"facecolor": "#e07b39", "edgecolor": "0.2", "linewidth": 0.6, "hatch": "//////"}
-REMOVED: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.3", "linewidth": 0.8, "linestyle": (0, (2, 2))}
+REMOVED: dict[str, Any] = {
+    "facecolor": "none",
+    "edgecolor": "0.3",
+    "linewidth": 0.8,
+    "linestyle": (0, (2, 2)),
+}
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,9 @@ def _words(value: Value) -> tuple[str, str]:
 
 
 def unchanged(value: Value) -> bool:
-    """Whether a value is its base's, or a rate is judged no different."""
+    """Whether a value is its base's, or a rate is not shown to differ."""
     if value.speedup is not None:
-        return value.speedup.verdict is Verdict.SAME
+        return value.speedup.verdict not in (Verdict.FASTER, Verdict.SLOWER)
     return value.difference == 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 INCHES, LABEL_CHARACTERS = 4.8, 54
+LEAST_SPACE = 0.05
+"""The share of an axis that a tick's label takes."""
 MUCH = 8
 """A quantity that changes by this factor has a logarithmic axis."""
 
@@ -29,7 +32,7 @@ class Curve:
     label: str
     looks: tuple[int, int, int]
     places: Sequence[float]
-    values: dict[str, Sequence[float | None]]
+    values: Mapping[str, Sequence[float | None]]
 
     @property
     def style(self) -> dict[str, Any]:
@@ -55,12 +58,23 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What the horizontal axis is, and vertical lines on it, each explained."""
+class Axis:
+    """The horizontal axis: what it is, whether it is logarithmic, whether the vertical ones always are, too,
+    and vertical lines at some of its places, each explained."""
 
     label: str
     logarithmic: bool
+    all_logarithmic: bool = False
     lines: dict[float, str] = field(default_factory=dict)
+
+    def ticks(self, places: Sequence[float]) -> list[float]:
+        """Those of the places whose labels have room."""
+        at = [math.log(place) if self.logarithmic else place for place in places]
+        kept: list[int] = []
+        for i, where in enumerate(at):
+            if not kept or where - at[kept[-1]] >= LEAST_SPACE * (at[-1] - at[0]):
+                kept.append(i)
+        return [places[i] for i in kept]
 
     def legend_lines(self) -> list[Line2D]:
         from matplotlib.lines import Line2D
@@ -76,6 +90,8 @@ def _title(name: str) -> str:
 
 def _short(unit: Any, value: float) -> str:
     """A tick's label: '1 GiB', not '1.00 GiB'."""
+    if not value:
+        return "0"
     number, _, word = str(unit(value)).partition(" ")
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {word}".rstrip()
 
@@ -100,34 +116,35 @@ def _scale(axes: Axes, name: str, values: Sequence[float], always: bool) -> None
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(unit, value)))
 
 
-def _draw_panel(axes: Axes, name: str, curves: Sequence[Curve], marks: Marks) -> None:
+def _draw_panel(axes: Axes, name: str, curves: Sequence[Curve], axis: Axis) -> None:
     for curve in curves:
         points = curve.known(name)
         axes.plot([x for x, _ in points], [y for _, y in points], **curve.style)
-    for place in marks.lines:
+    for place in axis.lines:
         axes.axvline(place, color="0.4", linestyle=(0, (1, 2)), linewidth=1, zorder=0)
     places = sorted({place for curve in curves for place in curve.places})
-    if marks.logarithmic:
+    if axis.logarithmic:
         axes.set_xscale("log", base=2)
-    axes.set_xticks(places, [f"{place:,g}" if place % 1 else f"{int(place):,}" for place in places], rotation=45)
+    ticks = axis.ticks(places)
+    axes.set_xticks(ticks, [f"{place:g}" if place % 1 else f"{int(place):,}" for place in ticks], rotation=45)
     axes.set_xticks([], minor=True)
     values = [value for curve in curves for _, value in curve.known(name)]
     if values:
-        _scale(axes, name, values, always=marks.logarithmic and bool(marks.lines))
+        _scale(axes, name, values, always=axis.all_logarithmic)
     axes.set_title(_title(name) if values else f"{_title(name)}: nothing counted")
-    axes.set_xlabel(marks.label)
+    axes.set_xlabel(axis.label)
     axes.grid(True, alpha=0.3)
 
 
 def figure_of_curves(
-    curves: Sequence[Curve], names: Sequence[str], marks: Marks, told: Sequence[str]
+    curves: Sequence[Curve], names: Sequence[str], axis: Axis, told: Sequence[str]
 ) -> Figure:
     """A panel for each of the quantities `names`, the legend below them."""
-    legend = [*(curve.legend_line() for curve in curves), *marks.legend_lines()]
+    legend = [*(curve.legend_line() for curve in curves), *axis.legend_lines()]
     abreast = len(names) if len(names) <= 3 else -(-len(names) // 2)
     figure, panels = new_figure(len(names), legend, told, INCHES, abreast)
     for axes, name in zip(panels, names, strict=False):
-        _draw_panel(axes, name, curves, marks)
+        _draw_panel(axes, name, curves, axis)
     for axes in panels[len(names) :]:
         axes.remove()
     return figure

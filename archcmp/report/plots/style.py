@@ -25,7 +25,11 @@ def plain(text: str) -> str:
 
 
 def new_figure(
-    n_panels: int, legend: Sequence[Line2D], told: Sequence[str], inches: float = PANEL_INCHES, abreast: int = 0
+    n_panels: int,
+    legend: Sequence[Line2D],
+    told: Sequence[str],
+    inches: float = PANEL_INCHES,
+    abreast: int = 0,
 ) -> tuple[Figure, list[Axes]]:
     """A figure with empty panels of a width in `inches`, `abreast` side by side or all of them, `told` above
     them, a line or more each, and the legend below them."""

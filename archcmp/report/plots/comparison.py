@@ -1,0 +1,152 @@
+"""A comparison: curves against a knob that its models vary; bars for other models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archcmp.errors import UsageError
+from archcmp.report.plots.bars import CHANGED, END, UNCHANGED, Names, Panel, figure_of_bars, unchanged
+from archcmp.report.plots.curves import MUCH, Axis, Curve, figure_of_curves
+from archcmp.report.plots.style import plain
+from archcmp.report.table import Figure as Value
+from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit, values_of
+from archcmp.report.tables.rows import COMPOSED, context_notes, rate, where_measured
+from archcmp.results.document import Document, Model
+from archcmp.spec.describe import parse_text
+from archcmp.spec.overrides import Override, parse
+from archcmp.spec.yaml.load import Reference
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+QUANTITIES = ("params", "kv_cache", "forward", "decode")
+
+
+# ---- a knob -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model as a place on a knob: the value of the knob, the name without the knob, and everything else
+    that the reference says."""
+
+    value: float
+    name: str
+    base: tuple[str, ...]
+
+
+def _overrides(model: Model) -> list[Override]:
+    return [parse(override) for override in Reference.parse(model.id).overrides]
+
+
+def _number(text: str) -> float | None:
+    value = parse_text(text)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _on(key: str, model: Model) -> Variant | None:
+    """The model's place on the knob `key`: as its reference or else its choice says."""
+    wanted, overrides = Reference.parse(model.id), _overrides(model)
+    own = [override for override in overrides if override.key == key]
+    value = _number(own[-1].value) if own else _number(str(model.choices.get(key)))
+    if value is None:
+        return None
+    shown = {f"{override.key.rpartition('.')[2]}={override.value}" for override in own}
+    name = " ".join(word for word in model.name.split(" ") if not word.endswith(tuple(shown)))
+    others = [str(override) for override in overrides if override.key != key]
+    return Variant(value, name, (model.source or "", wanted.family, wanted.size or "", *others))
+
+
+def variants(models: Sequence[Model]) -> tuple[str, list[Variant]]:
+    """The numeric knob that all models vary, and the place of each; '' where there is none. Of several knobs
+    it is the one with the most values."""
+    keys = dict.fromkeys(override.key for model in models for override in _overrides(model))
+    best: tuple[str, list[Variant]] = ("", [])
+    for key in keys:
+        found = [variant for model in models if (variant := _on(key, model)) is not None]
+        bases = [variant.base for variant in found]
+        places = {(variant.base, variant.value) for variant in found}
+        lone = any(bases.count(base) < 2 for base in bases)
+        if len(found) < len(models) or len(places) < len(models) or lone:
+            continue
+        if len({v.value for v in found}) > len({v.value for v in best[1]}):
+            best = (key, found)
+    return best
+
+
+def _label(own: Sequence[Variant]) -> str:
+    """The name that the variants of one base share, or else the base."""
+    names = {variant.name for variant in own}
+    _, family, size, *changes = own[0].base
+    return names.pop() if len(names) == 1 else "+".join([f"{family}:{size}" if size else family, *changes])
+
+
+def _knob_curves(doc: Document, found: Sequence[Variant], names: Sequence[str]) -> list[Curve]:
+    """A curve per base spec."""
+    numbers = {name: [_figure(value) for value in _values(doc, name)] for name in names}
+    curves = []
+    for n, base in enumerate(dict.fromkeys(variant.base for variant in found)):
+        places = [i for i, variant in enumerate(found) if variant.base == base]
+        values = {name: [all_values[i] for i in places] for name, all_values in numbers.items()}
+        own = [found[i] for i in places]
+        curves.append(Curve(_label(own), (n, n, n), [variant.value for variant in own], values))
+    return curves
+
+
+# ---- quantities -------------------------------------------------------------------------------------
+
+
+def _workloads(doc: Document) -> list[str]:
+    return list(dict.fromkeys(name for result in doc.cells[0].models for name in result.throughput))
+
+
+def _values(doc: Document, name: str) -> list[Value]:
+    """A counted quantity of each model, or its rate at a workload, compared with the first model's."""
+    results = doc.cells[0].models
+    if name not in QUANTITIES:
+        timings = [result.throughput.get(name) for result in results]
+        return [rate(timing, timings[0]) for timing in timings]
+    counts = values_of(results, name)
+    return [Value(count, full_unit(name), counts[0] if i else None) for i, count in enumerate(counts)]
+
+
+def _figure(value: Value) -> float | None:
+    """The number; None where it was not counted, or its measurement was refused."""
+    return value.value if isinstance(value.value, (int, float)) else None
+
+
+def _bars(doc: Document, names: Sequence[str], told: Sequence[str]) -> Figure:
+    """A bar per model; the first, with which the others are compared, is dark."""
+    from matplotlib.patches import Patch
+
+    panels = [Panel(QUANTITY_LABELS.get(name, f"{name}, tokens/s"), _values(doc, name)) for name in names]
+    others = [unchanged(value) for panel in panels for value in panel.values[1:]]
+    looks = [(END, f"dark: {doc.models[0].name}, with which the others are compared")] if others else []
+    looks += [(CHANGED, "blue: another value")] if not all(others) else []
+    looks += [(UNCHANGED, "pale: the same, or not shown to differ")] if any(others) else []
+    legend = [Patch(**style, label=plain(label)) for style, label in looks]
+    return figure_of_bars(Names.of([model.name for model in doc.models], [0]), panels, told, legend)
+
+
+def figure_of(doc: Document) -> Figure:
+    """A panel per counted quantity and timed workload. Raises UsageError where there is nothing to draw."""
+    if not doc.cells or not doc.cells[0].models:
+        raise UsageError("there is no counted model to draw")
+    point, workloads = doc.cells[0].point, _workloads(doc)
+    names = [*QUANTITIES, *workloads]
+    told = [
+        f"Batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens, {doc.request.dtype}. "
+        f"{conventions_note(doc)}",
+        *context_notes(doc),
+    ]
+    told += [" ".join([f"Throughput in {doc.timed_dtype}.", *where_measured(doc)])] if workloads else []
+    timings = [timing for result in doc.cells[0].models for timing in result.throughput.values()]
+    told += [COMPOSED] if any(timing.composed for timing in timings) else []
+    knob, found = variants(doc.models)
+    if not knob:
+        return _bars(doc, names, told)
+    places = [variant.value for variant in found]
+    axis = Axis(knob, min(places) > 0 and max(places) >= MUCH / 2 * min(places))
+    return figure_of_curves(_knob_curves(doc, found, names), names, axis, told)
