@@ -14,14 +14,14 @@ from archcmp.results.timings import Throughput
 class Step:
     """A row of the path: the first model, or what it is once `knob` is turned, too.
 
-    `changes` are those of the knob, each a path and a value; `text` shows what the knob is turned to. The
-    knob changes each quantity of the first model by `alone`, of the model before the last by `last`, and by
+    `name` is the row's: what the knob is turned to. `changes` are those of the knob, each a path and a value.
+    The knob changes each quantity of the first model by `alone`, of the model before the last by `last`, and by
     `shapley` over all orders; where orders were sampled, `interval` is its 95 % interval. `throughput` is
     compared with the row above.
     """
 
     knob: str | None
-    text: str
+    name: str
     changes: list[dict[str, Any]]
     counts: Counts
     alone: Quantities = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from archcmp.results.counts import Section
+from archcmp.results.counts import QUANTITIES, Section
 from archcmp.results.document import Document, Model, ModelResult
 from archcmp.results.timings import Throughput
 
@@ -23,9 +23,13 @@ _SECTIONS = {"params": "parameters", "flops": "FLOP", "memory": "bytes"}
 
 
 def unit_of(name: str) -> str:
-    """The unit that a quantity's name says it is in, '' for a plain number."""
-    endings = (unit for suffix, unit in _SUFFIXES.items() if name.endswith(suffix))
-    return _UNITS.get(name) or next(endings, "")
+    """The unit that a quantity's dotted name says it is in, '' for a plain number."""
+    *sections, last = name.split(".")
+    if last in QUANTITIES:
+        return _SECTIONS[QUANTITIES[last][0]]
+    endings = [unit for suffix, unit in _SUFFIXES.items() if last.endswith(suffix)]
+    endings += [unit for section, unit in _SECTIONS.items() if section in sections]
+    return _UNITS.get(last) or next(iter(endings), "")
 
 
 def numbers(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -83,7 +87,7 @@ def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
     names = {model.id: model.name for model in doc.models}
     for cell in doc.cells:
         about = {"dtype": doc.request.dtype, **cell.point}
-        name = names.get(str(cell.point.get("model")))
+        name = names.get(str(cell.point.get("model")), cell.result.get("name"))
         for model, result in zip(doc.models, cell.models, strict=not cell.result):
             for row in _of_model(model, result, doc.request.convention, doc.timed_dtype):
                 yield blank | about | {"model": model.id, "name": model.name} | row

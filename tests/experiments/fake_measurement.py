@@ -25,6 +25,7 @@ class FakeMeasurement:
         batch_size: int,
         seq_len: int,
         on_progress: Callable[[str, float], None],
+        base_of: Callable[[int], int],
     ) -> None:
         self.n_models, self.request, self.shape = len(specs), request, (batch_size, seq_len)
         self.on_progress = on_progress

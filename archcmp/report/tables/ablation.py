@@ -47,7 +47,7 @@ def path_table(doc: Document, steps: Sequence[Step]) -> Table:
     for i, step in enumerate(steps):
         above = values[i - 1] if i else dict.fromkeys(names)
         figures = [Figure(values[i][name], unit_of_quantity(name), above[name]) for name in names]
-        rows.append(Row(step.text, figures))
+        rows.append(Row(step.name, figures))
     first, last = (model.name for model in doc.models[:2])
     point = doc.cells[0].point
     shape = f"batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens"
@@ -84,7 +84,7 @@ def _contributions(steps: Sequence[Step], name: str) -> Iterator[Row]:
         shapley = step.shapley.get(name)
         if any((*effects, shapley)):
             figures = [Figure(value, unit) for value in effects]
-            yield Row(step.text, [*figures, Figure(shapley, unit, marks=_interval(step, name))], level=1)
+            yield Row(step.name, [*figures, Figure(shapley, unit, marks=_interval(step, name))], level=1)
 
 
 def _interval(step: Step, name: str) -> str:
@@ -100,7 +100,7 @@ def speed_table(doc: Document, steps: Sequence[Step]) -> Table:
     for i, step in enumerate(steps):
         above = steps[i - 1] if i else step
         figures = [rate(step.throughput.get(name), above.throughput.get(name)) for name in workloads]
-        rows.append(Row(step.text, figures))
+        rows.append(Row(step.name, figures))
     timings = [timing for step in steps for timing in step.throughput.values()]
     notes = [*where_measured(doc), *timing_notes(doc, timings, "row above"), *rates_notes(doc, [])]
     title = f"Throughput on the path, measured: {doc.timed_dtype}"
