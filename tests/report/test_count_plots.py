@@ -177,7 +177,7 @@ def test_texts_of_stairs_are_neither_clipped_nor_over_each_other(
     path: Document, n_steps: int, name: str | None
 ) -> None:
     steps = [steps_of(path)[min(i, 6)] for i in range(n_steps)]
-    named = [replace(step, text=name or step.text) for step in steps]
+    named = [replace(step, name=name or step.name) for step in steps]
     cells = [replace(path.cells[0], point={"step": i}, result=s.as_result()) for i, s in enumerate(named)]
     request = replace(path.request, axes={"step": [*range(n_steps)]})
     check_texts(figure_of(replace(path, cells=cells, request=request)))

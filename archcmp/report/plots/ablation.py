@@ -10,17 +10,19 @@ from archcmp.report.plots.bars import (
     ADDED,
     CHANGED,
     END,
+    RATE,
     REMOVED,
     UNCHANGED,
     Names,
     Panel,
     figure_of_bars,
+    timings_told,
     unchanged,
 )
 from archcmp.report.table import Figure as Value
 from archcmp.report.tables.ablation import changing, steps_of
 from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit
-from archcmp.report.tables.rows import COMPOSED, rate, where_measured
+from archcmp.report.tables.rows import rate
 from archcmp.results.ablation import Step
 from archcmp.results.document import Document
 
@@ -41,12 +43,12 @@ def _timed(steps: Sequence[Step], workload: str) -> Panel:
     timings = [step.throughput.get(workload) for step in steps]
     above = [timings[0], *timings]
     values = [rate(timing, base) for timing, base in zip(timings, above, strict=False)]
-    return Panel(f"{workload}, tokens/s", values)
+    return Panel(RATE.format(workload), values)
 
 
 def _names(doc: Document, steps: Sequence[Step]) -> Names:
     """The first row is the first model; the last is named after the second, where the path ends there."""
-    names = [step.text for step in steps]
+    names = [step.name for step in steps]
     if not doc.request.options.get("knobs"):
         names[-1] += f"\n= {doc.models[1].name}"
     return Names.of(names, [0, len(names) - 1])
@@ -81,7 +83,5 @@ def figure_of(doc: Document) -> Figure:
         f"Batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens, {doc.request.dtype}. "
         f"{conventions_note(doc)}",
     ]
-    timings = [timing for step in steps for timing in step.throughput.values()]
-    told += [" ".join([f"Throughput in {doc.timed_dtype}.", *where_measured(doc)])] if timings else []
-    told += [COMPOSED] if any(timing.composed for timing in timings) else []
+    told += timings_told(doc, [timing for step in steps for timing in step.throughput.values()])
     return figure_of_bars(_names(doc, steps), panels, told, _legend(panels))

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LEGEND_ROW_INCHES, PANEL_INCHES, plain
 from archcmp.report.table import Figure as Value
-from archcmp.results.timings import Verdict
+from archcmp.report.tables.rows import COMPOSED, where_measured
+from archcmp.results.document import Document
+from archcmp.results.timings import Throughput, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,9 @@ REMOVED: dict[str, Any] = {
     "linewidth": 0.8,
     "linestyle": (0, (2, 2)),
 }
+
+RATE = "{}, tokens/s"
+"""The title of a workload's panel."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,14 @@ def unchanged(value: Value) -> bool:
     if value.speedup is not None:
         return value.speedup.verdict not in (Verdict.FASTER, Verdict.SLOWER)
     return value.difference == 0
+
+
+def timings_told(doc: Document, timings: Sequence[Throughput]) -> list[str]:
+    """Where the rates in a picture come from, if it has any, and what to know of them."""
+    if not timings:
+        return []
+    notes = [" ".join([f"Throughput in {doc.timed_dtype}.", *where_measured(doc)])]
+    return notes + ([COMPOSED] if any(timing.composed for timing in timings) else [])
 
 
 def _width(text: str, weight: str = "normal") -> float:

@@ -7,16 +7,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archcmp.errors import UsageError
-from archcmp.report.plots.bars import CHANGED, END, UNCHANGED, Names, Panel, figure_of_bars, unchanged
-from archcmp.report.plots.curves import MUCH, Axis, Curve, figure_of_curves
+from archcmp.report.plots.bars import (
+    CHANGED,
+    END,
+    RATE,
+    UNCHANGED,
+    Names,
+    Panel,
+    figure_of_bars,
+    timings_told,
+    unchanged,
+)
+from archcmp.report.plots.curves import MUCH, Axis, Curve, Unit, figure_of_curves
 from archcmp.report.plots.style import plain
 from archcmp.report.table import Figure as Value
 from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit, values_of
-from archcmp.report.tables.rows import COMPOSED, context_notes, rate, where_measured
-from archcmp.results.document import Document, Model
+from archcmp.report.tables.rows import context_notes, rate
+from archcmp.results.document import Document, Model, ModelResult
 from archcmp.spec.describe import parse_text
 from archcmp.spec.overrides import Override, parse
 from archcmp.spec.yaml.load import Reference
+from archcmp.units import TokensPerSecond
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,70 +94,68 @@ def _label(own: Sequence[Variant]) -> str:
     return names.pop() if len(names) == 1 else "+".join([f"{family}:{size}" if size else family, *changes])
 
 
-def _knob_curves(doc: Document, found: Sequence[Variant], names: Sequence[str]) -> list[Curve]:
+def _knob_curves(found: Sequence[Variant], panels: Sequence[Panel]) -> list[Curve]:
     """A curve per base spec."""
-    numbers = {name: [_figure(value) for value in _values(doc, name)] for name in names}
     curves = []
     for n, base in enumerate(dict.fromkeys(variant.base for variant in found)):
         places = [i for i, variant in enumerate(found) if variant.base == base]
-        values = {name: [all_values[i] for i in places] for name, all_values in numbers.items()}
+        values = {panel.title: [_number_of(panel.values[i]) for i in places] for panel in panels}
         own = [found[i] for i in places]
         curves.append(Curve(_label(own), (n, n, n), [variant.value for variant in own], values))
     return curves
 
 
-# ---- quantities -------------------------------------------------------------------------------------
-
-
-def _workloads(doc: Document) -> list[str]:
-    return list(dict.fromkeys(name for result in doc.cells[0].models for name in result.throughput))
-
-
-def _values(doc: Document, name: str) -> list[Value]:
-    """A counted quantity of each model, or its rate at a workload, compared with the first model's."""
-    results = doc.cells[0].models
-    if name not in QUANTITIES:
-        timings = [result.throughput.get(name) for result in results]
-        return [rate(timing, timings[0]) for timing in timings]
-    counts = values_of(results, name)
-    return [Value(count, full_unit(name), counts[0] if i else None) for i, count in enumerate(counts)]
-
-
-def _figure(value: Value) -> float | None:
-    """The number; None where it was not counted, or its measurement was refused."""
+def _number_of(value: Value) -> float | None:
+    """None where it was not counted, or its measurement was refused."""
     return value.value if isinstance(value.value, (int, float)) else None
 
 
-def _bars(doc: Document, names: Sequence[str], told: Sequence[str]) -> Figure:
+# ---- the panels -------------------------------------------------------------------------------------
+
+
+def _counted(results: Sequence[ModelResult], name: str) -> Panel:
+    counts = values_of(results, name)
+    values = [Value(count, full_unit(name), counts[0] if i else None) for i, count in enumerate(counts)]
+    return Panel(QUANTITY_LABELS[name], values)
+
+
+def _timed(results: Sequence[ModelResult], workload: str) -> Panel:
+    timings = [result.throughput.get(workload) for result in results]
+    return Panel(RATE.format(workload), [rate(timing, timings[0]) for timing in timings])
+
+
+def _told(doc: Document) -> list[str]:
+    point = doc.cells[0].point
+    shape = f"Batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens, {doc.request.dtype}."
+    told = [f"{shape} {conventions_note(doc)}", *context_notes(doc)]
+    timings = [timing for result in doc.cells[0].models for timing in result.throughput.values()]
+    return told + timings_told(doc, timings)
+
+
+def _bars(doc: Document, panels: Sequence[Panel]) -> Figure:
     """A bar per model; the first, with which the others are compared, is dark."""
     from matplotlib.patches import Patch
 
-    panels = [Panel(QUANTITY_LABELS.get(name, f"{name}, tokens/s"), _values(doc, name)) for name in names]
     others = [unchanged(value) for panel in panels for value in panel.values[1:]]
     looks = [(END, f"dark: {doc.models[0].name}, with which the others are compared")] if others else []
     looks += [(CHANGED, "blue: another value")] if not all(others) else []
     looks += [(UNCHANGED, "pale: the same, or not shown to differ")] if any(others) else []
     legend = [Patch(**style, label=plain(label)) for style, label in looks]
-    return figure_of_bars(Names.of([model.name for model in doc.models], [0]), panels, told, legend)
+    return figure_of_bars(Names.of([model.name for model in doc.models], [0]), panels, _told(doc), legend)
 
 
 def figure_of(doc: Document) -> Figure:
     """A panel per counted quantity and timed workload. Raises UsageError where there is nothing to draw."""
     if not doc.cells or not doc.cells[0].models:
         raise UsageError("there is no counted model to draw")
-    point, workloads = doc.cells[0].point, _workloads(doc)
-    names = [*QUANTITIES, *workloads]
-    told = [
-        f"Batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens, {doc.request.dtype}. "
-        f"{conventions_note(doc)}",
-        *context_notes(doc),
-    ]
-    told += [" ".join([f"Throughput in {doc.timed_dtype}.", *where_measured(doc)])] if workloads else []
-    timings = [timing for result in doc.cells[0].models for timing in result.throughput.values()]
-    told += [COMPOSED] if any(timing.composed for timing in timings) else []
+    results = doc.cells[0].models
+    workloads = list(dict.fromkeys(name for result in results for name in result.throughput))
+    counted, timed = [_counted(results, name) for name in QUANTITIES], [_timed(results, w) for w in workloads]
     knob, found = variants(doc.models)
     if not knob:
-        return _bars(doc, names, told)
+        return _bars(doc, [*counted, *timed])
     places = [variant.value for variant in found]
     axis = Axis(knob, min(places) > 0 and max(places) >= MUCH / 2 * min(places))
-    return figure_of_curves(_knob_curves(doc, found, names), names, axis, told)
+    units: dict[str, Unit] = {QUANTITY_LABELS[name]: full_unit(name) for name in QUANTITIES}
+    units |= {panel.title: TokensPerSecond for panel in timed}
+    return figure_of_curves(_knob_curves(found, [*counted, *timed]), units, axis, _told(doc))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LINES, MARKERS, new_figure, plain
-from archcmp.report.tables.effects import QUANTITY_LABELS, full_unit
-from archcmp.units import Bytes, TokensPerSecond
+from archcmp.units import Bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +25,7 @@ MUCH = 8
 
 @dataclass(frozen=True)
 class Curve:
-    """Values of each quantity at each place. `looks` are the positions of its colour, its line and its
+    """Values at each place, by the title of their panel. `looks` are the positions of its colour, its line and its
     marker. A value that was not counted is None."""
 
     label: str
@@ -46,9 +45,9 @@ class Curve:
             "markersize": 6 + marker % len(MARKERS),
         }
 
-    def known(self, name: str) -> list[tuple[float, float]]:
-        """The points of one quantity."""
-        pairs = zip(self.places, self.values[name], strict=True)
+    def known(self, title: str) -> list[tuple[float, float]]:
+        """The points in one panel."""
+        pairs = zip(self.places, self.values[title], strict=True)
         return sorted((place, value) for place, value in pairs if value is not None)
 
     def legend_line(self) -> Line2D:
@@ -84,11 +83,10 @@ class Axis:
         return [Line2D([], [], label=text, **style) for text in texts]
 
 
-def _title(name: str) -> str:
-    return QUANTITY_LABELS.get(name, f"{name}, tokens/s")
+Unit = Callable[[float], object]
 
 
-def _short(unit: Any, value: float) -> str:
+def _short(unit: Unit, value: float) -> str:
     """A tick's label: '1 GiB', not '1.00 GiB'."""
     if not value:
         return "0"
@@ -96,11 +94,10 @@ def _short(unit: Any, value: float) -> str:
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {word}".rstrip()
 
 
-def _scale(axes: Axes, name: str, values: Sequence[float], always: bool) -> None:
+def _scale(axes: Axes, unit: Unit, values: Sequence[float], always: bool) -> None:
     """A logarithmic axis for what changes much, or one that begins at 0; its ticks are round in its unit."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullLocator
 
-    unit = full_unit(name) if name in QUANTITY_LABELS else TokensPerSecond
     least, most = min(values), max(values)
     binary = unit is Bytes
     if least > 0 and (always or most / least >= MUCH):
@@ -116,9 +113,9 @@ def _scale(axes: Axes, name: str, values: Sequence[float], always: bool) -> None
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(unit, value)))
 
 
-def _draw_panel(axes: Axes, name: str, curves: Sequence[Curve], axis: Axis) -> None:
+def _draw_panel(axes: Axes, title: str, unit: Unit, curves: Sequence[Curve], axis: Axis) -> None:
     for curve in curves:
-        points = curve.known(name)
+        points = curve.known(title)
         axes.plot([x for x, _ in points], [y for _, y in points], **curve.style)
     for place in axis.lines:
         axes.axvline(place, color="0.4", linestyle=(0, (1, 2)), linewidth=1, zorder=0)
@@ -128,23 +125,23 @@ def _draw_panel(axes: Axes, name: str, curves: Sequence[Curve], axis: Axis) -> N
     ticks = axis.ticks(places)
     axes.set_xticks(ticks, [f"{place:g}" if place % 1 else f"{int(place):,}" for place in ticks], rotation=45)
     axes.set_xticks([], minor=True)
-    values = [value for curve in curves for _, value in curve.known(name)]
+    values = [value for curve in curves for _, value in curve.known(title)]
     if values:
-        _scale(axes, name, values, always=axis.all_logarithmic)
-    axes.set_title(_title(name) if values else f"{_title(name)}: nothing counted")
+        _scale(axes, unit, values, always=axis.all_logarithmic)
+    axes.set_title(title if values else f"{title}: nothing known")
     axes.set_xlabel(axis.label)
     axes.grid(True, alpha=0.3)
 
 
 def figure_of_curves(
-    curves: Sequence[Curve], names: Sequence[str], axis: Axis, told: Sequence[str]
+    curves: Sequence[Curve], units: Mapping[str, Unit], axis: Axis, told: Sequence[str]
 ) -> Figure:
-    """A panel for each of the quantities `names`, the legend below them."""
+    """A panel for each title, whose values have the unit given; the legend is below them."""
     legend = [*(curve.legend_line() for curve in curves), *axis.legend_lines()]
-    abreast = len(names) if len(names) <= 3 else -(-len(names) // 2)
-    figure, panels = new_figure(len(names), legend, told, INCHES, abreast)
-    for axes, name in zip(panels, names, strict=False):
-        _draw_panel(axes, name, curves, axis)
-    for axes in panels[len(names) :]:
+    abreast = len(units) if len(units) <= 3 else -(-len(units) // 2)
+    figure, panels = new_figure(len(units), legend, told, INCHES, abreast)
+    for axes, (title, unit) in zip(panels, units.items(), strict=False):
+        _draw_panel(axes, title, unit, curves, axis)
+    for axes in panels[len(units) :]:
         axes.remove()
     return figure

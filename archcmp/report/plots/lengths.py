@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from archcmp.report.plots.curves import Axis, Curve, figure_of_curves
-from archcmp.report.tables.effects import conventions_note, values_of
+from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit, values_of
 from archcmp.report.tables.grid import COUNTED, in_order
 from archcmp.report.tables.rows import context_notes
 from archcmp.results.document import Document, Model
@@ -52,7 +52,9 @@ def _curves(doc: Document) -> list[Curve]:
         cells = [cell for cell in in_order(doc) if cell.point["batch_size"] == batch_size]
         places = [cell.point["seq_len"] for cell in cells]
         for i, model in enumerate(doc.models):
-            values = {name: [values_of(cell.models, name)[i] for cell in cells] for name in COUNTED}
+            values = {
+                QUANTITY_LABELS[name]: [values_of(cell.models, name)[i] for cell in cells] for name in COUNTED
+            }
             several = len(batch_sizes) > 1
             label = f"batch {batch_size:,}: {model.name}" if several else model.name
             curves.append(Curve(label, (i, n if several else i, i), places, values))
@@ -67,4 +69,5 @@ def figure_of(doc: Document) -> Figure:
     told = [f"Counted, batch {batches}, {doc.request.dtype}. {conventions_note(doc)}", *context_notes(doc)]
     bends = {place: text for place, text in _lines(doc, max(lengths)).items() if place >= min(lengths)}
     axis = Axis("sequence or context length (tokens)", True, True, bends)
-    return figure_of_curves(_curves(doc), list(COUNTED), axis, told)
+    units = {QUANTITY_LABELS[name]: full_unit(name) for name in COUNTED}
+    return figure_of_curves(_curves(doc), units, axis, told)
