@@ -261,6 +261,18 @@ def test_a_knob_has_a_curve_per_base_with_every_count() -> None:
     assert labels == ["Tiny", "Tiny n_layers=1"]
 
 
+@pytest.mark.parametrize(
+    ("values", "scales"), [("1,2,4,8,64", ("log", "log")), ("8,16,24,64", ("linear", "linear"))], ids=str
+)
+def test_what_is_proportional_to_a_knob_is_a_straight_line(values: str, scales: tuple[str, str]) -> None:
+    axes = panels(figure_of(variants(TINY, vary=[f"n_layers={values}"])))["KV cache"]
+    assert (axes.get_xscale(), axes.get_yscale()) == scales
+    (curve,) = curves(axes)
+    drawn = axes.transData.transform(curve)
+    slopes = np.diff(drawn[:, 1]) / np.diff(drawn[:, 0])
+    assert np.allclose(slopes, slopes[0], rtol=1e-6)
+
+
 def test_a_spec_as_it_is_stands_at_its_own_value() -> None:
     doc = variants(TINY, f"{TINY}+n_kv_heads=1", vary=[])
     own = doc.models[0].choices["n_kv_heads"]
@@ -296,6 +308,13 @@ def test_other_models_have_a_bar_for_each_quantity(models: Sequence[str | Path],
         assert [bar.get_width() for bar in bars(axes)] == counts
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [m.name for m in doc.models]
     check_texts(figure)
+
+
+@pytest.mark.parametrize("n_models", [2, 30])
+def test_long_names_of_models_are_neither_clipped_nor_over_each_other(n_models: int) -> None:
+    doc = variants(*[str(TINY)] * n_models, vary=[])
+    named = [replace(model, name=f"{LONG * 2} {i}") for i, model in enumerate(doc.models)]
+    check_texts(figure_of(replace(doc, models=named)))
 
 
 # ---- all of them ------------------------------------------------------------------------------------

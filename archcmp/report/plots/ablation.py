@@ -83,5 +83,6 @@ def figure_of(doc: Document) -> Figure:
         f"Batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens, {doc.request.dtype}. "
         f"{conventions_note(doc)}",
     ]
-    told += timings_told(doc, [timing for step in steps for timing in step.throughput.values()])
+    timings = [timing for step in steps for timing in step.throughput.values()]
+    told += timings_told(doc, timings, "row above")
     return figure_of_bars(_names(doc, steps), panels, told, _legend(panels))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LEGEND_ROW_INCHES, PANEL_INCHES, plain
 from archcmp.report.table import Figure as Value
-from archcmp.report.tables.rows import COMPOSED, where_measured
+from archcmp.report.tables.rows import COMPOSED, timing_notes, where_measured
 from archcmp.results.document import Document
 from archcmp.results.timings import Throughput, Verdict
 
@@ -69,17 +69,23 @@ def _words(value: Value) -> tuple[str, str]:
 
 def unchanged(value: Value) -> bool:
     """Whether a value is its base's, or a rate is not shown to differ."""
+    if "~" in value.marks:
+        return True
     if value.speedup is not None:
         return value.speedup.verdict not in (Verdict.FASTER, Verdict.SLOWER)
     return value.difference == 0
 
 
-def timings_told(doc: Document, timings: Sequence[Throughput]) -> list[str]:
-    """Where the rates in a picture come from, if it has any, and what to know of them."""
+def timings_told(doc: Document, timings: Sequence[Throughput], base: str | None) -> list[str]:
+    """Where the rates in a picture come from, if it has any, and how to read them; `base` is what each is
+    compared with, None where none is."""
     if not timings:
         return []
-    notes = [" ".join([f"Throughput in {doc.timed_dtype}.", *where_measured(doc)])]
-    return notes + ([COMPOSED] if any(timing.composed for timing in timings) else [])
+    if base is not None:
+        notes = timing_notes(doc, timings, base)
+    else:
+        notes = [COMPOSED.lstrip("* ").capitalize()] if any(timing.composed for timing in timings) else []
+    return [" ".join([f"Throughput in {doc.timed_dtype}.", *where_measured(doc)]), " ".join(notes)]
 
 
 def _width(text: str, weight: str = "normal") -> float:

@@ -18,8 +18,7 @@ from archcmp.report.plots.bars import (
     timings_told,
     unchanged,
 )
-from archcmp.report.plots.curves import MUCH, Axis, Curve, Unit, figure_of_curves
-from archcmp.report.plots.style import plain
+from archcmp.report.plots.curves import Axis, Curve, Unit, figure_of_curves, logarithmic
 from archcmp.report.table import Figure as Value
 from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit, values_of
 from archcmp.report.tables.rows import context_notes, rate
@@ -124,12 +123,13 @@ def _timed(results: Sequence[ModelResult], workload: str) -> Panel:
     return Panel(RATE.format(workload), [rate(timing, timings[0]) for timing in timings])
 
 
-def _told(doc: Document) -> list[str]:
+def _told(doc: Document, judged: bool) -> list[str]:
+    """What stands above the panels; how rates were judged where verdicts stand beside them."""
     point = doc.cells[0].point
     shape = f"Batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens, {doc.request.dtype}."
     told = [f"{shape} {conventions_note(doc)}", *context_notes(doc)]
     timings = [timing for result in doc.cells[0].models for timing in result.throughput.values()]
-    return told + timings_told(doc, timings)
+    return told + timings_told(doc, timings, "first model" if judged else None)
 
 
 def _bars(doc: Document, panels: Sequence[Panel]) -> Figure:
@@ -137,11 +137,13 @@ def _bars(doc: Document, panels: Sequence[Panel]) -> Figure:
     from matplotlib.patches import Patch
 
     others = [unchanged(value) for panel in panels for value in panel.values[1:]]
-    looks = [(END, f"dark: {doc.models[0].name}, with which the others are compared")] if others else []
+    looks = [(END, "dark: the first, with which the others are compared")] if others else []
     looks += [(CHANGED, "blue: another value")] if not all(others) else []
     looks += [(UNCHANGED, "pale: the same, or not shown to differ")] if any(others) else []
-    legend = [Patch(**style, label=plain(label)) for style, label in looks]
-    return figure_of_bars(Names.of([model.name for model in doc.models], [0]), panels, _told(doc), legend)
+    legend = [Patch(**style, label=label) for style, label in looks]
+    return figure_of_bars(
+        Names.of([model.name for model in doc.models], [0]), panels, _told(doc, True), legend
+    )
 
 
 def figure_of(doc: Document) -> Figure:
@@ -154,8 +156,7 @@ def figure_of(doc: Document) -> Figure:
     knob, found = variants(doc.models)
     if not knob:
         return _bars(doc, [*counted, *timed])
-    places = [variant.value for variant in found]
-    axis = Axis(knob, min(places) > 0 and max(places) >= MUCH / 2 * min(places))
+    axis = Axis(knob, logarithmic(variant.value for variant in found))
     units: dict[str, Unit] = {QUANTITY_LABELS[name]: full_unit(name) for name in QUANTITIES}
     units |= {panel.title: TokensPerSecond for panel in timed}
-    return figure_of_curves(_knob_curves(found, [*counted, *timed]), units, axis, _told(doc))
+    return figure_of_curves(_knob_curves(found, [*counted, *timed]), units, axis, _told(doc, False))

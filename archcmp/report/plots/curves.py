@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LINES, MARKERS, new_figure, plain
@@ -20,13 +21,13 @@ INCHES, LABEL_CHARACTERS = 4.8, 54
 LEAST_SPACE = 0.05
 """The share of an axis that a tick's label takes."""
 MUCH = 8
-"""A quantity that changes by this factor has a logarithmic axis."""
+"""A quantity that changes by this factor may have a logarithmic axis."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values at each place, by the title of their panel. `looks` are the positions of its colour, its line and its
-    marker. A value that was not counted is None."""
+    """The values at each place, by the title of their panel; None is one that is not known. `looks` are the
+    positions of the curve's colour, line and marker."""
 
     label: str
     looks: tuple[int, int, int]
@@ -54,6 +55,20 @@ class Curve:
         from matplotlib.lines import Line2D
 
         return Line2D([], [], label=textwrap.fill(plain(self.label), CHARACTERS_PER_PANEL), **self.style)
+
+
+def _closest(at: Sequence[float]) -> float:
+    """The least distance of two neighbours, as a share of the whole."""
+    gaps = [after - before for before, after in pairwise(at)]
+    return min(gaps) / sum(gaps) if any(gaps) else 1.0
+
+
+def logarithmic(places: Iterable[float]) -> bool:
+    """Whether a logarithmic axis shows places apart that lie too close on another."""
+    at = sorted({*places})
+    if at[0] <= 0 or _closest(at) >= LEAST_SPACE:
+        return False
+    return _closest([math.log(place) for place in at]) > _closest(at)
 
 
 @dataclass(frozen=True)
@@ -94,15 +109,16 @@ def _short(unit: Unit, value: float) -> str:
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {word}".rstrip()
 
 
-def _scale(axes: Axes, unit: Unit, values: Sequence[float], always: bool) -> None:
-    """A logarithmic axis for what changes much, or one that begins at 0; its ticks are round in its unit."""
+def _scale(axes: Axes, unit: Unit, values: Sequence[float], axis: Axis) -> None:
+    """A logarithmic axis for what changes much along another one, or an axis that begins at 0. Its ticks are
+    round in its unit."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullLocator
 
     least, most = min(values), max(values)
     binary = unit is Bytes
-    if least > 0 and (always or most / least >= MUCH):
+    if least > 0 and (axis.all_logarithmic or (axis.logarithmic and most / least >= MUCH)):
         axes.set_yscale("log", base=2 if binary else 10)
-        near = (1, 1.5, 2, 3, 5, 7) if most / least < 10 else (1, 2, 5)
+        near = (1, 1.5, 2, 3, 5, 7) if most / least < 10 else (1, 2, 5) if most / least < 1000 else (1,)
         axes.yaxis.set_major_locator(LogLocator(2 if binary else 10, (1,) if binary else near))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.margins(0.08, 0.08)
@@ -127,7 +143,7 @@ def _draw_panel(axes: Axes, title: str, unit: Unit, curves: Sequence[Curve], axi
     axes.set_xticks([], minor=True)
     values = [value for curve in curves for _, value in curve.known(title)]
     if values:
-        _scale(axes, unit, values, always=axis.all_logarithmic)
+        _scale(axes, unit, values, axis)
     axes.set_title(title if values else f"{title}: nothing known")
     axes.set_xlabel(axis.label)
     axes.grid(True, alpha=0.3)

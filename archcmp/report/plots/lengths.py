@@ -66,7 +66,10 @@ def figure_of(doc: Document) -> Figure:
     where windows end, since curves bend there."""
     batches = ", ".join(f"{batch:,}" for batch in sorted({cell.point["batch_size"] for cell in doc.cells}))
     lengths = [cell.point["seq_len"] for cell in doc.cells]
-    told = [f"Counted, batch {batches}, {doc.request.dtype}. {conventions_note(doc)}", *context_notes(doc)]
+    told = [
+        f"Counted, batch size {batches}, {doc.request.dtype}. {conventions_note(doc)}",
+        *context_notes(doc),
+    ]
     bends = {place: text for place, text in _lines(doc, max(lengths)).items() if place >= min(lengths)}
     axis = Axis("sequence or context length (tokens)", True, True, bends)
     units = {QUANTITY_LABELS[name]: full_unit(name) for name in COUNTED}
