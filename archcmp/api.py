@@ -81,6 +81,11 @@ def _axes(**given: Any) -> dict[str, list[Any]]:
     return {axis: list(v) if isinstance(v, Sequence) else [v] for axis, v in found.items()}
 
 
+def _workloads(measure: str | Sequence[str] | None) -> str | Sequence[str] | None:
+    """As Request has them: none of them for None, the usual ones where none is named."""
+    return [] if measure is None else measure or None
+
+
 def compare(
     models: Models = (),
     measure: str | Sequence[str] | None = (),
@@ -92,21 +97,22 @@ def compare(
     """Models side by side, one sequence of 2048 tokens (or fewer, where learned positions end sooner) unless
     others are given. `measure` names the workloads to time, all by default; None counts only. Other options:
     `run`'s and Request's."""
-    workloads = [] if measure is None else measure or None
-    return run(
-        "comparison", models, measure=workloads, axes=_axes(batch_size=batch_size, seq_len=seq_len), **options
-    )
+    axes = _axes(batch_size=batch_size, seq_len=seq_len)
+    return run("comparison", models, measure=_workloads(measure), axes=axes, **options)
 
 
 def bench(
     models: Models = (),
+    measure: str | Sequence[str] | None = (),
     *,
     batch_sizes: Sequence[int] | None = None,
     seq_lens: Sequence[int] | None = None,
     **options: Any,
 ) -> Results:
-    """A comparison at every pair of a batch size and a sequence length. `budget_s` is for each."""
-    return run("grid", models, axes=_axes(batch_size=batch_sizes, seq_len=seq_lens), **options)
+    """A comparison at every pair of a batch size and a sequence length. `budget_s` is for each. `measure`
+    names the workloads to time, prefill and decode by default; None counts only."""
+    axes = _axes(batch_size=batch_sizes, seq_len=seq_lens)
+    return run("grid", models, measure=_workloads(measure), axes=axes, **options)
 
 
 def race(

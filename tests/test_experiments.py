@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -278,6 +279,57 @@ def test_curves_name_models_units_and_the_device() -> None:
         assert said in drawn(Path("x.svg"))
     assert invoke("bench", "x.json", "--plot", "x.png").exit_code == 0
     assert Path("x.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+# ---- only counted -----------------------------------------------------------------------------------
+
+
+def test_a_counted_grid_measures_nothing_and_makes_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: pytest.fail("measured"))
+    result = invoke("bench", *SPECS, "--no-measure", "-t", "4,32", "-b", "1,2", "--plot", "x.svg")
+    assert result.exit_code == 0 and [path.name for path in Path().iterdir()] == ["x.svg"]
+    for said in ("Forward FLOPs", "Decode FLOPs", "KV cache"):
+        assert result.stdout.count(said) == 1 and said.lower() in drawn(Path("x.svg")).lower()
+    caches = result.stdout.partition("KV cache, counted")[2]
+    assert re.search(r"1 x 4 +512 B +512 B", caches) and "2 x 32" in caches
+    assert re.search(r"1 x 32 +4.00 KiB +512 B \(-3.50 KiB, 0.12x\)", caches)
+
+
+def test_a_counted_grid_is_kept_where_a_file_is_named() -> None:
+    shape = ["-t", "4,32", "-b", "1"]
+    assert invoke("bench", *SPECS, "--no-measure", *shape, "-o", "x.json").exit_code == 0
+    assert points(Path("x.json")) == [(1, 4), (1, 32)] and read(Path("x.json")).environment.device is None
+    again = invoke("bench", "x.json", "--plot", "x.png")
+    assert again.exit_code == 0 and "KV cache, counted" in again.stdout and Path("x.png").exists()
+
+
+def test_a_measured_grid_is_kept_in_a_file_of_its_own() -> None:
+    assert invoke("bench", *SPECS, *GRID).exit_code == 0
+    assert len([*Path().glob("bench-*.json")]) == 1
+
+
+@pytest.mark.parametrize("command", ["compare", "bench"])
+def test_no_measure_and_measure_contradict_each_other(command: str) -> None:
+    result = invoke(command, *SPECS, "--no-measure", "--measure", "decode")
+    assert isinstance(result.exception, ArchcmpError) and "--no-measure counts only" in str(result.exception)
+
+
+def test_a_knob_is_drawn_with_the_names_of_its_specs() -> None:
+    vary = ["--vary", "n_kv_heads=1,2,4"]
+    assert invoke("compare", TINY, "--no-measure", *vary, "--plot", "x.svg").exit_code == 0
+    for said in ("Tiny", "n_kv_heads", "params", "KV cache", "forward FLOPs", "decode FLOPs"):
+        assert said in drawn(Path("x.svg"))
+
+
+@pytest.mark.parametrize("vary", [["--vary", "n_kv_heads=1,2"], []], ids=["knob", "bars"])
+def test_a_measured_comparison_is_drawn_with_its_rates(vary: list[str]) -> None:
+    arguments = [*SPECS, *vary, "-t", "8", "--device", "cpu"]
+    assert invoke("compare", *arguments, "--plot", "x.svg").exit_code == 0
+    for said in ("params", "prefill, tokens/s", "decode, tokens/s", "threads"):
+        assert said in drawn(Path("x.svg"))
+
+
+# ---- what fails, and saved results that are shown again ---------------------------------------------
 
 
 def test_figures_are_shown_and_kept_when_a_later_cell_fails(monkeypatch: pytest.MonkeyPatch) -> None:

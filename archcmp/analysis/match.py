@@ -41,10 +41,10 @@ def match(
 ) -> tuple[ModelSpec, Matched]:
     """`spec` with the option `by` changed so that it meets `to` in a quantity: params, active, forward,
     prefill, decode, train, kv_cache or weights. `by` is any option that is a whole number, such as d_ff,
-    n_layers or n_experts, and becomes a multiple of `multiple`: 1 unless given; for a width, the largest power
-    of two up to 64 that divides the present width and is at most a sixteenth of it. With d_model the numbers
-    of heads change in proportion, and heads keep their width; with n_heads, those of keys and values, where
-    each head has its own. Raises UsageError where the option cannot bring the quantity within 5 %."""
+    n_layers or n_experts, and becomes a multiple of `multiple`: 1 unless given; for a width, the largest
+    power of two up to 64 that divides the present width and is at most a sixteenth of it. With d_model the
+    numbers of heads change in proportion, and heads keep their width; with n_heads, those of keys and values,
+    where each head has its own. Raises UsageError where the option cannot bring the quantity within 5 %."""
     spec, to = as_spec(spec), as_spec(to)
     conditions = Conditions(batch_size, seq_len or default_seq_len([spec, to]), dtype, convention)
     check_name("quantity", quantity, list(QUANTITIES))

@@ -22,7 +22,7 @@ COMMANDS = {
     "show": "One architecture, resolved: its choices, and what each component costs.",
     "list": "All known families and sizes with their parameters.",
     "choices": "Every design choice: what it means, its equation, and which known models make it.",
-    "bench": "Throughput over a grid of batch sizes and sequence lengths, a comparison in each of its cells.",
+    "bench": "Throughput, or counts, over a grid of batch sizes and sequence lengths.",
     "ablate": "The path from one architecture to another: what each difference costs, a step at a time.",
     "race": "One model in archcmp and in transformers: the same weights, the same logits, and who is faster.",
     "stability": "Training stability: small proxies over learning rates and seeds, with a verdict.",

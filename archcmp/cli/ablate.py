@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from archcmp.cli import options as o
 from archcmp.cli.experiment import MATCHING, Asked, experiment_command
 
 
-@experiment_command("ablation", without=("vary", *MATCHING, "all_choices"))
+@experiment_command("ablation", without=("vary", *MATCHING, "all_choices", "no_measure"))
 def command(
     asked: Asked,
     by: Annotated[
@@ -31,10 +30,6 @@ def command(
     knobs: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Only these differences.", show_default="all")
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the path in a .svg or .png file.")
-    ] = None,
 ) -> None:
-    asked.show.plot = plot
     given = {"by": by, "order": o.names(order), "knobs": o.names(knobs)}
     asked.given["options"] = {name: value for name, value in given.items() if value is not None}

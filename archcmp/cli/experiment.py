@@ -58,8 +58,9 @@ class Show:
             check_can_plot()
 
     def begun(self, doc: Document) -> None:
-        """What needs no clock; files that are not there yet hold it, in case measuring is cut short."""
-        if not self.as_json:
+        """What needs no clock, once every cell has it; files that are not there yet hold it before, too, in
+        case measuring is cut short."""
+        if not self.as_json and len(doc.cells) == len(doc.request.points()):
             self._print([table for table in tables_of(doc, self.all_choices) if not table.measured])
         for path in self.exports:
             if not path.exists():
@@ -114,7 +115,8 @@ class Asked:
     def keep(self, name: str) -> None:
         """Keep the cells of an experiment that takes long in a file of this name and the time, where none was
         named."""
-        measures = self.resume is None and not all(name.endswith(SAVED) for name in self.references)
+        runs = self.resume is None and not all(name.endswith(SAVED) for name in self.references)
+        measures = runs and self.given["measure"] != []
         if self.output is None and measures:
             self.output = Path(f"{name}-{datetime.now():%Y%m%d-%H%M%S}.json")
 
@@ -136,12 +138,14 @@ def _asked(
     batch_size: o.BatchSize = None,
     seq_len: o.SeqLen = None,
     measure: o.Measure = None,
+    no_measure: o.NoMeasure = False,
     convention: o.Convention = None,
     budget_s: o.Budget = None,
     device: o.Device = None,
     dtype: o.DType = None,
     compose: o.Compose = None,
     compile_models: o.Compile = None,
+    plot: o.Plot = None,
 ) -> Asked:
     """The options that every experiment takes, under the same names."""
     matching = {"quantity": match, "by": by, "multiple": multiple}
@@ -150,7 +154,7 @@ def _asked(
         "overrides": overrides,
         "vary": vary,
         "axes": o.axes(batch_size, seq_len),
-        "measure": o.names(measure),
+        "measure": o.workloads(measure, no_measure),
         "convention": convention,
         "budget_s": budget_s,
         "device": "cuda:0" if device == "cuda" else device,
@@ -158,7 +162,7 @@ def _asked(
         "compose": compose,
         "compile": compile_models,
     }
-    show = Show(as_json, details, all_choices, export or (), standalone)
+    show = Show(as_json, details, all_choices, export or (), standalone, plot)
     return Asked(specs or [], given, show, output, resume)
 
 

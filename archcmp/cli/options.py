@@ -93,6 +93,7 @@ Measure = Annotated[
         autocompletion=complete.workloads,
     ),
 ]
+NoMeasure = Annotated[bool, typer.Option("--no-measure", help="Count only.")]
 Convention = Annotated[
     str | None,
     typer.Option(
@@ -158,6 +159,9 @@ Export = Annotated[
         "--export", metavar="FILE", help="Write a .json, .csv, .md, .tex or .html file; repeatable."
     ),
 ]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Draw the results in a .svg or .png file.")
+]
 Standalone = Annotated[
     bool, typer.Option("--standalone", help="Make a .tex file a document, not tables to \\input.")
 ]
@@ -172,6 +176,14 @@ AllChoices = Annotated[
 def names(text: str | None) -> list[str] | None:
     """'prefill,decode' as a list."""
     return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def workloads(measure: str | None, no_measure: bool) -> list[str] | None:
+    """The workloads to time: none of them with --no-measure, None where nothing is said. Raises UsageError
+    where both options are given."""
+    if no_measure and measure:
+        raise UsageError("--no-measure counts only; leave it out, or leave --measure out")
+    return [] if no_measure else names(measure)
 
 
 _FACTORS = {"": 1, "k": 2**10, "m": 2**20}

@@ -10,7 +10,9 @@ from archcmp.cli import complete
 from archcmp.cli.experiment import MATCHING, Asked, experiment_command
 
 
-@experiment_command("race", without=("vary", *MATCHING, "all_choices", "convention", "compose"))
+@experiment_command(
+    "race", without=("vary", *MATCHING, "all_choices", "no_measure", "convention", "compose", "plot")
+)
 def command(
     asked: Asked,
     against: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -47,12 +46,9 @@ Jobs = Annotated[
     int | None,
     typer.Option(metavar="N", help="Runs at a time.", show_default="one a core; 1 on a GPU"),
 ]
-Plot = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Draw loss against learning rate, .svg or .png.")
-]
 
 
-@experiment_command("stability", without=("measure", "convention", "compose"))
+@experiment_command("stability", without=("measure", "no_measure", "convention", "compose"))
 def command(
     asked: Asked,
     lr: Rates = None,
@@ -67,10 +63,8 @@ def command(
     stress: Stress = False,
     text: TextPath = None,
     jobs: Jobs = None,
-    plot: Plot = None,
 ) -> None:
     given, axes = asked.given, asked.given["axes"]
-    asked.show.plot = plot
     asked.keep("stability")
     shape = {name: _one(name, axes.pop(name, None)) for name in ("batch_size", "seq_len")}
     options: dict[str, Any] = shape | {"steps": steps, "d_model": d_model, "n_layers": layers, "init": init}

@@ -1,4 +1,5 @@
-"""A comparison: models counted and timed at one batch size and sequence length. A grid: at several."""
+"""A comparison: models counted and timed at one batch size and sequence length. A grid: at several.
+Where `measure` names no workload, both only count."""
 
 from __future__ import annotations
 
@@ -69,8 +70,3 @@ class Grid(Comparison):
         "batch_size": [1, 8],
         "seq_len": [512, 2048, 8192],
     }
-
-    def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
-        if not request.measure:
-            raise UsageError("no workload was named")
-        return super().check(request, specs)

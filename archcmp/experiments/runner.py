@@ -125,7 +125,8 @@ class Session:
         return run
 
     def _keep(self, cell: Cell, show: OnDocument) -> None:
-        """Show first, then write: a file that cannot be written costs no figure."""
+        """Show first, then write: a file that cannot be written costs no figure, nor does a pipe that nobody
+        reads."""
         others = [other for other in self.document.cells if other.point != cell.point]
         ended = any(other.status is not Status.INTERRUPTED for other in others)
         if not ended and cell.environment is not None:
@@ -134,9 +135,11 @@ class Session:
             cell = replace(cell, environment=None)
         self.document = self.document.with_cell(cell)
         self.document = replace(self.document, summary=self.experiment.summary(self.document))
-        show(self.document)
-        if self.store is not None:
-            self.store.write(self.document)
+        try:
+            show(self.document)
+        finally:
+            if self.store is not None:
+                self.store.write(self.document)
 
 
 def _resumable(

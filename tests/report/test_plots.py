@@ -139,9 +139,18 @@ def test_every_saved_grid_is_drawn_whole(name: str) -> None:
     assert all(model.name in figure.get_suptitle() for model in doc.models)
 
 
-def test_what_is_no_grid_is_not_drawn() -> None:
-    with pytest.raises(UsageError, match="no throughput"):
-        figure_of(read(FOLDER / "comparison-1-counts.json"))
+def test_a_grid_without_cells_is_not_drawn() -> None:
+    with pytest.raises(UsageError, match="no batch sizes and lengths"):
+        figure_of(replace(read(FOLDER / "grid-2.json"), cells=[]))
+
+
+@pytest.mark.parametrize("name", ["comparison-1-counts.json", "comparison-1.json", "comparison-2.json"])
+def test_every_saved_comparison_has_a_panel_per_count_and_workload(name: str) -> None:
+    doc = read(FOLDER / name)
+    workloads = dict.fromkeys(name for result in doc.cells[0].models for name in result.throughput)
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure_of(doc).axes]
+    counted = ["params", "KV cache", "forward FLOPs", "decode FLOPs"]
+    assert titles == [*counted, *(f"{workload}, tokens/s" for workload in workloads)]
 
 
 def test_kinds_without_a_picture_are_told_apart() -> None:

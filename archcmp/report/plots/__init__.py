@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLOT_SUFFIXES = (".svg", ".png")
-MODULES = {"comparison": "grid", "grid": "grid", "stability": "stability"}
+MODULES = {"ablation": "ablation", "comparison": "comparison", "grid": "grid", "stability": "stability"}
 """What draws each kind; other kinds have no picture."""
 
 

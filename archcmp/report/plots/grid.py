@@ -1,4 +1,5 @@
-"""Curves of throughput against the sequence length: a panel per workload."""
+"""Curves of throughput against the sequence length: a panel per workload. A grid that was only counted has
+curves of counts."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from archcmp.errors import UsageError
+from archcmp.report.plots import lengths
 from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LINES, MARKERS, new_figure, plain
 from archcmp.report.tables.grid import in_order
 from archcmp.report.tables.rows import where_measured
@@ -154,9 +156,12 @@ def _legend_lines(curves: Sequence[Curve]) -> list[Line2D]:
 
 def figure_of(doc: Document) -> Figure:
     """A panel per workload with a curve per model and batch size, both axes logarithmic; the legend is below
-    the panels. Raises UsageError where there is no grid of batch sizes and lengths to draw."""
-    if not doc.cells or not doc.request.measure or {"batch_size", "seq_len"} - set(doc.cells[0].point):
-        raise UsageError("there is no throughput over batch sizes and lengths to draw")
+    the panels. Where no workload was timed, counted quantities. Raises UsageError where there is no grid of
+    batch sizes and lengths to draw."""
+    if not doc.cells or {"batch_size", "seq_len"} - set(doc.cells[0].point):
+        raise UsageError("there are no batch sizes and lengths to draw")
+    if not doc.request.measure:
+        return lengths.figure_of(doc)
     panels = [(workload, _curves(doc, workload)) for workload in doc.request.measure]
     told = [", ".join(model.name for model in doc.models)]
     told += [" ".join([f"{doc.timed_dtype}.", *where_measured(doc)])]

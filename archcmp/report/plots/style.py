@@ -24,17 +24,25 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def new_figure(n_panels: int, legend: Sequence[Line2D], told: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """A figure with empty panels side by side, `told` above them, a line or more each, and the legend below
-    them."""
+def new_figure(
+    n_panels: int,
+    legend: Sequence[Line2D],
+    told: Sequence[str],
+    inches: float = PANEL_INCHES,
+    abreast: int = 0,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with empty panels of a width in `inches`, `abreast` side by side or all of them, `told` above
+    them, a line or more each, and the legend below them."""
     from matplotlib.figure import Figure
 
-    width = CHARACTERS_PER_PANEL * n_panels
+    n_columns = abreast or n_panels
+    n_rows = -(-n_panels // n_columns)
+    width = int(CHARACTERS_PER_PANEL * n_columns * inches / PANEL_INCHES)
     longest = max((len(str(line.get_label())) for line in legend), default=0)
     columns = max(1, width // (longest + LEGEND_MARK_CHARACTERS))
-    height = 5 + LEGEND_ROW_INCHES * -(-len(legend) // columns)
-    figure = Figure(figsize=(PANEL_INCHES * n_panels, height), layout="constrained")
-    panels = list(figure.subplots(1, n_panels, squeeze=False)[0])
+    height = 5 * n_rows * inches / PANEL_INCHES + LEGEND_ROW_INCHES * -(-len(legend) // columns)
+    figure = Figure(figsize=(inches * n_columns, height), layout="constrained")
+    panels = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
     if legend:
         figure.legend(
             handles=list(legend),

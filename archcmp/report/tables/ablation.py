@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from archcmp.report.table import Figure, Row, Table
-from archcmp.report.tables.effects import QUANTITY_LABELS, changed_quantities, signed, unit_of_quantity
+from archcmp.report.tables.effects import (
+    QUANTITY_LABELS,
+    changed_quantities,
+    conventions_note,
+    signed,
+    unit_of_quantity,
+)
 from archcmp.report.tables.rows import rate, rates_notes, timing_notes, where_measured
 from archcmp.results.ablation import Step
 from archcmp.results.counts import difference
 from archcmp.results.document import Document
-from archcmp.results.request import CONVENTIONS
 
 SPLIT = ("params", "forward", "decode", "kv_cache")
 """Quantities of which a table says what each difference contributes."""
@@ -28,7 +33,7 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
     return made + ([speed_table(doc, steps)] if any(step.throughput for step in steps) else [])
 
 
-def _changing(steps: Sequence[Step]) -> list[str]:
+def changing(steps: Sequence[Step]) -> list[str]:
     """Quantities that change on the way."""
     values = [step.counts.quantities() for step in steps]
     return changed_quantities([difference(each, values[0]) for each in values])
@@ -36,7 +41,7 @@ def _changing(steps: Sequence[Step]) -> list[str]:
 
 def path_table(doc: Document, steps: Sequence[Step]) -> Table:
     """A row per step, each quantity compared with the row above."""
-    names = [*_changing(steps), "weights"]
+    names = [*changing(steps), "weights"]
     values = [step.counts.quantities() for step in steps]
     rows = []
     for i, step in enumerate(steps):
@@ -46,11 +51,10 @@ def path_table(doc: Document, steps: Sequence[Step]) -> Table:
     first, last = (model.name for model in doc.models[:2])
     point = doc.cells[0].point
     shape = f"batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens"
-    meaning = CONVENTIONS.get(doc.request.convention, "")
     end = f"The last row is {last}." if not doc.request.options.get("knobs") else ""
     notes = [
         f"Each row keeps the changes above it, and is compared with the row above. {end}".rstrip(),
-        f"{shape}, {doc.request.dtype}; FLOPs by convention {doc.request.convention}: {meaning}.",
+        f"{shape}, {doc.request.dtype}. {conventions_note(doc)}",
     ]
     head = ["", *(QUANTITY_LABELS[name] for name in names)]
     return Table(f"From {first} to {last}", head, rows, notes, n_repeated=1)
@@ -58,7 +62,7 @@ def path_table(doc: Document, steps: Sequence[Step]) -> Table:
 
 def contributions_table(doc: Document, steps: Sequence[Step]) -> Table:
     """What each difference does to each quantity: in this path, first, last, and on average."""
-    rows = [row for name in _changing(steps) if name in SPLIT for row in _contributions(steps, name)]
+    rows = [row for name in changing(steps) if name in SPLIT for row in _contributions(steps, name)]
     notes = [
         f"On the path: after the rows above it. Alone: on {doc.models[0].name}. Last: after all others. "
         "Shapley: the mean over all orders. The path's and Shapley's add up to the total."

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from archcmp.report.table import Figure, Row, Table
-from archcmp.results.counts import QUANTITIES, Effect, Quantities
+from archcmp.report.tables.rows import totals
+from archcmp.results.counts import QUANTITIES, Counts, Effect, Quantities
 from archcmp.results.document import Document, Model
+from archcmp.results.request import CONVENTIONS
 from archcmp.spec.describe import shown
-from archcmp.units import Bytes, Count
+from archcmp.units import Bytes, Count, Flops
 
 SHOWN = ("params", "active", "kv_cache", "forward", "decode")
 QUANTITY_LABELS = {
@@ -26,6 +28,27 @@ QUANTITY_LABELS = {
 def unit_of_quantity(name: str) -> Callable[[int], object]:
     """Numbers without the word FLOP, which stands in the header."""
     return Bytes if QUANTITIES[name][0] == "memory" else Count
+
+
+_FULL_UNITS: dict[str, Callable[[float], object]] = {"params": Count, "flops": Flops, "memory": Bytes}
+
+
+def full_unit(name: str) -> Callable[[float], object]:
+    """Numbers with their whole unit, for where no header has the word FLOP."""
+    return _FULL_UNITS[QUANTITIES[name][0]]
+
+
+def values_of(results: Sequence[Counts], name: str) -> list[int | None]:
+    """One of QUANTITIES of each model, None where it was not counted."""
+    section, key = QUANTITIES[name]
+    return totals([getattr(result, section) for result in results], key)
+
+
+def conventions_note(doc: Document) -> str:
+    """How FLOPs were counted."""
+    convention = doc.request.convention
+    meaning = CONVENTIONS.get(convention)
+    return f"FLOPs by convention {convention}{': ' + meaning if meaning else ''}."
 
 
 def signed(name: str) -> Callable[[int], object]:

@@ -1,10 +1,19 @@
-"""A grid: a table of rates per workload, a row per batch size and sequence length."""
+"""A grid: a table per workload or, where nothing was timed, per counted quantity; a row per batch size and
+sequence length."""
 
 from __future__ import annotations
 
 from archcmp.report.table import Row, Table
-from archcmp.report.tables.rows import header, rate, timing_notes, where_measured
+from archcmp.report.tables.effects import conventions_note, full_unit, values_of
+from archcmp.report.tables.rows import context_notes, header, rate, row, timing_notes, where_measured
 from archcmp.results.document import Cell, Document
+
+COUNTED = {
+    "forward": "Forward FLOPs, counted: the whole batch",
+    "decode": "Decode FLOPs, counted: one token per sequence",
+    "kv_cache": "KV cache, counted: the whole batch",
+}
+"""The quantities that depend on the length, and the title of each."""
 
 
 def in_order(doc: Document) -> list[Cell]:
@@ -13,7 +22,21 @@ def in_order(doc: Document) -> list[Cell]:
 
 
 def tables(doc: Document, show_all: bool) -> list[Table]:
-    return [rates_table(doc, workload) for workload in doc.request.measure]
+    if doc.request.measure:
+        return [rates_table(doc, workload) for workload in doc.request.measure]
+    return [counts_table(doc, name) for name in COUNTED] if doc.cells else []
+
+
+def _label(cell: Cell) -> str:
+    return f"{cell.point.get('batch_size', 1):,} x {cell.point.get('seq_len', 0):,}"
+
+
+def counts_table(doc: Document, name: str) -> Table:
+    """One counted quantity: a row per cell, a column per model."""
+    unit = full_unit(name)
+    rows = [row(_label(cell), values_of(cell.models, name), unit) for cell in in_order(doc)]
+    notes = [conventions_note(doc) if name != "kv_cache" else f"Stored in {doc.request.dtype}."]
+    return Table(COUNTED[name], header(doc, "batch x tokens"), rows, [*notes, *context_notes(doc)])
 
 
 def rates_table(doc: Document, workload: str) -> Table:
@@ -22,10 +45,9 @@ def rates_table(doc: Document, workload: str) -> Table:
     for cell in in_order(doc):
         timings = [result.throughput.get(workload) for result in cell.models]
         measured += [timing for timing in timings if timing is not None]
-        label = f"{cell.point.get('batch_size', 1):,} x {cell.point.get('seq_len', 0):,}"
         asked = cell.point.get("seq_len")
         figures = [rate(timing, timings[0], asked) for timing in timings]
-        rows.append(Row(label, figures))
+        rows.append(Row(_label(cell), figures))
     notes = [*where_measured(doc), *timing_notes(doc, measured)]
     title = f"Throughput of {workload}, measured: {doc.timed_dtype}"
     return Table(title, header(doc, "batch x tokens"), rows, notes, measured=True)

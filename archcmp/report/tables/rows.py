@@ -145,6 +145,16 @@ def _trains_on_few_tokens(doc: Document) -> bool:
     )
 
 
+def context_notes(doc: Document) -> list[str]:
+    """Models whose context is shorter than the longest sequence."""
+    seq_len = max(cell.point.get("seq_len", 0) for cell in doc.cells)
+    limits = {model.name: model.choices.get("context_length") for model in doc.models}
+    beyond = [
+        f"{name} ({limit:,})" for name, limit in limits.items() if isinstance(limit, int) and limit < seq_len
+    ]
+    return [f"{seq_len:,} tokens are beyond the context of {', '.join(beyond)}."] if beyond else []
+
+
 def length_notes(doc: Document) -> list[str]:
     """Models whose limits the sequence length meets or exceeds."""
     seq_len = doc.cells[0].point.get("seq_len", 0)
@@ -155,13 +165,7 @@ def length_notes(doc: Document) -> list[str]:
         for name in learned
         if limits[name] == seq_len and len(limits) > 1
     ]
-    beyond = [
-        f"{name} ({limit:,})" for name, limit in limits.items() if isinstance(limit, int) and limit < seq_len
-    ]
-    return [
-        *notes,
-        *([f"{seq_len:,} tokens are beyond the context of {', '.join(beyond)}."] if beyond else []),
-    ]
+    return [*notes, *context_notes(doc)]
 
 
 def where_measured(doc: Document) -> list[str]:
