@@ -37,10 +37,17 @@ def command(
         else:
             typer.echo(to_yaml(named.spec.model_copy(update={"name": named.name, "size": None})), nl=False)
         return
-    given = {"overrides": overrides, "axes": o.axes(batch_size, seq_len), "measure": [], "dtype": dtype}
+    given = {
+        "overrides": overrides,
+        "axes": o.axes(batch_size, seq_len),
+        "measure": [],
+        "dtype": dtype,
+        "convention": convention,
+        "options": {"crossover": convention != "6n"},
+    }
     show = Show(as_json, all_choices=True, exports=export or ())
     show.check()
-    session = Session("comparison", [spec], given | {"convention": convention}, notify=say)
+    session = Session("comparison", [spec], given, notify=say)
     with waiting("counting"):
         doc = session.run()
     if as_json:

@@ -19,12 +19,15 @@ from archcmp.timing.workloads import WORKLOADS
 @register
 class Comparison(OneByOne):
     """Counts, and the throughput of every workload that `measure` names, all models in the same rounds. The
-    option `attribute` (by default, for two models) adds what each difference costs."""
+    option `attribute` (by default, for two models) adds what each difference costs, `crossover` the length
+    from which scores cost more than the feed-forward."""
 
     kind = "comparison"
     defaults: ClassVar[dict[str, Any]] = {"measure": list(WORKLOADS), "budget_s": 60.0}
     default_axes: ClassVar[dict[str, list[int] | None]] = {"batch_size": [1], "seq_len": None}
-    changeable = ("attribute",)
+    changeable = ("attribute", "crossover")
+    explains_two: ClassVar[bool] = True
+    """Whether two models get the option `attribute`."""
 
     def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
         if not specs:
@@ -36,7 +39,7 @@ class Comparison(OneByOne):
             axis: request.axes.get(axis) or values or [default_seq_len(models)]
             for axis, values in self.default_axes.items()
         }
-        options = {"attribute": self.kind == "comparison" and len(specs) == 2} | request.options
+        options = {"attribute": self.explains_two and len(specs) == 2} | request.options
         request = replace(request, axes=axes, options=options)
         for point in request.points():
             check_shapes(models, point["batch_size"], point["seq_len"])
@@ -45,6 +48,7 @@ class Comparison(OneByOne):
     def measure(self, run: Run, point: Point) -> Progress:
         from archcmp.analysis.attribution import effects
         from archcmp.analysis.conditions import Conditions
+        from archcmp.analysis.crossover import crossover
 
         request = run.request
         assert request.dtype is not None
@@ -54,6 +58,9 @@ class Comparison(OneByOne):
             first, *others = (named.spec for named in run.specs)
             alone = [[], *(effects(first, other, conditions) for other in others)]
             results = [replace(r, alone=each) for r, each in zip(results, alone, strict=True)]
+        if request.options.get("crossover"):
+            found = [crossover(named.spec, request.convention) for named in run.specs]
+            results = [replace(r, figures={"crossover": n}) for r, n in zip(results, found, strict=True)]
         yield results
         if request.measure:
             for timings in throughputs(run, [named.spec for named in run.specs], point):
@@ -65,6 +72,7 @@ class Grid(Comparison):
     """A comparison at every pair of a batch size and a sequence length."""
 
     kind = "grid"
+    explains_two = False
     defaults: ClassVar[dict[str, Any]] = {"measure": ["prefill", "decode"], "budget_s": 20.0}
     default_axes: ClassVar[dict[str, list[int] | None]] = {
         "batch_size": [1, 8],

@@ -79,11 +79,23 @@ def flops_table(doc: Document) -> Table:
     notes.append("Norms, RoPE, softmax, activations and routing are not counted.")
     if any(row.label == "scores" for row in rows):
         notes.append("Scores: products of tokens with tokens, or with a recurrence's state.")
+    notes += _crossover_notes(doc)
     equal = all(section == sections[0] for section in sections)
     if equal and differing([model.choices for model in doc.models]):
         notes.append("All FLOPs are equal: the choices that differ cost only what is not counted.")
     notes += length_notes(doc)
     return Table(f"FLOPs, {_shape(doc)}", header(doc), rows, notes)
+
+
+def _crossover_notes(doc: Document) -> list[str]:
+    """The length from which scores cost more than the feed-forward, of the models of which it was asked."""
+    notes = []
+    for model, result in zip(doc.models, doc.cells[0].models, strict=True):
+        if "crossover" in result.figures:
+            n = result.figures["crossover"]
+            where = "at no length" if n is None else f"from {n:,} tokens on"
+            notes.append(f"{model.name}: scores take more FLOPs than the feed-forward {where}.")
+    return notes
 
 
 _MEMORY_LABELS = {"weights_bytes": "weights", "kv_cache_bytes": "KV cache"}
