@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are shared by as many workers
+    os.environ.pop("COLUMNS", None)  # a worker is told the terminal's width, though it has none
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_calibration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
