@@ -53,11 +53,11 @@ def _labelled(model: Model, label: str) -> Model:
 
 
 def _merged_cell(point: Point, cells: Sequence[Cell], labels: Sequence[str], base: Environment) -> Cell:
-    results = [
-        _unpaired(result) if label else result
-        for label, cell in zip(labels, cells, strict=True)
-        for result in cell.models
-    ]
+    """What refers to the first model stays only in the cell that it is of."""
+    own, *others = (
+        [_unpaired(r) if label else r for r in c.models] for label, c in zip(labels, cells, strict=True)
+    )
+    results = own + [replace(result, alone=[]) for other in others for result in other]
     status = max((cell.status for cell in cells), key=list(Status).index)
     return Cell(point, status, results, base)
 
@@ -80,7 +80,12 @@ def merged(documents: Sequence[tuple[str, Document]]) -> Document:
     for point in common_points(by_point):
         there = [next(cell for cell in doc.cells if cell.point == point) for _, doc in documents]
         cells.append(_merged_cell(point, there, labels, _environment_at(own, point)))
-    models = [_labelled(model, label) if label else model for label, doc in documents for model in doc.models]
+    first = documents[0][1]
+    models = [
+        replace(_labelled(model, label) if label else model, matched=model.matched if doc is first else None)
+        for label, doc in documents
+        for model in doc.models
+    ]
     axes = {axis: list(dict.fromkeys(cell.point[axis] for cell in cells)) for axis in cells[0].point}
     measure = list(dict.fromkeys(name for _, doc in documents for name in doc.request.measure))
     return replace(

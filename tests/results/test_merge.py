@@ -7,17 +7,23 @@ from typing import Any
 
 import pytest
 
+import archcmp
 from archcmp.errors import UsageError
 from archcmp.report.tables import tables_of
 from archcmp.results.document import Document
 from archcmp.results.merge import merged
 from archcmp.results.store import read
 from archcmp.results.timings import Rates
+from tests.known import tiny
 from tests.results.test_store import FOLDER
 
 
 def notes(doc: Document) -> str:
     return " ".join(note for table in tables_of(doc) for note in table.notes)
+
+
+PAIR = [tiny(), tiny("residual=sandwich_norm")]
+MATCH = {"quantity": "params", "by": "d_ff"}
 
 
 def test_models_of_two_runs_stand_side_by_side_without_paired_ratios() -> None:
@@ -56,3 +62,12 @@ def test_figures_that_cannot_be_compared_are_refused(option: str) -> None:
     other = replace(doc, request=replace(doc.request, **changes))
     with pytest.raises(UsageError, match=f"{option} is .* but another in other.json"):
         merged([("", doc), ("other.json", other)])
+
+
+def test_what_refers_to_the_first_model_does_not_follow_another_into_a_merger() -> None:
+    """Costs of differences and matches hold against the first model of their own run."""
+    pairs = [archcmp.compare([a, b], None, match=MATCH) for a, b in (PAIR, PAIR[::-1])]
+    assert all(pair.cells[0].models[1].alone and pair.models[1].matched for pair in pairs)
+    both = merged([("one.json", pairs[0]), ("other.json", pairs[1])])
+    assert [bool(result.alone) for result in both.cells[0].models] == [False, True, False, False]
+    assert [bool(model.matched) for model in both.models] == [False, True, False, False]
