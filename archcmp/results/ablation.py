@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from archcmp.errors import UsageError
 from archcmp.results.counts import Counts, Quantities
 from archcmp.results.timings import Throughput
 
@@ -36,11 +39,14 @@ class Step:
 
     @classmethod
     def of(cls, result: dict[str, Any]) -> Step:
-        return _reader().validate_python(result)  # type: ignore[no-any-return]
+        """As a cell kept it. Raises UsageError with the place that is damaged: '.counts.params'."""
+        try:
+            return _reader().validate_python(result)
+        except ValidationError as error:
+            place, problem = error.errors()[0]["loc"], error.errors()[0]["msg"]
+            raise UsageError(f"{''.join(f'.{step}' for step in place)}: {problem}") from None
 
 
 @cache
-def _reader() -> Any:
-    from pydantic import TypeAdapter
-
+def _reader() -> TypeAdapter[Step]:
     return TypeAdapter(Step)

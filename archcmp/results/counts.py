@@ -69,7 +69,12 @@ class Counts:
         return breakdown.total
 
     def quantities(self) -> Quantities:
-        return {name: self.quantity(name) for name in QUANTITIES}
+        """Those of QUANTITIES that were counted."""
+        return {
+            name: self.quantity(name)
+            for name, (section, key) in QUANTITIES.items()
+            if key in getattr(self, section)
+        }
 
 
 QUANTITIES = {
@@ -89,7 +94,7 @@ Quantities = dict[str, int]
 
 
 def difference(after: Quantities, before: Quantities) -> Quantities:
-    return {name: value - before[name] for name, value in after.items()}
+    return {name: value - before[name] for name, value in after.items() if name in before}
 
 
 @dataclass(frozen=True)

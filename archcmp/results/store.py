@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from archcmp.errors import UsageError
+from archcmp.results.ablation import Step
 from archcmp.results.document import SCHEMA, Document, Status
 from archcmp.results.files import write_whole
 from archcmp.results.versions import UPGRADES
@@ -26,6 +27,8 @@ LARGEST_NUMBER = 1e30
 """No count, time or rate is larger; a larger one is a damaged file's."""
 
 _ADAPTER = TypeAdapter(Document)
+_RESULTS = {"ablation": Step.of}
+"""What reads the `result` of a cell, for kinds whose results are a record."""
 
 
 _NUMBERS = re.compile(r"\[\s+([-+.\de,\s]+?)\s+\]")
@@ -138,6 +141,11 @@ def _check_consistent(doc: Document, path: Path) -> None:
                 f"'{path}' is damaged: cells.{i} has {len(cell.models)} results for {len(doc.models)} models"
             )
         seen.append(cell.point)
+        if doc.kind in _RESULTS:
+            try:
+                _RESULTS[doc.kind](cell.result)
+            except UsageError as error:
+                raise UsageError(f"'{path}' is damaged: cells.{i}.result{error}") from None
     if not doc.models and doc.cells:
         raise UsageError(f"'{path}' is damaged: it names no model")
 

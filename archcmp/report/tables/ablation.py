@@ -36,7 +36,8 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
 def changing(steps: Sequence[Step]) -> list[str]:
     """Quantities that change on the way."""
     values = [step.counts.quantities() for step in steps]
-    return changed_quantities([difference(each, values[0]) for each in values])
+    changes = [difference(each, values[0]) for each in values]
+    return [name for name in changed_quantities(changes) if all(name in change for change in changes)]
 
 
 def path_table(doc: Document, steps: Sequence[Step]) -> Table:
@@ -44,9 +45,8 @@ def path_table(doc: Document, steps: Sequence[Step]) -> Table:
     names = [*changing(steps), "weights"]
     values = [step.counts.quantities() for step in steps]
     rows = []
-    for i, step in enumerate(steps):
-        above = values[i - 1] if i else dict.fromkeys(names)
-        figures = [Figure(values[i][name], unit_of_quantity(name), above[name]) for name in names]
+    for step, own, above in zip(steps, values, [{}, *values], strict=False):
+        figures = [Figure(own.get(name), unit_of_quantity(name), above.get(name)) for name in names]
         rows.append(Row(step.name, figures))
     first, last = (model.name for model in doc.models[:2])
     point = doc.cells[0].point
