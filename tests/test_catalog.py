@@ -29,6 +29,7 @@ def test_list_filters_by_choices_and_parameters() -> None:
         "kimi-k2",
     }
     both = _listed("--with", "moe", "--with", "window")
+    assert _listed("--with", "moe,window") == both
     assert {model["family"] for model in both} == {"gpt-oss"}
     sizes = [model["params"] for model in _listed("--min-params", "1B", "--max-params", "7.3B")]
     assert sizes and all(isinstance(size, int) and 1e9 <= size <= 7.3e9 for size in sizes)

@@ -53,7 +53,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     bounds = _parse_count(min_params), _parse_count(max_params)
-    wanted = {choice.lower() for choice in choices or ()}
+    wanted = {name.strip().lower() for choice in choices or () for name in choice.split(",")}
     dotted = {choice.place for choice in vocabulary()}
     known = sorted({choice.name for choice in vocabulary()})
     for choice in wanted - dotted:

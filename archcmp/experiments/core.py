@@ -196,7 +196,7 @@ def throughputs(
     if measurement.needed_s > MOST_SPENT * run.request.budget_s:
         run.notify(
             f"a budget of {run.request.budget_s:g} s is too small for {point_text(point)}: even the fewest "
-            f"rounds take about {measurement.needed_s:,.0f} s"
+            f"rounds take about {measurement.needed_s:,.0f} s. Write --budget {measurement.needed_s:.0f}"
         )
 
     def so_far() -> list[dict[str, Throughput]]:

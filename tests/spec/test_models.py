@@ -6,7 +6,7 @@ import pytest
 
 from archcmp.errors import UsageError
 from archcmp.spec.overrides import UnknownKeyError
-from archcmp.spec.yaml.load import load_models, load_spec
+from archcmp.spec.yaml.load import as_spec, load_models, load_spec
 from tests.known import TINY, attention, tiny
 
 
@@ -83,6 +83,16 @@ def test_a_key_that_no_model_has_is_refused(vary: list[str]) -> None:
 def test_vary_needs_values(vary: str) -> None:
     with pytest.raises(UsageError, match="write KEY="):
         load_models(["olmo2"], vary=[vary])
+
+
+def test_a_grouped_number_is_not_taken_for_two_values() -> None:
+    with pytest.raises(UsageError, match="'024' is one. Write numbers without commas"):
+        load_models(["olmo2"], vary=["window=none,1,024"])
+
+
+def test_what_is_neither_a_reference_nor_a_spec_is_refused() -> None:
+    with pytest.raises(UsageError, match="such as 'olmo2:7b', or a ModelSpec, not 3"):
+        as_spec(3)  # type: ignore[arg-type]
 
 
 def test_a_spec_built_in_python_is_changed_like_any_other() -> None:

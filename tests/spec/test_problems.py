@@ -194,6 +194,11 @@ def test_all_mistakes_are_told_at_once_and_none_that_follows_from_another(tmp_pa
     assert all(one.startswith(start) for one, start in zip(told, expected, strict=True)), told
 
 
+def test_a_run_that_is_wrong_does_not_make_the_layers_too_few(tmp_path: Path) -> None:
+    (told,) = _mistakes(GOOD.replace("n_layers: 4", "count: 4"), tmp_path)
+    assert "count is now n_layers" in told
+
+
 def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> None:
     (told,) = _mistakes(GOOD + "embedding: {scale: big}\n", tmp_path)
     assert "embedding.scale cannot be 'big'" in told and "a number above 0" in told

@@ -168,7 +168,9 @@ def load_spec(reference: str, overrides: Iterable[str] = ()) -> ModelSpec:
 
 
 def as_spec(model: str | ModelSpec) -> ModelSpec:
-    """The spec itself, or the one that a reference names."""
+    """The spec itself, or the one that a reference names. Raises UsageError for anything else."""
+    if not isinstance(model, (str, ModelSpec)):
+        raise UsageError(f"a model is a reference, such as 'olmo2:7b', or a ModelSpec, not {model!r:.40}")
     return load_spec(model) if isinstance(model, str) else model
 
 
@@ -221,6 +223,10 @@ def _variants(vary: str) -> list[str]:
         else:
             values[-1] += char
     values = [value.strip() for value in values if value.strip()]
+    if grouped := next((value for value in values if re.fullmatch(r"0\d+", value)), None):
+        raise UsageError(
+            f"{vary!r}: a comma ends a value, so '{grouped}' is one. Write numbers without commas"
+        )
     if not values:
         raise UsageError(f"{vary!r} varies nothing; write KEY=A,B, such as n_kv_heads=32,8,4")
     return [f"{varied.key}={value}" for value in values]

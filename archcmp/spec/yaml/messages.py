@@ -228,9 +228,16 @@ def _once(complaints: Iterable[SpecError]) -> Iterator[SpecError]:
             yield complaint
 
 
+def _follows(error: ErrorDetails, others: Iterable[ErrorDetails]) -> bool:
+    """Whether a list only looks too short, since entries of it are wrong."""
+    loc = error["loc"]
+    return error["type"] == "too_short" and any(o["loc"][: len(loc)] == loc != o["loc"] for o in others)
+
+
 def to_spec_error(error: ValidationError, root: Node) -> SpecError:
     """All complaints as one SpecError: unknown keys first, for others may follow from them."""
     errors = error.errors(include_url=False)
+    errors = [each for each in errors if not _follows(each, errors)]
     unknown, wrong = _partition(
         [e for e in errors if e["type"] != "missing"], lambda e: e["type"] == "extra_forbidden"
     )
