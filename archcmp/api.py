@@ -75,6 +75,10 @@ def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=4)
 
 
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _axes(**given: Any) -> dict[str, list[Any]]:
     """The axes that were given; one value is an axis of one."""
     found = {axis: value for axis, value in given.items() if value is not None}
@@ -150,8 +154,8 @@ def ablate(
     measure: str | Sequence[str] = (),
     *,
     by: str | None = None,
-    order: Sequence[str] = (),
-    knobs: Sequence[str] = (),
+    order: str | Sequence[str] = (),
+    knobs: str | Sequence[str] = (),
     batch_size: int | None = None,
     seq_len: int | None = None,
     **options: Any,
@@ -159,7 +163,7 @@ def ablate(
     """The path from `a` to `b`, a difference at a time: those in `order` first, then always the one that
     changes the quantity `by` most. `knobs` are the only differences to go through. `measure` names workloads
     to time, each row against the one above it."""
-    given = {"by": by, "order": list(order), "knobs": list(knobs)}
+    given = {"by": by, "order": _listed(order), "knobs": _listed(knobs)}
     chosen = {name: value for name, value in given.items() if value}
     axes = _axes(batch_size=batch_size, seq_len=seq_len)
     return run("ablation", (a, b), measure=measure, axes=axes, options=chosen, **options)

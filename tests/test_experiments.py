@@ -150,6 +150,8 @@ def test_a_matched_model_is_kept_resumed_and_named_by_what_was_changed() -> None
     assert way.planned == doc.cells[0].models[0].quantity("params")
     assert way.override in result.stdout and f"{100 * way.residual:+.3f} %" in result.stdout
     assert invoke("compare", "--resume", "x.json", *specs, *matching).exit_code == 0
+    others = invoke("compare", "--resume", "x.json", specs[0], *matching)
+    assert "specs were" in str(others.exception)
     other = invoke("compare", "--resume", "x.json", *specs, "--match", "active", "--by", "d_ff", "-t", "8")
     assert "cannot continue" in str(other.exception)
 
@@ -158,6 +160,18 @@ def test_a_matched_model_is_kept_resumed_and_named_by_what_was_changed() -> None
 def test_what_a_match_needs_is_said(alone: list[str]) -> None:
     result = invoke("compare", *SPECS, "--no-measure", *alone)
     assert "--match params --by d_ff" in str(result.exception)
+
+
+def test_a_match_of_nothing_is_refused() -> None:
+    matching = ["--match", "params", "--by", "d_ff", "--no-measure", "-t", "8"]
+    assert "needs two or more" in str(invoke("compare", SPECS[0], *matching).exception)
+    assert invoke("compare", *SPECS, "--no-measure", "-t", "8", "-o", "x.json").exit_code == 0
+    assert "saved results stay" in str(invoke("compare", SPECS[0], "x.json", *matching).exception)
+
+
+def test_the_first_row_is_named_as_the_first_model_is() -> None:
+    result = invoke("ablate", f"{TINY}+n_layers=1", f"{TINY}+n_layers=1+window=4", "-t", "8")
+    assert "Tiny n_layers=1 " in result.stdout.split("─\n")[1].splitlines()[0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

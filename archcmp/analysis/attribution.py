@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from archcmp.analysis.conditions import Conditions
-from archcmp.analysis.shapley import Share, coalitions, shapley
-from archcmp.errors import ArchcmpError, UsageError, did_you_mean
+from archcmp.analysis.shapley import Share, coalitions, shapley, valued
+from archcmp.errors import SpecError, UsageError, did_you_mean
 from archcmp.results.counts import QUANTITIES, Effect, Quantities, difference
 from archcmp.spec.describe import design_choices, differing
 from archcmp.spec.knobs import Knob, aligned, knobs, turned
@@ -23,7 +23,8 @@ def effects(a: ModelSpec, b: ModelSpec, conditions: Conditions) -> list[Effect]:
     for knob in knobs(a, b, is_valid=conditions.check):
         spec = turned(a, [knob])
         choices = differing([design_choices(a), design_choices(spec)])
-        found.append(Effect(knob.name, choices, difference(conditions.count(spec).quantities(), before)))
+        change = difference(conditions.count(spec).quantities(), before)
+        found.append(Effect(knob.name, list(knob.options), choices, change))
     return found
 
 
@@ -32,8 +33,8 @@ def effects(a: ModelSpec, b: ModelSpec, conditions: Conditions) -> list[Effect]:
 
 @dataclass(frozen=True)
 class Lattice:
-    """The specs between `start`, where no knob is turned, and `end`, where all are. Knobs are valid in every
-    combination that is valued."""
+    """The specs between a first one, `start`, in which no knob is turned, and the last, in which all are. The
+    knobs are joined so that every combination that is counted is a valid spec."""
 
     start: ModelSpec
     knobs: tuple[Knob, ...]
@@ -66,6 +67,13 @@ class Lattice:
             self._known[some] = self.conditions.count(spec).quantities()
         return self._known[some]
 
+    def count_all(self, on_progress: Callable[[float], None]) -> None:
+        """Count whatever the shares are made of; `on_progress` is called with the part that is done."""
+        subsets = valued(len(self.knobs))
+        for i, some in enumerate(subsets):
+            on_progress(i / len(subsets))
+            self.value(frozenset(some))
+
     def largest_first(self, by: str, first: Sequence[int] = ()) -> list[int]:
         """The order of a path: `first`, then always the knob that then changes the quantity `by` most, and of
         equal ones that which changes the others most. Raises UsageError where `first` is not valid."""
@@ -86,31 +94,38 @@ class Lattice:
         for i in rest:
             try:
                 after, before = self.value(frozenset([*order, i])), self.value(frozenset(order))
-            except ArchcmpError:
+            except (SpecError, UsageError):
                 continue
             yield i, difference(after, before)
 
     def alone(self, i: int) -> Quantities:
+        """What a knob changes in the first spec."""
         return difference(self.value(frozenset([i])), self.value(frozenset()))
 
     def last(self, i: int) -> Quantities:
+        """What a knob changes once all others are turned."""
         everything = frozenset(range(len(self.knobs)))
         return difference(self.value(everything), self.value(everything - {i}))
 
     def shares(self) -> dict[str, list[Share]]:
         """Quantity -> the Shapley value of each knob."""
 
-        def valued(name: str) -> Callable[[frozenset[int]], int]:
+        def total(name: str) -> Callable[[frozenset[int]], int]:
             return lambda some: self.value(some)[name]
 
-        return {name: shapley(len(self.knobs), valued(name)) for name in QUANTITIES}
+        return {name: shapley(len(self.knobs), total(name)) for name in QUANTITIES}
+
+
+def _names(knob: Knob) -> set[str]:
+    """The names that mean a knob: its own, and its options' in full or in short, ffn.d_ff and d_ff."""
+    return {knob.name, *knob.options, *(option.rpartition(".")[2] for option in knob.options)}
 
 
 def places(names: Sequence[str], found: Sequence[Knob]) -> list[int]:
     """Where the knobs are that have these names, or an option of this name. Raises UsageError."""
     places = []
     for name in names:
-        place = next((i for i, knob in enumerate(found) if name in (knob.name, *knob.options)), None)
+        place = next((i for i, knob in enumerate(found) if name in _names(knob)), None)
         if place is None:
             known = [option for knob in found for option in knob.options]
             raise UsageError(f"no difference is called '{name}'. {did_you_mean(name, known, 'Differences')}")

@@ -26,9 +26,11 @@ def crossover(spec: ModelSpec, convention: str = "exact") -> int | None:
     below, above = -1.0, excess(high)
     if above <= 0:
         return None
-    while high - low > 1:
+    halves = True
+    while high - low > 1:  # every second guess halves the range, since windows bend the curve
+        halves = not halves
         straight = low + round((high - low) * below / (below - above))
-        middle = min(max(straight, low + 1), high - 1)
+        middle = (low + high) // 2 if halves else min(max(straight, low + 1), high - 1)
         if (here := excess(middle)) > 0:
             high, above = middle, here
         else:

@@ -195,7 +195,7 @@ def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str 
 def _six_n(part: Part, batch_size: int, seq_len: int) -> Section:
     """2 FLOPs per token and non-embedding parameter that it visits in the forward pass, 6 in training."""
     active = count_params(part)["active"].by_component | {"embedding": 0}
-    step = Breakdown.of({component: 2 * n * batch_size for component, n in active.items()}, scores=0)
+    step = Breakdown.of({component: 2 * n * batch_size for component, n in active.items()})
     forward = step.times(seq_len)
     return _section(forward, forward, step)
 

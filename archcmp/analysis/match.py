@@ -11,9 +11,8 @@ from typing import Any
 
 from archcmp.analysis.conditions import Conditions
 from archcmp.errors import ArchcmpError, UsageError, did_you_mean
-from archcmp.results.counts import QUANTITIES
 from archcmp.results.match import RESIDUAL_LIMIT, Matched
-from archcmp.results.request import DEFAULT_CONVENTION, DEFAULT_DTYPE, check_name
+from archcmp.results.request import DEFAULT_CONVENTION, DEFAULT_DTYPE, check_match
 from archcmp.spec.describe import design_choices, text
 from archcmp.spec.overrides import override_spec
 from archcmp.spec.schema.base import MAX_DIM
@@ -47,7 +46,7 @@ def match(
     where each head has its own. Raises UsageError where the option cannot bring the quantity within 5 %."""
     spec, to = as_spec(spec), as_spec(to)
     conditions = Conditions(batch_size, seq_len or default_seq_len([spec, to]), dtype, convention)
-    check_name("quantity", quantity, list(QUANTITIES))
+    check_match(quantity, by, multiple)
     return matched(spec, conditions.count(to).quantity(quantity), quantity, by, multiple, conditions)
 
 
@@ -83,6 +82,7 @@ def _refusal(spec: ModelSpec, nearest: Sequence[Matched]) -> str:
     return (
         f"{best.by} cannot bring {best.quantity} of {spec.title} to {best.planned:,} within "
         f"{RESIDUAL_LIMIT:.0%}: {'; '.join(shown)}. Match by another option"
+        f"{', or by a smaller --multiple' if best.multiple > LARGEST_MULTIPLE else ''}"
     )
 
 
@@ -94,7 +94,8 @@ def _key(spec: ModelSpec, by: str) -> str:
     alike = [key for key in numbers if key == by or key.rpartition(".")[2] == by]
     if not alike:
         what = "is not a whole number" if by in choices else "is no option"
-        raise UsageError(f"{by} {what} of {spec.title}. {did_you_mean(by, numbers, 'Whole numbers')}")
+        known = [*numbers, *(key.rpartition(".")[2] for key in numbers if "." in key)]
+        raise UsageError(f"{by} {what} of {spec.title}. {did_you_mean(by, known, 'Whole numbers')}")
     return min(alike, key=lambda key: (key != by, not key.startswith("expert.")))
 
 
@@ -103,6 +104,12 @@ def _numbers(value: Any) -> list[int]:
     anything else."""
     values = [each for each in (value.values() if isinstance(value, dict) else [value]) if each is not None]
     return values if all(type(each) is int for each in values) else []
+
+
+def _shared(values: dict[str, Any], largest: int) -> dict[str, Any]:
+    """The numbers of several blocks in proportion, the largest as given; a block without one keeps none."""
+    present = max(_numbers(values))
+    return {name: each and max(1, largest * each // present) for name, each in values.items()}
 
 
 def _scaled(value: Any, share: Fraction) -> Any:
@@ -133,7 +140,7 @@ class _Search:
         choices, value = design_choices(self.spec), n * self.multiple
         changes: dict[str, Any] = {self.key: value}
         if isinstance(old := choices[self.key], dict) and self.key != "n_layers":
-            changes = {self.key: {name: each and value for name, each in old.items()}}
+            changes = {self.key: _shared(old, value)}
         if self.key == "d_model":
             share = Fraction(value, self.spec.d_model)
             changes |= {key: _scaled(choices[key], share) for key in HEADS if key in choices}
@@ -183,10 +190,12 @@ class _Search:
 
     def nearest(self, present: int) -> list[Matched]:
         """The one or two neighbouring multiples between which the planned quantity lies, or that are the
-        nearest to it, best first."""
+        nearest to it, best first. Every second guess halves the range, since a quantity may level off."""
         low, high = self._ends(present)
+        halves = True
         while high - low > 1 and self._passed(low, high):
-            middle = self._guess(low, high)
+            halves = not halves
+            middle = (low + high) // 2 if halves else self._guess(low, high)
             place = self._valid(range(middle, low, -1)) or self._valid(range(middle + 1, high))
             if place is None:
                 break

@@ -43,14 +43,21 @@ def orders(n: int) -> list[tuple[int, ...]]:
     return [order for one in forward for order in (one, one[::-1])]
 
 
+def valued(n: int) -> list[tuple[int, ...]]:
+    """The subsets of n players that `shapley` values: all, or those that the drawn orders pass through."""
+    if n <= MOST_EXACT:
+        return [subset for size in range(n + 1) for subset in combinations(range(n), size)]
+    met = (tuple(sorted(order[:end])) for order in orders(n) for end in range(n + 1))
+    return list(dict.fromkeys(met))
+
+
 def coalitions(n: int) -> Iterator[tuple[int, ...]]:
-    """The subsets of n players that must have a value: all, or, for many players, those that meet in the
-    orders that are drawn, and those of one or two players, or of all but as many."""
-    sizes = range(1, n + 1) if n <= MOST_EXACT else (1, 2, n - 2, n - 1, n)
-    for size in sizes:
-        yield from combinations(range(n), size)
+    """The subsets of n players that must have a value: those that `shapley` values, and, where these are not
+    all, those of one or two players, or of all but as many."""
+    yield from valued(n)
     if n > MOST_EXACT:
-        yield from (order[:end] for order in orders(n) for end in range(3, n - 2))
+        for size in (1, 2, n - 2, n - 1):
+            yield from combinations(range(n), size)
 
 
 def shapley(n: int, value: Value) -> list[Share]:

@@ -196,6 +196,8 @@ def run_experiment(kind: str, asked: Asked, command: str) -> None:
     if saved and not specs and asked.resume is None:
         show.ended(merged(saved))
         raise typer.Exit(int(show.failed))
+    if saved and given["match"]:
+        raise UsageError("saved results stay as they are; leave --match out, or name specs only")
     if asked.output is not None and asked.resume is not None:
         raise UsageError("--resume continues its own file; leave --output out")
     session = Session(kind, specs, _like(saved[0][1], given) if saved else given, asked.resume, say)
@@ -267,7 +269,7 @@ def _interruption(session: Session, command: str) -> int:
     if not session.document.cells:
         say("interrupted before anything was measured")
         return INTERRUPTED
-    said = f"interrupted; {n_cells - n_missing} of {n_cells} cells are finished, the rest is shown as -"
+    said = f"interrupted; {n_cells - n_missing} of {n_cells} cells are finished, the rest as far as is shown"
     if session.store is not None:
         said += f". Continue: {shlex.join(['archcmp', command, '--resume', str(session.store.path)])}"
     say(said)

@@ -15,7 +15,7 @@ from archcmp.results.ablation import Step
 from archcmp.results.counts import QUANTITIES
 from archcmp.results.document import Cell, Status
 from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name
-from archcmp.spec.describe import design_choices, differing, shown
+from archcmp.spec.describe import design_choices, shown
 from archcmp.spec.edit import Change, diff
 from archcmp.spec.knobs import Knob
 from archcmp.spec.schema.model import ModelSpec
@@ -24,6 +24,8 @@ from archcmp.spec.yaml.load import NamedSpec
 from archcmp.timing.workloads import WORKLOADS
 
 _OPTIONS = ("by", "order", "knobs")
+LONGEST_NAME = 60
+"""A row whose value is longer is named after the options alone."""
 
 
 @register
@@ -40,6 +42,8 @@ class Ablation(Experiment):
             raise UsageError(
                 f"an ablation leads from one model to another: it takes two specs, not {len(specs)}"
             )
+        if request.match:
+            raise UsageError("an ablation ends at the second model as it is, so it takes no match")
         options = {"by": "params", "order": [], "knobs": []} | request.options
         for name in options:
             check_name("option of an ablation", name, _OPTIONS)
@@ -62,12 +66,12 @@ class Ablation(Experiment):
     def cells(self, run: Run, points: Sequence[Point]) -> Iterator[Cell]:
         """All rows are counted, then timed in the same rounds, each compared with the row above; where any is
         missing, all are made again."""
-        run.on_progress("counting", 0.0)
         lattice = _lattice(run.request, run.specs)
+        lattice.count_all(lambda share: run.on_progress("counting", share))
         first = places(run.request.options["order"], lattice.knobs)
         order = lattice.largest_first(run.request.options["by"], first)
         specs = [lattice.spec(order[:n]) for n in range(len(order) + 1)]
-        steps = _steps(lattice, order, specs, run.specs[0].spec)
+        steps = _steps(lattice, order, specs, run.specs[0])
         if run.request.measure:
             yield from _rows(run, steps, Status.INTERRUPTED)
             place = {axis: value for axis, value in points[0].items() if axis != "step"}
@@ -95,26 +99,26 @@ def _data(changes: Sequence[Change]) -> list[dict[str, Any]]:
     return [{"path": list(change.path), "value": change.value} for change in changes]
 
 
-def _text(knob: Knob, before: ModelSpec, after: ModelSpec) -> str:
+def _text(knob: Knob, after: ModelSpec) -> str:
     """What a knob is turned to: 'n_heads=8, n_kv_heads=4'; where a choice changes as a whole, its kind."""
-    choices = [design_choices(before), design_choices(after)]
-    changed = differing(choices)
-    named = [option for option in knob.options if option in changed]
-    return ", ".join(f"{key}={shown(choices, key)[1]}" for key in named) or knob.name
+    choices = design_choices(after)
+    named = [f"{option}={shown([choices], option)[0]}" for option in knob.options if option in choices]
+    text = ", ".join(named)
+    return text if 0 < len(text) <= LONGEST_NAME else knob.name
 
 
 def _steps(
-    lattice: Lattice, order: Sequence[int], specs: Sequence[ModelSpec], first: ModelSpec
+    lattice: Lattice, order: Sequence[int], specs: Sequence[ModelSpec], first: NamedSpec
 ) -> list[Step]:
     """The rows. The first one's changes are those that give blocks the names that both models share."""
     conditions, shares = lattice.conditions, lattice.shares()
     shapley = {name: whole(each) for name, each in shares.items()}
-    steps = [Step(None, first.title, _data(diff(first, specs[0])), conditions.count(specs[0]))]
-    for before, after, i in zip(specs, specs[1:], order, strict=False):
+    steps = [Step(None, first.name, _data(diff(first.spec, specs[0])), conditions.count(specs[0]))]
+    for after, i in zip(specs[1:], order, strict=True):
         knob = lattice.knobs[i]
         step = Step(
             knob.name,
-            _text(knob, before, after),
+            _text(knob, after),
             _data(knob.changes),
             conditions.count(after),
             lattice.alone(i),

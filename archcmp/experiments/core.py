@@ -70,7 +70,7 @@ class Experiment(ABC):
         """Measure these points, in any order, yielding a cell whenever it holds more to show. A cell that is
         not finished is marked as interrupted. KeyboardInterrupt passes through; what was yielded stays."""
 
-    def matched(
+    def with_matched(
         self, request: Request, specs: Sequence[NamedSpec]
     ) -> tuple[Request, list[NamedSpec], dict[str, Matched]]:
         """The other models changed to meet the first, as `match` asks, at the first point; and, by id, what

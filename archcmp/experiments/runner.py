@@ -55,7 +55,7 @@ class Session:
         if resume is not None:
             options = dict(given.get("options", {}))
             free = {name: options.pop(name) for name in self.experiment.changeable if name in options}
-            self.document = _resumable(resume, self.experiment, specs, {**given, "options": options})
+            self.document = _resumable(resume, kind, specs, {**given, "options": options})
             request = self.document.request
             self.document = replace(self.document, request=replace(request, options=request.options | free))
             self.specs = _specs_of(self.document)
@@ -67,8 +67,10 @@ class Session:
         asked = replace(asked, specs=[named.id for named in self.specs], overrides=[], vary=[])
         request = self.experiment.check(asked, self.specs)
         ways: dict[str, Matched] = {}
+        if request.match and len(self.specs) < 2:
+            raise UsageError("--match changes the models after the first, so it needs two or more")
         if request.match:
-            request, self.specs, ways = self.experiment.matched(request, self.specs)
+            request, self.specs, ways = self.experiment.with_matched(request, self.specs)
         models = self.experiment.models(self.specs, request)
         self.document = Document(request, [replace(m, matched=ways.get(m.id)) for m in models])
 
@@ -142,14 +144,12 @@ class Session:
                 self.store.write(self.document)
 
 
-def _resumable(
-    path: Path, experiment: Experiment, specs: Sequence[str | ModelSpec], given: dict[str, Any]
-) -> Document:
+def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: dict[str, Any]) -> Document:
     """The saved document, if it can be continued with the options given. Raises UsageError."""
-    doc, kind = read(path), experiment.kind
+    doc = read(path)
     if doc.kind != kind:
         shown = shlex.join(["archcmp", "compare", str(path)])
-        raise UsageError(f"'{path}' holds a {doc.kind}, not a {kind}. Show it: {shown}")
+        raise UsageError(f"'{path}' holds results of kind {doc.kind}, not {kind}. Show it: {shown}")
     if doc.missing() and any(model.spec is None for model in doc.models):
         raise UsageError(f"'{path}' was written by version 1; it can be shown, but not continued")
     asked = dict(given)
@@ -160,12 +160,11 @@ def _resumable(
         if (known := _asked(doc.request, name, value)) != value
     ]
     if specs or overrides or vary:
-        named = load_models(specs, overrides, vary)
-        if doc.request.match:
-            _, named, _ = experiment.matched(doc.request, named)
-        ids = [each.id for each in named]
-        if ids != doc.request.specs:
-            differing.append(f"specs were {_shown(doc.request.specs)}, now {_shown(ids)}")
+        ids = [named.id for named in load_models(specs, overrides, vary)]
+        ways = {model.id: f"+{model.matched.override}" for model in doc.models if model.matched}
+        known = [id.removesuffix(ways.get(id, "")) for id in doc.request.specs]
+        if ids != known:
+            differing.append(f"specs were {_shown(known)}, now {_shown(ids)}")
     if differing:
         raise UsageError(f"cannot continue '{path}' with other options: {'; '.join(differing)}")
     return doc

@@ -74,7 +74,7 @@ class Stability(Experiment):
             raise UsageError(f"{n_runs:,} runs are too many; at most {MAX_CELLS:,} are kept in one file")
         return replace(request, axes=axes, options=options)
 
-    def matched(
+    def with_matched(
         self, request: Request, specs: Sequence[NamedSpec]
     ) -> tuple[Request, list[NamedSpec], dict[str, Matched]]:
         """The proxies are matched, and the specs stay."""

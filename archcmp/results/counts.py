@@ -99,9 +99,10 @@ def difference(after: Quantities, before: Quantities) -> Quantities:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a knob does to a model, alone: `choices` are the design choices that it changes, `change` is the
-    difference in each of QUANTITIES."""
+    """What a knob does to a model, alone: `options` are those that it sets, `choices` the design choices that
+    it changes with them, `change` is the difference in each of QUANTITIES."""
 
     knob: str
+    options: list[str]
     choices: list[str]
     change: Quantities

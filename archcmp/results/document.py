@@ -160,11 +160,8 @@ class Document:
 
     @property
     def measured(self) -> bool:
-        """Whether any cell holds a figure that took a clock, or training."""
-        return any(
-            cell.result or any(result.throughput or result.figures for result in cell.models)
-            for cell in self.cells
-        )
+        """Whether any cell holds a throughput."""
+        return any(result.throughput for cell in self.cells for result in cell.models)
 
     @property
     def refused(self) -> bool:

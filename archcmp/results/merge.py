@@ -53,11 +53,10 @@ def _labelled(model: Model, label: str) -> Model:
 
 
 def _merged_cell(point: Point, cells: Sequence[Cell], labels: Sequence[str], base: Environment) -> Cell:
-    """What refers to the first model stays only in the cell that it is of."""
-    own, *others = (
-        [_unpaired(r) if label else r for r in c.models] for label, c in zip(labels, cells, strict=True)
-    )
-    results = own + [replace(result, alone=[]) for other in others for result in other]
+    """What refers to the first model stays only in the run that it is of."""
+    first, *others = (cell.models for cell in cells)
+    results = [_unpaired(result) if labels[0] else result for result in first]
+    results += [replace(_unpaired(result), alone=[]) for other in others for result in other]
     status = max((cell.status for cell in cells), key=list(Status).index)
     return Cell(point, status, results, base)
 

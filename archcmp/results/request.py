@@ -82,12 +82,18 @@ def check_shape(batch_size: int, seq_len: int) -> None:
         raise UsageError(f"batch size {batch_size:,} x {seq_len:,} tokens is above {MAX_TOKENS:,} tokens")
 
 
-def _check_match(quantity: Any, by: Any, multiple: Any) -> None:
+LARGEST_MULTIPLE = 2**20
+
+
+def check_match(quantity: Any, by: Any, multiple: Any) -> None:
+    """Raises UsageError for what no model can be matched in, by, or rounded to."""
     if quantity is None or by is None:
-        raise UsageError("--match and --by go together: --match params --by d_ff")
+        raise UsageError("--match, --by and --multiple go together: --match params --by d_ff")
     check_name("quantity", quantity, list(QUANTITIES))
-    if multiple is not None and not 1 <= multiple <= 2**20:
-        raise UsageError(f"a multiple must be a whole number from 1 on, not {multiple}")
+    if multiple is not None and not 1 <= multiple <= LARGEST_MULTIPLE:
+        raise UsageError(
+            f"a multiple must be a whole number from 1 to {LARGEST_MULTIPLE:,}, not {multiple:,}"
+        )
 
 
 def check_options(request: Request) -> None:
@@ -96,10 +102,12 @@ def check_options(request: Request) -> None:
         check_name("dtype", request.dtype, DTYPES)
     check_name("FLOPs convention", request.convention, list(CONVENTIONS))
     check_name("way to compose", request.compose, COMPOSE)
+    if not isinstance(request.match, dict):
+        raise UsageError('match is a mapping, such as {"quantity": "params", "by": "d_ff"}')
     for name in request.match:
         check_name("part of a match", name, ("quantity", "by", "multiple"))
     if request.match:
-        _check_match(**{"quantity": None, "by": None, "multiple": None, **request.match})
+        check_match(**{"quantity": None, "by": None, "multiple": None, **request.match})
     if not 0 < request.budget_s < float("inf"):
         raise UsageError(f"a budget of {request.budget_s:g} s must be above 0 and finite")
     for axis, values in request.axes.items():

@@ -17,6 +17,7 @@ _UNITS = {
     "mfu": "share of calibrated matmul",
     "bandwidth_use": "share of calibrated copy",
     "flops": "FLOP",
+    "crossover": "tokens",
 }
 _SUFFIXES = {"_bytes": "bytes", "_s": "s"}
 _SECTIONS = {"params": "parameters", "flops": "FLOP", "memory": "bytes"}
@@ -67,6 +68,13 @@ def _of_model(
 ) -> Iterator[dict[str, Any]]:
     for choice, value in model.choices.items():
         yield {"quantity": f"choices.{choice}", "value": value, "unit": ""}
+    if model.matched is not None:
+        for name, value in (*vars(model.matched).items(), ("residual", model.matched.residual)):
+            unit = unit_of(model.matched.quantity) if name in ("planned", "achieved") else ""
+            yield {"quantity": f"matched.{name}", "value": value, "unit": unit}
+    for effect in result.alone:
+        for name, value in effect.change.items():
+            yield {"quantity": f"alone.{effect.knob}.{name}", "value": value, "unit": unit_of(name)}
     for name, unit in _SECTIONS.items():
         for quantity, value in _counted(name, getattr(result, name)):
             row = {"quantity": quantity, "value": value, "unit": unit}

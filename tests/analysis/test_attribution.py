@@ -16,7 +16,10 @@ from archcmp.analysis.attribution import Lattice, effects
 from archcmp.analysis.conditions import Conditions
 from archcmp.analysis.decompose import decompose
 from archcmp.errors import SpecError, UsageError
+from archcmp.report.table import Figure, Row
+from archcmp.report.tables.effects import changed, with_costs
 from archcmp.results.counts import difference
+from archcmp.spec.describe import design_choices, differing
 from archcmp.spec.edit import Change, apply, tree_of
 from archcmp.spec.reflect import Path
 from archcmp.spec.scale import shrunk
@@ -85,6 +88,18 @@ def test_the_headline_is_explained() -> None:
     assert found["n_kv_heads"]["forward"] == -2 * 2048 * 32 * 2 * 4096 * 24 * 128
     assert not any(found["residual"].values()) and not any(found["norm.eps"].values())
     assert found["qk_norm"]["params"] == -2 * 32 * 4096
+
+
+def test_every_cost_is_in_the_table_once() -> None:
+    """Beside the option that it is of, or in a row of its own."""
+    for a, b in PAIRS:
+        found = effects(a, b, Conditions(1, 64))
+        choices = [design_choices(a), design_choices(b)]
+        rows = [Row(key, [Figure(), Figure()]) for key in differing(choices)]
+        names = changed(found)
+        shown = [[figure.value for figure in row.figures[2:]] for row in with_costs(rows, found)]
+        costs = [[effect.change[name] for name in names] for effect in found]
+        assert sorted(row for row in shown if "" not in row) == sorted(costs), (a.title, b.title)
 
 
 def test_only_the_knobs_that_are_named_are_turned() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import archcmp
+from archcmp.analysis import flops
 from archcmp.analysis.crossover import crossover
 from archcmp.spec.yaml.load import load_spec
 
@@ -26,3 +27,10 @@ def test_scores_are_more_there_and_not_before(family: str) -> None:
 
 def test_windows_in_all_layers_never_cross() -> None:
     assert crossover(load_spec("mistral:7b")) is None
+
+
+def test_a_curve_that_levels_off_takes_few_counts() -> None:
+    """Windows in all layers, just wide enough: scores reach the feed-forward where they hardly grow."""
+    before = flops._sublayer.cache_info().misses
+    n = crossover(load_spec("llama3:8b+window=21600"))
+    assert n is not None and flops._sublayer.cache_info().misses - before < 150

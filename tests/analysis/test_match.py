@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import pytest
 
 import archcmp
+from archcmp.analysis import parts
 from archcmp.errors import UsageError
 from archcmp.results.counts import QUANTITIES
 from archcmp.results.match import RESIDUAL_LIMIT, Matched
 from archcmp.spec.describe import design_choices
+from archcmp.spec.overrides import override_spec
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.known import FAMILIES, tiny
+from tests.known import FAMILIES, MAIN_AND_FAR, tiny
 
 PAIRS = [tuple(random.Random(i).sample(FAMILIES, 2)) for i in range(12)]
 
@@ -26,13 +27,7 @@ def _total(spec: ModelSpec | str, quantity: str) -> int:
 def _with(spec: ModelSpec, found: Matched, more: int) -> ModelSpec:
     """The spec with the option some multiples further."""
     key, _, value = found.override.partition("=")
-    return load_spec_of(spec, [f"{key}={int(value) + more * found.multiple}"])
-
-
-def load_spec_of(spec: ModelSpec, overrides: Sequence[str]) -> ModelSpec:
-    from archcmp.spec.overrides import override_spec
-
-    return override_spec(spec, overrides)
+    return override_spec(spec, [f"{key}={int(value) + more * found.multiple}"])
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
@@ -45,7 +40,7 @@ def test_no_neighbouring_value_is_nearer(pair: tuple[str, str], quantity: str, b
         assert "cannot bring" in str(error) or "not valid" in str(error)
         return
     assert found.planned == _total(to, quantity) and found.achieved == _total(changed, quantity)
-    assert changed == load_spec_of(spec, found.override.split("+")) and abs(found.residual) <= RESIDUAL_LIMIT
+    assert changed == override_spec(spec, found.override.split("+")) and abs(found.residual) <= RESIDUAL_LIMIT
     for more in (-1, 1):
         try:
             neighbour = _with(spec, found, more)
@@ -123,3 +118,24 @@ def test_small_widths_are_matched_in_small_steps() -> None:
         for width in (3072, 256, 176, 10)
     }
     assert multiples == {3072: 64, 256: 16, 176: 8, 10: 1}
+
+
+def test_a_quantity_that_levels_off_is_matched_in_few_counts() -> None:
+    """A window beyond the sequence stores no more."""
+    before = parts._counted.cache_info().misses
+    _, found = archcmp.match("llama3+window=8192", "llama3", "kv_cache", "window", seq_len=1024)
+    assert found.residual == 0 and parts._counted.cache_info().misses - before < 100
+
+
+def test_blocks_keep_the_ratio_of_their_widths() -> None:
+    spec = tiny(*MAIN_AND_FAR, "main.ffn.d_ff=64", "far.ffn.d_ff=32")
+    changed, _ = archcmp.match(
+        spec, override_spec(spec, ["main.ffn.d_ff=128", "far.ffn.d_ff=64"]), "params", "d_ff"
+    )
+    assert design_choices(changed)["ffn.d_ff"] == {"main": 128, "far": 64}
+
+
+@pytest.mark.parametrize("multiple", [0, -64, 2**30])
+def test_a_multiple_is_a_number_from_1_on(multiple: int) -> None:
+    with pytest.raises(UsageError, match="a multiple must be a whole number from 1 to"):
+        archcmp.match("llama3", "olmo2", "params", "d_ff", multiple=multiple)

@@ -48,7 +48,10 @@ class Variant:
 
 
 def _overrides(model: Model) -> list[Override]:
-    return [parse(override) for override in Reference.parse(model.id).overrides]
+    """What the reference of a model changes, but for what matched it to the first."""
+    matched = model.matched.override.split("+") if model.matched else []
+    own = Reference.parse(model.id).overrides
+    return [parse(override) for override in own[: len(own) - len(matched)]]
 
 
 def _number(text: str) -> float | None:

@@ -29,7 +29,8 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
     steps = steps_of(doc)
     if len(doc.models) < 2 or len(steps) < len(doc.request.points()):
         return []
-    made = [path_table(doc, steps), contributions_table(doc, steps)]
+    made = [path_table(doc, steps)]
+    made += [contributions_table(doc, steps)] if changing(steps) else []
     return made + ([speed_table(doc, steps)] if any(step.throughput for step in steps) else [])
 
 
@@ -51,13 +52,14 @@ def path_table(doc: Document, steps: Sequence[Step]) -> Table:
     first, last = (model.name for model in doc.models[:2])
     point = doc.cells[0].point
     shape = f"batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens"
-    end = f"The last row is {last}." if not doc.request.options.get("knobs") else ""
+    whole = not doc.request.options.get("knobs")
+    end = f"The last row is {last}." if whole else ""
     notes = [
         f"Each row keeps the changes above it, and is compared with the row above. {end}".rstrip(),
         f"{shape}, {doc.request.dtype}. {conventions_note(doc)}",
     ]
     head = ["", *(QUANTITY_LABELS[name] for name in names)]
-    return Table(f"From {first} to {last}", head, rows, notes, n_repeated=1)
+    return Table(f"From {first} {'to' if whole else 'towards'} {last}", head, rows, notes, n_repeated=1)
 
 
 def contributions_table(doc: Document, steps: Sequence[Step]) -> Table:

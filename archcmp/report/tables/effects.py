@@ -76,23 +76,38 @@ def costs(change: Quantities, names: Sequence[str]) -> list[Figure]:
     return [Figure(change.get(name), signed(name)) for name in names]
 
 
+def _owned(effects: Sequence[Effect], labels: Sequence[str]) -> dict[str, Effect]:
+    """The row that shows the cost of each effect: that of its first option, or else of the first choice that
+    it changes and no other sets; a row of its own, named after the knob, where there is none."""
+    options = {option for effect in effects for option in effect.options}
+    owned: dict[str, Effect] = {}
+    for effect in effects:
+        rows = [option for option in effect.options if option in labels]
+        rows += [choice for choice in effect.choices if choice in labels and choice not in options]
+        owned[next((row for row in rows if row not in owned), effect.knob)] = effect
+    return owned
+
+
 def with_costs(rows: Sequence[Row], effects: Sequence[Effect]) -> list[Row]:
     """Rows of choices with a column per quantity. Choices that change together stand together: the first has
     the cost, and the others are parts of it."""
-    names = changed(effects)
-    by_label = {row.label: row for row in rows}
-    placed: dict[str, Row] = {}
-    for row in rows:
-        if row.label in placed:
+    names, by_label = changed(effects), {row.label: row for row in rows}
+    owned = _owned(effects, list(by_label))
+    parts = {choice for effect in effects for choice in (*effect.options, *effect.choices)} - set(owned)
+    blank = [Figure("")] * len(names)
+    made: list[Row] = []
+    placed: set[str] = set()
+    for label in [*by_label, *(label for label in owned if label not in by_label)]:
+        if label in parts:
             continue
-        changing = [effect for effect in effects if row.label in effect.choices]
-        effect = min(changing, key=lambda effect: effect.knob != row.label, default=None)
-        cost = [Figure("")] * len(names) if effect is None else costs(effect.change, names)
-        placed[row.label] = Row(row.label, [*row.figures, *cost])
-        for label in effect.choices if effect else []:
-            if label in by_label and label not in placed:
-                placed[label] = Row(label, [*by_label[label].figures, *[Figure("")] * len(names)], level=1)
-    return list(placed.values())
+        figures = by_label[label].figures if label in by_label else [Figure("")] * 2
+        effect = owned.get(label)
+        made.append(Row(label, [*figures, *(costs(effect.change, names) if effect else blank)]))
+        for part in (*effect.options, *effect.choices) if effect else ():
+            if part in parts and part in by_label and part not in placed:
+                made.append(Row(part, [*by_label[part].figures, *blank], level=1))
+                placed.add(part)
+    return made
 
 
 def alone_note(doc: Document) -> str:
@@ -121,5 +136,5 @@ def alone_tables(doc: Document) -> list[Table]:
 
 def _value(model: Model, effect: Effect) -> str:
     """What a model has of the options that a knob is named after."""
-    named = [key for key in effect.knob.split(" and ") if key in effect.choices]
-    return ", ".join(shown([model.choices], key)[0] for key in named)
+    named = [option for option in effect.options if option in effect.choices]
+    return ", ".join(shown([model.choices], option)[0] for option in named)
