@@ -117,7 +117,7 @@ def test_other_options_than_the_kept_ones_are_refused(
         run(output=path)
     with pytest.raises(UsageError, match=r"budget_s was 60\.0, now 5"):
         archcmp.run("toy", resume=path, budget_s=5)
-    with pytest.raises(UsageError, match="holds a toy, not a comparison"):
+    with pytest.raises(UsageError, match="holds results of kind toy, not comparison"):
         archcmp.run("comparison", resume=path)
 
 
