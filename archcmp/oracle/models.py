@@ -17,8 +17,9 @@ from archcmp.model.factory import factory
 from archcmp.spec.hf import known_model_types, to_config
 from archcmp.spec.schema.model import ModelSpec
 
-NO_TOKENS = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
-"""transformers refuses special tokens beyond a small vocabulary, so there are none."""
+NO_TOKENS = {"pad_token_id": None, "bos_token_id": 0, "eos_token_id": None}
+"""transformers refuses special tokens beyond a small vocabulary, so there are none but the first, without
+which some types are refused."""
 
 NO_DROPOUT = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout")
 

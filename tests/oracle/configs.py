@@ -27,6 +27,10 @@ def _kv_heads(rng: Random, options: Options) -> int:
     return rng.choice([n for n in range(1, heads + 1) if heads % n == 0])
 
 
+def _mlp_layer_types(rng: Random, options: Options) -> list[str]:
+    return [rng.choice(["dense", "sparse"]) for _ in range(options["num_hidden_layers"])]
+
+
 def _flag(rng: Random, options: Options) -> bool:
     return rng.random() < 0.5
 
@@ -39,7 +43,9 @@ SAMPLERS: dict[str, Sampler] = {
     "vocab_size": _of(61, 97, 128),
     "num_hidden_layers": _of(1, 2, 3, 5),
     "num_attention_heads": _heads,
-    "hidden_size": lambda rng, o: o["num_attention_heads"] * rng.choice([8, 16]),
+    "num_layers": _of(2, 3, 5),
+    "num_heads": _heads,
+    "hidden_size": lambda rng, o: (o.get("num_attention_heads") or o["num_heads"]) * rng.choice([8, 16]),
     "num_key_value_heads": _kv_heads,
     "head_dim": _of(8, 16, 24),
     "intermediate_size": _of(24, 40, 64),
@@ -100,6 +106,43 @@ SAMPLERS: dict[str, Sampler] = {
     "linear_value_head_dim": _of(8, 12),
     "linear_conv_kernel_dim": _of(2, 4),
     "shared_expert_intermediate_size": _of(8, 12),
+    "attention_types": lambda rng, o: [
+        [[rng.choice(["global", "local"])], 1] for _ in range(o["num_layers"])
+    ],
+    "window_size": _of(3, 7, 16),
+    "multi_query": _flag,
+    "new_decoder_architecture": _flag,
+    "parallel_attn": lambda rng, o: o["new_decoder_architecture"] or rng.random() < 0.5,
+    "num_ln_in_parallel_attn": lambda rng, o: (
+        rng.choice([None, 1, 2]) if o["new_decoder_architecture"] else None
+    ),
+    "num_kv_heads": lambda rng, o: _kv_heads(rng, o) if o["new_decoder_architecture"] else None,
+    "ffn_hidden_size": _of(None, 40),
+    "bias": _flag,
+    "mlp_layer_types": _mlp_layer_types,
+    "num_shared_experts": _of(1, 2),
+    "num_dense_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
+    "route_scale": _of(1.0, 2.4),
+    "router_scaling_factor": _of(1.0, 2.8),
+    "mup_enabled": _flag,
+    "attention_out_bias": _flag,
+    "use_bias": _flag,
+    "qkv_bias": _flag,
+    "norm_epsilon": _of(1e-5, 1e-6),
+    "layer_norm_epsilon": _of(1e-5, 1e-6),
+    "max_window_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
+    "shared_intermediate_size": _of(24, 40),
+    "position_embedding_type": _of(None, "rope"),
+    "moe_num_experts": _of(4, 7),
+    "moe_k": _of(1, 2, 3),
+    "moe_topk": _of(1, 2, 3),
+    "moe_num_shared_experts": _of(1, 2),
+    "moe_layer_interval": _of(1, 2),
+    "moe_layer_start_index": _of(0, 1),
+    "moe_layer_end_index": lambda rng, o: rng.randint(0, o["num_hidden_layers"] - 1),
+    "expert_selection_fn": _of("softmax", "sigmoid"),
+    "prefix_dense_intermediate_size": _of(24, 40),
+    "prefix_dense_sliding_window_pattern": _of(1, 4),
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 
@@ -127,14 +170,40 @@ FIXED: dict[str, Options] = {
     "olmo": {},
     "qwen3_next": {"layer_types": None, "attention_bias": False, "decoder_sparse_step": 1},
     "llama4_text": {"layer_types": None},
+    "exaone_moe": {"num_experts_per_tok": 2, "num_experts": 8},
+    "dots1": {"num_experts_per_tok": 2},
+    "glm4_moe_lite": {"attention_bias": False, "num_experts_per_tok": 2},
+    "solar_open": {"n_group": 1, "topk_group": 1},
+    "youtu": {"attention_bias": False},
+    "vaultgemma": {"attention_bias": False},
+    "afmoe": {"attention_bias": False},
+    "ernie4_5_moe": {"use_bias": False},
+    "cwm": {"attention_bias": False},
+    "cohere2_moe": {"num_shared_experts": 0},
+    "hy_v3": {"mlp_bias": False},
+    "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
+
+
+LAYER_KINDS = {
+    "qwen3_5_text": ["linear_attention", "full_attention"],
+    "qwen3_5_moe_text": ["linear_attention", "full_attention"],
+    "granitemoehybrid": ["full_attention"],
+}
+"""The kinds of layer of the types that have others than windows and full attention."""
+
+EVEN_HEADS = ("helium",)
+"""The types that can build only heads that share the width of the model."""
+
+PARTIAL = ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2", "glm", "glm4")
+"""The types that may rotate a part of a head."""
 
 
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
     scalings = ROPES[:1] if kind == "phi3" else ROPES
     rope = rng.choice(scalings) | {"rope_theta": rng.choice([100.0, 10_000.0])}
-    if kind in ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next") and head_dim % 4 == 0:
+    if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
     return rope
 
@@ -148,21 +217,25 @@ def random_config(kind: str, seed: int) -> Options:
     for name, sample in SAMPLERS.items():
         if name in fields or (name in ("head_dim",) and kind in ("mistral", "llama")):
             options[name] = sample(rng, options)
+    if kinds := LAYER_KINDS.get(kind):
+        options["layer_types"] = [rng.choice(kinds) for _ in range(options["num_hidden_layers"])]
     options |= {name: value for name, value in FIXED.get(kind, {}).items() if name in fields}
     if "qk_rope_head_dim" in options:
         options |= {
             "num_key_value_heads": options["num_attention_heads"],
             "head_dim": options["qk_rope_head_dim"],
         }
+    if kind in EVEN_HEADS:
+        options["head_dim"] = options["hidden_size"] // options["num_attention_heads"]
     width = options.get("hidden_size", 0) // options.get("num_attention_heads", 1)
     head_dim = options.get("head_dim", width)
     if "rope_parameters" in fields:
-        by_layer = kind in ("gemma3_text", "olmo3")
+        by_layer = kind in ("gemma3_text", "olmo3", "mellum")
         rope = _rope(rng, kind, head_dim)
         plain = {"rope_type": "default", "rope_theta": 50.0}
         options["rope_parameters"] = (
             {"full_attention": rope, "sliding_attention": plain} if by_layer else rope
         )
-    options |= {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+    options |= {"pad_token_id": None, "bos_token_id": 0, "eos_token_id": None}
     written: Options = transformers.AutoConfig.for_model(kind, **options).to_dict()
     return written

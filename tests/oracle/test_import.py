@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import archcmp
 from archcmp.analysis.check import total_params
 from archcmp.cli import app
 from archcmp.errors import ConfigError
-from archcmp.oracle.verify import stored, verify_model
+from archcmp.oracle.models import NO_TOKENS
+from archcmp.oracle.verify import TOLERANCE, randomise, stored, verify_model
 from archcmp.spec.hf import import_config, to_config
-from archcmp.spec.hf.convert import ALIASES, MODEL_TYPES
+from archcmp.spec.hf.convert import ALIASES, DEFAULTS, LANGUAGE_MODELS, MODEL_TYPES, NESTED
+from archcmp.spec.hf.fields import FURTHER_HEADS
 from archcmp.spec.hf.model_type import same_function
 from archcmp.spec.yaml.load import load_spec
 from archcmp.spec.yaml.write import to_short_yaml
@@ -28,6 +31,13 @@ IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
 N_FUZZED = 20
+
+WHOLE: dict[str, dict[str, Any]] = {
+    "glm4_moe": {"num_attention_heads": 64},
+    "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2},
+    "granitemoehybrid": {"num_local_experts": 0, "layer_types": ["full_attention"] * 32},
+}
+"""What makes transformers' default of a type a model that is whole and that archcmp computes."""
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -94,9 +104,23 @@ def test_random_configurations_compute_what_transformers_computes(kind: str, see
 
 
 @pytest.mark.parametrize("kind", MODEL_TYPES)
+def test_the_files_that_transformers_writes_load_like_its_state_dict(kind: str, tmp_path: Path) -> None:
+    """transformers writes files under the names that the publishers of the type gave to the tensors."""
+    config = random_config(kind, 0)
+    made = transformers.AutoConfig.for_model(**config)
+    theirs = transformers.AutoModelForCausalLM.from_config(made)
+    randomise(theirs)
+    theirs.save_pretrained(tmp_path)
+    spec = import_config(config).spec
+    ours, other = archcmp.build_model(spec), archcmp.build_model(spec)
+    archcmp.load_hf_weights(ours, theirs.state_dict())
+    archcmp.load_hf_weights(other, tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", [*MODEL_TYPES, *DEFAULTS])
 def test_a_field_left_out_means_what_transformers_takes_for_it(kind: str) -> None:
-    options = {"num_attention_heads": 64} if kind == "glm4_moe" else {}
-    full = transformers.AutoConfig.for_model(kind, **options).to_dict()
+    full = transformers.AutoConfig.for_model(kind, **WHOLE.get(kind, {})).to_dict()
     spec = import_config(full).spec
     for key in set(full) - {"model_type"}:
         rest = {name: value for name, value in full.items() if name != key}
@@ -197,6 +221,99 @@ def test_multimodal_models_give_their_text_model_and_say_what_is_left_out() -> N
     imported = import_config(CONFIGS["llama4-scout"])
     assert imported.left_out == ["vision_config"]
     assert import_config(CONFIGS["deepseek-v3-671b"]).left_out == ["num_nextn_predict_layers: 1"]
+
+
+@pytest.mark.parametrize("key", FURTHER_HEADS)
+def test_heads_for_further_tokens_are_left_out_and_said(key: str) -> None:
+    config = _config("qwen3-next-80b-a3b")
+    imported = import_config(config | {key: 1})
+    assert imported.left_out == [f"{key}: 1"] and key not in imported.ignored
+    assert imported.spec == import_config(config).spec
+
+
+@pytest.mark.parametrize("field", LANGUAGE_MODELS)
+@pytest.mark.parametrize("outer", NESTED)
+def test_a_nested_language_model_is_found_by_the_type_around_it(outer: str, field: str) -> None:
+    inner = NESTED[outer]
+    config = random_config(ALIASES.get(inner, inner), 0)
+    del config["model_type"]
+    wrapped = {"model_type": outer, field: config, "vision_config": {"depth": 2}}
+    imported = import_config(wrapped)
+    assert imported.left_out == ["vision_config"]
+    assert same_function(imported.spec, import_config(config | {"model_type": inner}).spec)
+
+
+PUBLISHED_FIELDS: dict[str, tuple[dict[str, Any], int, list[str]]] = {
+    "minimax_m2": (
+        {"rotary_dim": 64, "attn_type_list": [1] * 62, "use_qk_norm": True, "qk_norm_type": "per_layer"}
+        | {"use_routing_bias": True, "scoring_func": "sigmoid", "mlp_intermediate_size": 8192}
+        | {"use_mtp": True, "num_mtp_modules": 3, "mtp_transformer_layers": 1},
+        228_690,
+        ["num_mtp_modules: 3"],
+    ),
+    "hy_v3": ({"num_nextn_predict_layers": 1}, 295_034, ["num_nextn_predict_layers: 1"]),
+    "mellum": ({"num_nextn_predict_layers": 0}, 12_150, []),
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED_FIELDS)
+def test_fields_that_only_published_files_have(kind: str) -> None:
+    given, millions, left_out = PUBLISHED_FIELDS[kind]
+    config = transformers.AutoConfig.for_model(kind).to_dict() | given
+    imported = import_config(config)
+    assert round(total_params(imported.spec) / 1e6) == millions
+    assert imported.left_out == left_out
+    partial = attention(imported.spec, next(iter(imported.spec.blocks))).rope.partial  # type: ignore[union-attr]
+    assert partial == (0.5 if kind == "minimax_m2" else 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("minimax_m2", {"attn_type_list": [1, 0]}, "the value 0 of attn_type_list"),
+        ("granitemoehybrid", {}, "the value 'linear_attention' of layer_types"),
+        ("granitemoehybrid", {"layer_types": ["attention"] * 32}, "the value 8 of num_local_experts"),
+        ("cohere2_moe", {"num_shared_experts": 2}, "the value 'average' of shared_expert_combination"),
+        ("falcon", {"alibi": True}, "the value True of alibi"),
+        ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
+        ("hy_v3", {"mlp_layer_types": ["odd"] * 80}, "the value 'odd' of mlp_layer_types"),
+        ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
+    ],
+)
+def test_what_a_table_cannot_say_is_refused(kind: str, change: dict[str, Any], said: str) -> None:
+    config = transformers.AutoConfig.for_model(kind).to_dict() | change
+    with pytest.raises(ConfigError, match=said):
+        import_config(config)
+
+
+SECTIONS = {
+    "qwen2_vl": {"type": "mrope", "mrope_section": [2, 1, 1]},
+    "qwen2_5_vl": {"type": "mrope", "mrope_section": [2, 1, 1]},
+    "qwen3_vl": {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True},
+}
+
+
+@pytest.mark.parametrize("outer", SECTIONS)
+def test_positions_of_images_mean_plain_positions_for_text(outer: str) -> None:
+    text: dict[str, Any] = {
+        "vocab_size": 61,
+        "hidden_size": 32,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+    }
+    text |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "rope_theta": 100.0}
+    text |= {"max_position_embeddings": 64, "tie_word_embeddings": False} | NO_TOKENS
+    vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "out_hidden_size": 32}
+    config: dict[str, Any] = {"model_type": outer, "text_config": text | {"rope_scaling": SECTIONS[outer]}}
+    config |= {"vision_config": vision, "tie_word_embeddings": False}
+    spec = import_config(deepcopy(config)).spec
+    made = transformers.AutoConfig.for_model(**config | {"attn_implementation": "eager"})
+    theirs = randomise(transformers.AutoModelForImageTextToText.from_config(made))
+    ours = archcmp.build_model(spec).eval()
+    archcmp.load_hf_weights(ours, theirs.state_dict())
+    tokens = torch.randint(61, (2, 23), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert (ours(tokens) - theirs(tokens, use_cache=False).logits).abs().max() < TOLERANCE
 
 
 # ---- the command ------------------------------------------------------------------------------------

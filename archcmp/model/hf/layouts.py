@@ -40,11 +40,13 @@ def _gate_and_up_in_turn(theirs: Tensor, block: Block) -> Any:
     return rows.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1, 2)
 
 
-def _qkv_by_head(theirs: Tensor, block: Block) -> Any:
-    """Rows ordered by head (q, k, v of each) -> all q, all k, all v."""
+def _qkv_by_group(theirs: Tensor, block: Block) -> Any:
+    """Rows ordered by head of keys (its heads of queries, k, v) -> all q, all k, all v."""
     mixer = block.mixer
     assert isinstance(mixer, Attention)
-    return theirs.unflatten(0, (mixer.n_heads, 3, mixer.head_dim)).transpose(0, 1).flatten(0, 2)
+    of_each = mixer.n_heads // mixer.n_kv_heads
+    groups = theirs.unflatten(0, (mixer.n_kv_heads, of_each + 2, mixer.head_dim))
+    return torch.cat([part.flatten(0, 2) for part in groups.split([of_each, 1, 1], dim=1)])
 
 
 def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
@@ -94,6 +96,11 @@ def _ba(theirs: Tensor, block: Block) -> Any:
     return _parts_by_key_head(theirs, [n_values, n_values], mixer.n_key_heads)
 
 
+def _flat(theirs: Tensor, block: Block) -> Any:
+    """(1, experts) -> (experts,)."""
+    return theirs.flatten()
+
+
 def _channels(theirs: Tensor, block: Block) -> Any:
     """(channels, 1, taps) -> (channels, taps)."""
     return theirs.flatten(1)
@@ -121,11 +128,20 @@ def _experts(gate: str, up: str) -> Way:
     return Way((gate, up))
 
 
+_GATE = "self_attn.gate_proj.weight"
+"""In checkpoints with this tensor, the output gate is apart from the queries."""
+
 _GPT_OSS = "mlp.experts.gate_up_proj_bias"
 """In checkpoints with this tensor, the rows of gate and up alternate."""
 
+_NOT_TRANSPOSED = ("self_attn.q_proj.weight", "attn.attention.q_proj.weight")
+"""In checkpoints with these tensors, the matrices of c_fc and c_proj are not transposed as in GPT-2."""
+
+_SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_forward.shared_expert")
+"""Names of the feed-forward that every token visits."""
+
 OUTSIDE: dict[str, tuple[str, ...]] = {
-    "embedding.tokens": ("embed_tokens", "wte", "embed_in"),
+    "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
     "embedding.positions": ("wpe",),
     "norm": ("norm", "ln_f", "final_layer_norm"),
 }
@@ -135,23 +151,33 @@ HEADS = ("lm_head.weight", "embed_out.weight")
 
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
+        Way(("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*"), marker=_GATE),
         Way(("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*"), (_query, _as_is, _as_is)),
         _one("self_attn.qkv_proj.*"),
-        _one("attention.query_key_value.*", _qkv_by_head),
+        _one("attention.query_key_value.*", _qkv_by_group),
+        _one("self_attention.query_key_value.*", _qkv_by_group),
+        Way(tuple(f"attn.attention.{part}_proj.*" for part in "qkv")),
         _one("attn.c_attn.*", _transposed),
     ),
     "mixer.out.*": (
         _one("self_attn.o_proj.*"),
         _one("self_attn.dense.*"),
         _one("attention.dense.*"),
+        _one("self_attention.dense.*"),
+        _one("attn.attention.out_proj.*"),
         _one("linear_attn.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
     ),
-    "mixer.gate.*": (_one("self_attn.q_proj.*", _output_gate),),
+    "mixer.gate.*": (
+        _one("self_attn.gate_proj.*"),
+        _one("self_attn.q_proj.*", _output_gate),
+    ),
     "mixer.q_heads.norm.*": (_one("self_attn.q_norm.*"), _one("self_attn.q_layernorm.*")),
     "mixer.k_heads.norm.*": (_one("self_attn.k_norm.*"), _one("self_attn.k_layernorm.*")),
     "mixer.q_heads.*": (_one("self_attn.q_norm.*"),),
     "mixer.k_heads.*": (_one("self_attn.k_norm.*"),),
+    "mixer.q_norm.*": (_one("self_attn.query_layernorm.*"),),
+    "mixer.k_norm.*": (_one("self_attn.key_layernorm.*"),),
     "mixer.sinks": (_one("self_attn.sinks"),),
     "mixer.q.*": (_one("self_attn.q_proj.*"),),
     "mixer.q.down.*": (_one("self_attn.q_a_proj.*"),),
@@ -160,8 +186,14 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.kv_down.*": (_one("self_attn.kv_a_proj_with_mqa.*"),),
     "mixer.kv_norm.*": (_one("self_attn.kv_a_layernorm.*"),),
     "mixer.kv_up": (_one("self_attn.kv_b_proj.weight", _by_head),),
-    "mixer.qkvz.*": (_one("linear_attn.in_proj_qkvz.*", _qkvz),),
-    "mixer.ba.*": (_one("linear_attn.in_proj_ba.*", _ba),),
+    "mixer.qkvz.*": (
+        _one("linear_attn.in_proj_qkvz.*", _qkvz),
+        Way(("linear_attn.in_proj_qkv.*", "linear_attn.in_proj_z.*")),
+    ),
+    "mixer.ba.*": (
+        _one("linear_attn.in_proj_ba.*", _ba),
+        Way(("linear_attn.in_proj_b.*", "linear_attn.in_proj_a.*")),
+    ),
     "mixer.conv": (_one("linear_attn.conv1d.weight", _channels),),
     "mixer.A_log": (_one("linear_attn.A_log"),),
     "mixer.dt_bias": (_one("linear_attn.dt_bias"),),
@@ -170,23 +202,40 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
         Way(("feed_forward.gate_proj.*", "feed_forward.up_proj.*")),
         _one("mlp.gate_up_proj.*"),
+        _one("shared_mlp.input_linear.*"),
     ),
-    "ffn.up.*": (_one("mlp.up_proj.*"), _one("mlp.dense_h_to_4h.*"), _one("mlp.c_fc.*", _transposed)),
+    "ffn.up.*": (
+        _one("mlp.up_proj.*"),
+        _one("mlp.dense_h_to_4h.*"),
+        *(Way(("mlp.c_fc.*",), marker=marker) for marker in _NOT_TRANSPOSED),
+        _one("mlp.c_fc.*", _transposed),
+    ),
     "ffn.down.*": (
         _one("mlp.down_proj.*"),
         _one("feed_forward.down_proj.*"),
         _one("mlp.dense_4h_to_h.*"),
+        _one("shared_mlp.output_linear.*"),
+        *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_proj.*", _transposed),
     ),
     "ffn.router.scores.*": (
         _one("mlp.gate.*"),
+        _one("mlp.gate.wg.*"),
+        _one("mlp.router.gate.*"),
         _one("mlp.router.*"),
         _one("feed_forward.router.*"),
         _one("block_sparse_moe.gate.*"),
         _one("block_sparse_moe.router.layer.*"),
         _one("block_sparse_moe.router.*"),
     ),
-    "ffn.router.correction": (_one("mlp.gate.e_score_correction_bias"),),
+    "ffn.router.correction": (
+        _one("mlp.gate.e_score_correction_bias"),
+        _one("mlp.e_score_correction_bias"),
+        _one("block_sparse_moe.e_score_correction_bias"),
+        _one("mlp.expert_bias"),
+        _one("mlp.gate.moe_statics.e_score_correction_bias", _flat),
+        _one("mlp.moe_statics.e_score_correction_bias", _flat),
+    ),
     "ffn.experts.gate_up.weight": (
         Way(("mlp.experts.gate_up_proj",), (_gate_and_up_in_turn,), marker=_GPT_OSS),
         _one("mlp.experts.gate_up_proj"),
@@ -207,13 +256,13 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("block_sparse_moe.experts.{e}.w2.weight"),
     ),
     "ffn.experts.down.bias": (_one("mlp.experts.down_proj_bias"),),
-    "ffn.shared.gate_up.*": tuple(
-        Way((f"{name}.gate_proj.*", f"{name}.up_proj.*"))
-        for name in ("mlp.shared_experts", "mlp.shared_expert", "feed_forward.shared_expert")
+    "ffn.shared.gate_up.*": (
+        *(Way((f"{name}.gate_proj.*", f"{name}.up_proj.*")) for name in _SHARED),
+        _one("shared_mlp.input_linear.*"),
     ),
-    "ffn.shared.down.*": tuple(
-        _one(f"{name}.down_proj.*")
-        for name in ("mlp.shared_experts", "mlp.shared_expert", "feed_forward.shared_expert")
+    "ffn.shared.down.*": (
+        *(_one(f"{name}.down_proj.*") for name in _SHARED),
+        _one("shared_mlp.output_linear.*"),
     ),
     "ffn.shared_gate.*": (_one("mlp.shared_expert_gate.*"),),
 }
@@ -221,8 +270,13 @@ INSIDE: dict[str, tuple[Way, ...]] = {
 is taken. `*` is the parameter's last name, weight or bias."""
 
 _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
-    "before.0": (_one("input_layernorm.*"), _one("ln_1.*")),
-    "before.1": (_one("post_attention_layernorm.*"), _one("ln_2.*")),
+    "before.0": (_one("input_layernorm.*"), _one("ln_1.*"), _one("ln_attn.*")),
+    "before.1": (
+        _one("post_attention_layernorm.*"),
+        _one("ln_2.*"),
+        _one("pre_feedforward_layernorm.*"),
+        _one("ln_mlp.*"),
+    ),
 }
 NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
     PreNorm: _BEFORE_EACH,
@@ -233,9 +287,13 @@ NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
     },
     SandwichNorm: {
         "before.0": (_one("input_layernorm.*"),),
-        "after.0": (_one("post_attention_layernorm.*"),),
-        "before.1": (_one("pre_feedforward_layernorm.*"),),
-        "after.1": (_one("post_feedforward_layernorm.*"),),
+        "after.0": (_one("post_self_attn_layernorm.*"), _one("post_attention_layernorm.*")),
+        "before.1": (
+            Way(("post_attention_layernorm.*",), marker="post_self_attn_layernorm.weight"),
+            _one("pre_feedforward_layernorm.*"),
+            _one("pre_mlp_layernorm.*"),
+        ),
+        "after.1": (_one("post_feedforward_layernorm.*"), _one("post_mlp_layernorm.*")),
     },
 }
 """The ways to find the norms of each residual, below `residual.`."""
@@ -245,9 +303,11 @@ BLOCKS = ("layers", "h")
 BUFFERS = {
     "layers": r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
     r"|layers\.\d+\.attention\.(masked_)?bias",
-    "h": r"h\.\d+\.attn\.(masked_)?bias",
+    "h": r"h\.\d+\.attn\.(attention\.)?(masked_)?bias",
 }
 """Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
 
-OTHER_MODALITIES = re.compile(r"(model\.)?(vision_tower|vision_model|multi_modal_projector|audio_tower)\.")
+OTHER_MODALITIES = re.compile(
+    r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\."
+)
 """Tensors that multimodal checkpoints hold beside the language model."""

@@ -26,6 +26,7 @@ from archcmp.model.hf.layouts import (
     Way,
 )
 from archcmp.model.mixers.attention import Attention
+from archcmp.model.mixers.deltanet import GatedDeltaNet
 from archcmp.spec.schema.model import Block as BlockSpec
 
 _EXPERT = "{e}"
@@ -148,9 +149,12 @@ def _block_pieces(
 
 
 def _row_counts(block: Block, module: str, parts: int, rows: int) -> list[int]:
-    """The rows of a fused matrix that each checkpoint tensor fills: q, k, v by heads; gate and up equal."""
+    """The rows of a fused matrix that each checkpoint tensor fills: q, k, v by heads; q, k, v
+    and z of a delta net by their widths; gate and up equal."""
     if module == "mixer.qkv" and isinstance(block.mixer, Attention) and parts == len(block.mixer.widths):
         return block.mixer.widths
+    if module == "mixer.qkvz" and isinstance(block.mixer, GatedDeltaNet) and parts > 1:
+        return [sum(block.mixer.widths), block.mixer.spec.value_width]
     return [rows // parts] * parts
 
 

@@ -35,11 +35,16 @@ class Axis(Protocol):
 ATTENTION_PARTS = {"sliding_attention": "local", "chunked_attention": "local", "full_attention": "global"}
 
 
-def every(interval: int) -> Callable[[Fields, int], list[str]]:
+def first_of_four(fields: Fields, n_layers: int) -> list[str]:
+    """Global layers first, and after every third local one (CWM, Granite)."""
+    return ["local" if i % 4 else "global" for i in range(n_layers)]
+
+
+def every(interval: int, key: str = "sliding_window_pattern") -> Callable[[Fields, int], list[str]]:
     """A rule by which every `interval`-th layer is global and all others are local."""
 
     def types(fields: Fields, n_layers: int) -> list[str]:
-        pattern = fields.number("sliding_window_pattern", interval)
+        pattern = fields.number(key, interval)
         return ["global" if (i + 1) % pattern == 0 else "local" for i in range(n_layers)]
 
     return types
@@ -62,11 +67,14 @@ class LocalGlobal:
     switched: bool = False
     """Whether `use_sliding_window` turns windows on at all."""
 
+    nullable: bool = False
+    """Whether no layer has a window where `sliding_window` is null."""
+
     def read(self, fields: Fields, n_layers: int) -> list[str]:
         types = fields.get("layer_types", None)
         by_rule = self.rule(fields, n_layers)
         if fields.get("sliding_window", 1) is None:
-            if not self.switched:
+            if not self.switched and not self.nullable:
                 raise fields.refuse("sliding_window", None, "local layers of this model type have a window")
             return ["global"] * (n_layers if types is None else len(types))
         if types is None:
@@ -132,6 +140,26 @@ def after_first_dense(fields: Fields, n_layers: int) -> list[bool]:
 
 def write_first_dense(mixtures: list[bool], config: Tree) -> None:
     config["first_k_dense_replace"] = mixtures.index(True) if True in mixtures else len(mixtures)
+
+
+def listed(default: int) -> Callable[[Fields, int], list[bool]]:
+    """A rule by which `mlp_layer_types` names the mixtures; without it, all but the first `default` layers
+    are mixtures, or all but the first `first_k_dense_replace`."""
+
+    def mixtures(fields: Fields, n_layers: int) -> list[bool]:
+        types = fields.get("mlp_layer_types", None)
+        first = fields.number("first_k_dense_replace", default)
+        if types is None:
+            return [i >= first for i in range(n_layers)]
+        if unknown := set(types) - {"dense", "sparse"}:
+            raise fields.refuse("mlp_layer_types", sorted(unknown)[0], "known: dense, sparse")
+        return [kind == "sparse" for kind in types]
+
+    return mixtures
+
+
+def write_listed(mixtures: list[bool], config: Tree) -> None:
+    config["mlp_layer_types"] = ["sparse" if mixture else "dense" for mixture in mixtures]
 
 
 def sparse_steps(fields: Fields, n_layers: int) -> list[bool]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from archcmp.errors import ConfigError, did_you_mean
 from archcmp.spec.hf import families
 from archcmp.spec.hf.bindings import Tree
+from archcmp.spec.hf.fields import FURTHER_HEADS
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.messages import to_spec_error
@@ -29,11 +30,36 @@ def _listed() -> Iterator[ModelType]:
 
 MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in _listed()}
 
-ALIASES = {"kimi_k2": "deepseek_v3"}
+ALIASES = {
+    "kimi_k2": "deepseek_v3",
+    "qwen2_vl_text": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen3_vl_text": "qwen3",
+}
 """Types whose configurations have the same meaning as those of another type."""
 
-NESTED = {"gemma3": "gemma3_text", "llama4": "llama4_text", "mistral3": "mistral"}
-"""Multimodal types -> the type of their `text_config`, where the `text_config` does not name it."""
+_QWEN2_VL: Tree = {"rms_norm_eps": 1e-5, "rope_theta": 1e6, "num_key_value_heads": 8, "max_window_layers": 80}
+DEFAULTS: dict[str, Tree] = {
+    "qwen2_vl_text": _QWEN2_VL,
+    "qwen2_5_vl_text": _QWEN2_VL,
+    "qwen3_vl_text": {"rope_theta": 5e5, "max_position_embeddings": 128_000},
+}
+"""Aliases -> what a field that is left out means, where it means something else than in the other type."""
+
+NESTED = {
+    "gemma3": "gemma3_text",
+    "llama4": "llama4_text",
+    "mistral3": "mistral",
+    "qwen2_vl": "qwen2_vl_text",
+    "qwen2_5_vl": "qwen2_5_vl_text",
+    "qwen3_vl": "qwen3_vl_text",
+    "qwen3_5": "qwen3_5_text",
+    "qwen3_5_moe": "qwen3_5_moe_text",
+}
+"""Multimodal types -> the type of their language model, where its configuration does not name it."""
+
+LANGUAGE_MODELS = ("text_config", "llm_config")
+"""The fields in which multimodal models keep the configuration of their language model."""
 
 CONFIG_FILE = "config.json"
 MAX_BYTES = 2**20
@@ -74,16 +100,15 @@ def _read_file(path: Path) -> tuple[Tree, str]:
 
 def _text_part(config: Tree) -> tuple[Tree, list[str]]:
     """The configuration of the language model, and the names of the model's other parts."""
-    inner = config.get("text_config")
-    if not isinstance(inner, dict):
+    field = next((key for key in LANGUAGE_MODELS if isinstance(config.get(key), dict)), None)
+    if field is None:
         return config, []
+    inner: Tree = config[field]
     outer_type = str(config.get("model_type"))
     text = {"model_type": NESTED.get(outer_type, outer_type)} | inner
     if "tie_word_embeddings" in config:
         text.setdefault("tie_word_embeddings", config["tie_word_embeddings"])
-    return text, [
-        key for key, value in config.items() if key.endswith("_config") and key != "text_config" and value
-    ]
+    return text, [key for key, value in config.items() if key.endswith("_config") and key != field and value]
 
 
 def _model_type(config: Tree, source: str) -> ModelType:
@@ -94,8 +119,7 @@ def _model_type(config: Tree, source: str) -> ModelType:
     if kind is None:
         raise ConfigError(
             f"{source}: no model type '{name}' is known. {did_you_mean(name, known_model_types(), 'Known')}. "
-            "Write the spec of another model by hand: archcmp new NAME --from SPEC starts one, and archcmp "
-            "choices lists the options"
+            "Or write its spec by hand: archcmp new NAME --from SPEC, with the options of archcmp choices"
         )
     return kind
 
@@ -109,6 +133,7 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
         tree, source = _read_file(Path(config))
     text, left_out = _text_part(tree)
     kind = _model_type(text, source)
+    text = DEFAULTS.get(str(text["model_type"]), {}) | text
     try:
         options, ignored = kind.read(text, source)
         spec = ModelSpec.model_validate(options | {"name": name or _name(tree, kind)})
@@ -117,13 +142,12 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
         raise ConfigError(kind.explained(problem)) from None
     except (TypeError, AttributeError, KeyError, IndexError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{source}: a field has the wrong form: {error}") from None
-    return Imported(spec, sorted(ignored), [*left_out, *_further_heads(text)])
+    return Imported(spec, sorted({*ignored} - {*FURTHER_HEADS}), [*left_out, *_further_heads(text)])
 
 
 def _further_heads(config: Tree) -> list[str]:
     """Layers that predict tokens after the next one. Specs leave them out."""
-    keys = ("num_nextn_predict_layers", "num_mtp_layers")
-    return [f"{key}: {config[key]}" for key in keys if config.get(key)]
+    return [f"{key}: {config[key]}" for key in FURTHER_HEADS if config.get(key)]
 
 
 def _name(config: Tree, kind: ModelType) -> str:

@@ -9,8 +9,14 @@ from archcmp.errors import ConfigError
 
 REQUIRED = object()
 
+FURTHER_HEADS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers", "num_mtp_modules")
+"""Numbers of the layers that predict tokens after the next one. Specs leave these layers out."""
+
 IGNORED = frozenset(
     (
+        *FURTHER_HEADS,
+        *("use_mtp", "mtp_transformer_layers", "mtp_use_dedicated_embeddings", "mtp_loss_scaling_factor"),
+        *("mtp_layer_types", "mtp_mlp_layer_types"),
         *("architectures", "auto_map", "model_type", "torch_dtype", "dtype", "transformers_version"),
         *("_name_or_path", "_attn_implementation", "_attn_implementation_autoset", "tokenizer_class"),
         *("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id"),

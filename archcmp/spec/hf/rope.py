@@ -14,6 +14,8 @@ _LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor")
 _OPTIONS = {"linear": ("factor",), "llama3": _LLAMA3, "yarn": _YARN}
 _ORIGINAL = "original_max_position_embeddings"
 _NOT_SCALING = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "rotary_pct", _ORIGINAL)
+_SECTIONS = ("mrope_section", "mrope_interleaved")
+"""How the rotated dimensions are shared by time, height and width. For text all three are the position."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class RopeFields:
     scaling: Tree | None = None
     """The scaling where the configuration names none."""
     kinds: tuple[str, ...] = ("default", *_OPTIONS)
+    sections: bool = False
+    """Whether configurations of this type may share the dimensions among the axes of images (M-RoPE)."""
 
     @property
     def path(self) -> str:
@@ -81,10 +85,14 @@ class RopeFields:
 
     def _scaling(self, fields: Fields, options: Tree) -> Tree | None:
         kind = options.get("rope_type") or options.get("type") or "default"
+        if self.sections and kind == "mrope":
+            kind = "default"
         if kind not in self.kinds:
             raise fields.refuse("rope_scaling.rope_type", kind, f"known: {', '.join(self.kinds)}")
         known = _OPTIONS.get(kind, ())
         for key, value in options.items():
+            if self.sections and key in _SECTIONS:
+                continue
             if key not in known and key not in _NOT_SCALING and value is not None:
                 raise fields.refuse(
                     f"rope_scaling.{key}", value, f"options of {kind}: {', '.join(known) or 'none'}"
@@ -108,6 +116,8 @@ class RopeFields:
         if not ropes:
             return
         parameters = _parameters(ropes[0])
+        if self.partial != 1:
+            parameters["partial_rotary_factor"] = ropes[0]["partial"]
         if self.layer_type is None:
             config["rope_parameters"] = parameters
         else:

@@ -25,12 +25,13 @@ from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
 
-def _llama_like(name: str, *bindings: Binding, block: Tree | None = None, **options: Any) -> ModelType:
+def llama_like(name: str, *bindings: Binding, block: Tree | None = None, **options: Any) -> ModelType:
+    """A type with RMSNorm and, unless `block` differs, with the blocks of Llama."""
     return ModelType(name, {"norm": RMSNORM, "output": {}}, block or LLAMA_BLOCK, bindings, **options)
 
 
 MODEL_TYPES = (
-    _llama_like(
+    llama_like(
         "llama",
         *sizes(2048, tied=False),
         *heads(),
@@ -40,7 +41,7 @@ MODEL_TYPES = (
         Only("rope_interleaved", False),
         RopeFields(),
     ),
-    _llama_like(
+    llama_like(
         "mistral",
         *sizes(131_072, tied=False),
         *heads(n_kv_heads=8),
@@ -49,30 +50,30 @@ MODEL_TYPES = (
         Only("rope_interleaved", False),
         RopeFields(),
     ),
-    _llama_like(
+    llama_like(
         "qwen2",
         *sizes(32_768, tied=False),
         *heads(n_kv_heads=32),
         *feed_forward(),
         WINDOW,
-        RopeFields(),
+        RopeFields(sections=True),
         block=LLAMA_BLOCK | {"mixer": attention(qkv_bias=True)},
         axes=(LocalGlobal(where_used, switched=True),),
         unused=frozenset({"sliding_window", "max_window_layers", "use_sliding_window", "use_mrope"}),
     ),
-    _llama_like(
+    llama_like(
         "qwen3",
         *sizes(32_768, tied=False),
         *heads(head_dim=128, n_kv_heads=32),
         *feed_forward(),
         *ATTENTION_BIAS,
         WINDOW,
-        RopeFields(),
+        RopeFields(sections=True),
         block=LLAMA_BLOCK | {"mixer": attention(qk_norm={"kind": "per_head"})},
         axes=(LocalGlobal(where_used, switched=True),),
         unused=frozenset({"sliding_window", "max_window_layers", "use_sliding_window"}),
     ),
-    _llama_like(
+    llama_like(
         "smollm3",
         *sizes(32_768, tied=True),
         *heads(n_kv_heads=4),
@@ -84,7 +85,7 @@ MODEL_TYPES = (
         axes=(RopeOrNot({"rope": {}, "nope": {"mixer": {"rope": None}}}),),
         unused=frozenset({"sliding_window", "max_window_layers", "layer_types"}),
     ),
-    _llama_like(
+    llama_like(
         "phi3",
         *sizes(4096, tied=False, eps=1e-5),
         *heads(),
@@ -94,7 +95,7 @@ MODEL_TYPES = (
         NO_ATTENTION_BIAS,
         unused=frozenset({"original_max_position_embeddings"}),
     ),
-    _llama_like(
+    llama_like(
         "granite",
         *sizes(2048, tied=False),
         *heads(),
@@ -105,7 +106,7 @@ MODEL_TYPES = (
         RopeFields(),
         block=GRANITE_BLOCK,
     ),
-    _llama_like(
+    llama_like(
         "olmo2",
         *sizes(2048, tied=False, eps=1e-5),
         *heads(),
@@ -114,7 +115,7 @@ MODEL_TYPES = (
         RopeFields(),
         block={"residual": "reordered_norm", "mixer": attention(qk_norm={"kind": "all_heads"}), "ffn": GLU},
     ),
-    _llama_like(
+    llama_like(
         "olmo3",
         *sizes(2048, tied=False, eps=1e-5),
         *heads(),

@@ -1,9 +1,10 @@
-"""Model types with latent attention: DeepSeek V2 and V3."""
+"""Model types with latent attention: DeepSeek V2 and V3, GLM 4.7 Flash, Youtu."""
 
 from __future__ import annotations
 
+from archcmp.spec.hf.axes import DenseOrMoE, listed, write_listed
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
-from archcmp.spec.hf.common import NO_ATTENTION_BIAS, RMSNORM, sizes
+from archcmp.spec.hf.common import GLU, NO_ATTENTION_BIAS, RMSNORM, feed_forward, sizes
 from archcmp.spec.hf.families.mixtures import (
     DENSE,
     FIRST_DENSE,
@@ -17,41 +18,47 @@ from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
-MLA: tuple[Binding, ...] = (
-    Field("num_attention_heads", ":mixer.n_heads"),
-    Field("q_lora_rank", ":mixer.q_lora_rank", 1536, nullable=True),
-    Field("kv_lora_rank", ":mixer.kv_lora_rank", 512),
-    Field("qk_nope_head_dim", ":mixer.qk_nope_head_dim", 128),
-    Field("qk_rope_head_dim", ":mixer.qk_rope_head_dim", 64),
-    Field("v_head_dim", ":mixer.v_head_dim", 128),
-    NO_ATTENTION_BIAS,
-    Only("mlp_bias", False),
-)
+
+def mla(q_lora_rank: int = 1536, qk_nope_head_dim: int = 128, v_head_dim: int = 128) -> tuple[Binding, ...]:
+    """The heads and latents of latent attention."""
+    return (
+        Field("num_attention_heads", ":mixer.n_heads"),
+        Field("q_lora_rank", ":mixer.q_lora_rank", q_lora_rank, nullable=True),
+        Field("kv_lora_rank", ":mixer.kv_lora_rank", 512),
+        Field("qk_nope_head_dim", ":mixer.qk_nope_head_dim", qk_nope_head_dim),
+        Field("qk_rope_head_dim", ":mixer.qk_rope_head_dim", 64),
+        Field("v_head_dim", ":mixer.v_head_dim", v_head_dim),
+        NO_ATTENTION_BIAS,
+        Only("mlp_bias", False),
+    )
+
+
 _LATENT_EPS = 1e-6
 
-_DEEPSEEK_UNUSED = frozenset(
-    {"num_key_value_heads", "head_dim", "num_nextn_predict_layers", "num_local_experts", "num_experts"}
-    | {"qk_head_dim"}
-)
+_UNUSED = frozenset({"num_key_value_heads", "head_dim", "num_local_experts", "num_experts", "qk_head_dim"})
 
 
 def _deepseek(name: str, ffn: Tree, context: int, *bindings: Binding) -> ModelType:
     common = (
         *sizes(context, tied=False),
-        *MLA,
+        *mla(),
         LatentNorm(),
         *DENSE,
         *experts("n_routed_experts", "moe_intermediate_size", "moe", 8),
     )
     block: Tree = {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": ffn}
-    return ModelType(name, MODEL, block, (*common, *bindings), axes=(FIRST_DENSE,), unused=_DEEPSEEK_UNUSED)
+    return ModelType(name, MODEL, block, (*common, *bindings), axes=(FIRST_DENSE,), unused=_UNUSED)
 
 
 class LatentNorm:
-    """The norms of the latents have an eps of 1e-6, even where the model's norms have another."""
+    """The norms of the latents have an eps of 1e-6, even where the model's norms have another. `default` is
+    the eps of the model's norms where the field is left out."""
+
+    def __init__(self, default: float = _LATENT_EPS) -> None:
+        self.default = default
 
     def read(self, fields: Fields, draft: Draft) -> None:
-        if fields.number("rms_norm_eps", _LATENT_EPS) != _LATENT_EPS:
+        if fields.number("rms_norm_eps", self.default) != _LATENT_EPS:
             draft.set(":mixer.latent_norm", RMSNORM | {"eps": _LATENT_EPS})
 
     def write(self, draft: Draft, config: Tree) -> None:
@@ -68,6 +75,12 @@ class QKHeadDims:
         config["num_key_value_heads"] = config["num_attention_heads"]
         config["head_dim"] = config["qk_rope_head_dim"]
 
+
+_INTERLEAVED: tuple[Binding, ...] = (
+    RopeFields(interleaved=True),
+    Only("rope_interleave", True),
+    QKHeadDims(),
+)
 
 MODEL_TYPES = (
     _deepseek(
@@ -95,5 +108,32 @@ MODEL_TYPES = (
         RopeFields(interleaved=True),
         Only("rope_interleave", True),
         QKHeadDims(),
+    ),
+    ModelType(
+        "glm4_moe_lite",
+        MODEL,
+        {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": moe("sigmoid", correction_bias=True)},
+        (
+            *sizes(202_752, tied=False, eps=1e-5),
+            *mla(q_lora_rank=768, qk_nope_head_dim=192, v_head_dim=256),
+            LatentNorm(1e-5),
+            *DENSE,
+            *experts("n_routed_experts", "moe_intermediate_size", "moe", 4),
+            SharedExperts(),
+            Field("routed_scaling_factor", "moe:ffn.router.scale", 1.8, decode=float),
+            Field("norm_topk_prob", "moe:ffn.router.renormalize", True),
+            ExpertGroups("top2_sum"),
+            Only("topk_method", "noaux_tc"),
+            *_INTERLEAVED,
+        ),
+        axes=(DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, listed(1), write_listed),),
+        unused=_UNUSED,
+    ),
+    ModelType(
+        "youtu",
+        MODEL,
+        {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": GLU},
+        (*sizes(131_072, tied=True), *mla(), LatentNorm(), *feed_forward(), *_INTERLEAVED),
+        unused=_UNUSED | {"embedding_initializer_range"},
     ),
 )

@@ -61,6 +61,11 @@ GEMMA2_AND_3: tuple[Binding, ...] = (
     ),
 )
 
+_CAPS: tuple[Binding, ...] = (
+    Field("attn_logit_softcapping", ":mixer.softcap", 50.0, nullable=True, decode=float),
+    Field("final_logit_softcapping", "output.softcap", 30.0, nullable=True, decode=float),
+)
+
 MODEL_TYPES = (
     _gemma(
         "gemma",
@@ -82,12 +87,21 @@ MODEL_TYPES = (
         "gemma2",
         LLAMA_BLOCK | {"residual": "sandwich_norm"},
         *GEMMA2_AND_3,
-        Field("attn_logit_softcapping", ":mixer.softcap", 50.0, nullable=True, decode=float),
-        Field("final_logit_softcapping", "output.softcap", 30.0, nullable=True, decode=float),
+        *_CAPS,
         WINDOW,
         RopeFields(),
         axes=(LocalGlobal(every(2)),),
         unused=frozenset({"hidden_act", "sliding_window_size", "sliding_window_pattern"}),
+    ),
+    _gemma(
+        "vaultgemma",
+        LLAMA_BLOCK,
+        *GEMMA2_AND_3,
+        *_CAPS,
+        WINDOW,
+        RopeFields(),
+        axes=(LocalGlobal(every(2)),),
+        unused=frozenset({"hidden_act", "sliding_window_pattern"}),
     ),
     _gemma(
         "gemma3_text",

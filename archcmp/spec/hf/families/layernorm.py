@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from archcmp.spec.hf.axes import LocalGlobal, every
-from archcmp.spec.hf.bindings import Field, Only, Switch, activation
+from dataclasses import dataclass, field
+
+from archcmp.spec.hf.axes import LocalGlobal, Options, every
+from archcmp.spec.hf.bindings import Draft, Field, Only, Switch, Tree, activation
 from archcmp.spec.hf.common import (
     ATTENTION_BIAS,
     GLU,
@@ -15,8 +17,61 @@ from archcmp.spec.hf.common import (
     heads,
     sizes,
 )
+from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
+
+
+class FalconParts:
+    """The parts of Falcon's first architecture, with one head of keys (7B) or one per head of queries, and of
+    the new one (40B, 180B), which is always parallel."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        new = fields.number("new_decoder_architecture", False)
+        n_heads = fields.get("num_attention_heads")
+        n_kv_heads = fields.number("num_kv_heads", n_heads)
+        old = 1 if fields.number("multi_query", True) else n_heads
+        parallel = fields.number("parallel_attn", True)
+        if new and not parallel:
+            raise fields.refuse("parallel_attn", parallel, "the new architecture is parallel")
+        n_norms = fields.get("num_ln_in_parallel_attn", None) or 2
+        residual = {"kind": "parallel", "shared_norm": not new or n_norms != 2}
+        draft.set(":residual", residual if parallel else {"kind": "pre_norm"})
+        draft.set(":mixer.n_kv_heads", n_kv_heads if new else old)
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        (kind, *_), (shared, *_) = draft.values(":residual.kind"), draft.values(":residual.shared_norm")
+        (n_kv_heads, *_) = draft.values(":mixer.n_kv_heads")
+        parallel = kind == "parallel"
+        config |= {"new_decoder_architecture": parallel, "parallel_attn": parallel}
+        config |= {"num_kv_heads": n_kv_heads, "multi_query": n_kv_heads == 1}
+        config["num_ln_in_parallel_attn"] = 2 if shared is False else 1
+
+
+@dataclass(frozen=True)
+class AttentionTypes:
+    """Layers with a window and layers without one, in runs of `attention_types` (GPT-Neo)."""
+
+    parts: dict[str, Tree] = field(default_factory=lambda: {"local": {}, "global": {}})
+
+    def read(self, fields: Fields, n_layers: int) -> list[str]:
+        runs = fields.get("attention_types", None) or [[["global", "local"], 12]]
+        fields.get("attention_layers", None)
+        kinds = [kind for pattern, times in runs for _ in range(times) for kind in pattern]
+        if unknown := set(kinds) - set(self.parts):
+            raise fields.refuse("attention_types", min(unknown), "known: global, local")
+        return kinds
+
+    def part_of(self, block: Options) -> str:
+        return "local" if block["mixer"].get("window") else "global"
+
+    def write(self, parts: list[str], config: Tree) -> None:
+        config["attention_types"] = [[parts, 1]]
+
+
+def four_widths(fields: Fields) -> int:
+    return 4 * int(fields.get("hidden_size"))
+
 
 MODEL_TYPES = (
     ModelType(
@@ -113,6 +168,80 @@ MODEL_TYPES = (
             RopeFields(partial=0.25, theta_key="rotary_emb_base"),
         ),
         unused=frozenset({"attention_probs_dropout_prob", "hidden_dropout_prob"}),
+    ),
+    ModelType(
+        "starcoder2",
+        {"norm": {"kind": "layernorm"}, "output": {}},
+        {"residual": "pre_norm", "mixer": attention(), "ffn": {"kind": "mlp"}},
+        (
+            *sizes(4096, tied=True, eps=1e-5, eps_key="norm_epsilon"),
+            *heads(n_kv_heads=2),
+            *feed_forward("gelu_pytorch_tanh"),
+            Field("use_bias", ":mixer.qkv_bias", True),
+            Field("use_bias", ":mixer.output_bias", True),
+            Field("use_bias", ":ffn.bias", True),
+            Field("sliding_window", ":mixer.window", None, nullable=True),
+            Only("mlp_type", "default"),
+            Only("norm_type", "layer_norm"),
+            RopeFields(),
+        ),
+        unused=frozenset({"residual_dropout", "embedding_dropout"}),
+    ),
+    ModelType(
+        "jais2",
+        {"norm": {"kind": "layernorm"}, "output": {}},
+        {"residual": "pre_norm", "mixer": attention(), "ffn": {"kind": "mlp"}},
+        (
+            *sizes(8192, tied=False, eps=1e-5, eps_key="layer_norm_eps"),
+            *heads(),
+            *feed_forward("relu2"),
+            Field("attention_bias", ":mixer.qkv_bias", True),
+            Field("attention_bias", ":mixer.output_bias", True),
+            Field("mlp_bias", ":ffn.bias", True),
+            RopeFields(),
+        ),
+    ),
+    ModelType(
+        "falcon",
+        {"norm": {"kind": "layernorm"}, "output": {}},
+        {"residual": {"kind": "parallel"}, "mixer": attention(), "ffn": {"kind": "mlp"}},
+        (
+            *sizes(2048, tied=True, eps=1e-5, eps_key="layer_norm_epsilon"),
+            Field("num_attention_heads", ":mixer.n_heads"),
+            FalconParts(),
+            Field("head_dim", ":mixer.head_dim", head_dim_of),
+            Field("ffn_hidden_size", ":ffn.d_ff", four_widths),
+            activation(":ffn.activation", "activation", "gelu"),
+            Field("bias", ":mixer.qkv_bias", False),
+            Field("bias", ":mixer.output_bias", False),
+            Field("bias", ":ffn.bias", False),
+            Only("alibi", False),
+            RopeFields(),
+        ),
+    ),
+    ModelType(
+        "gpt_neo",
+        {"norm": {"kind": "layernorm"}, "embedding": {"positions": "learned"}, "output": {}},
+        {
+            "residual": "pre_norm",
+            "mixer": attention(output_bias=True, query_pre_attn_scalar=1.0),
+            "ffn": {"kind": "mlp", "bias": True},
+        },
+        (
+            *sizes(2048, tied=True, eps=1e-5, eps_key="layer_norm_epsilon"),
+            Field("num_heads", ":mixer.n_heads"),
+            Field("num_heads", ":mixer.n_kv_heads"),
+            Field("head_dim", ":mixer.head_dim", lambda f: f.get("hidden_size") // f.get("num_heads")),
+            Field("intermediate_size", ":ffn.d_ff", four_widths),
+            activation(":ffn.activation", "activation_function", "gelu_new"),
+            Field("window_size", "local:mixer.window", 256),
+        ),
+        axes=(AttentionTypes(),),
+        n_layers="num_layers",
+        unused=frozenset(
+            {"embed_dropout", "resid_dropout", "summary_activation", "summary_first_dropout", "summary_type"}
+            | {"summary_proj_to_labels", "summary_use_proj"}
+        ),
     ),
     ModelType(
         "gpt2",

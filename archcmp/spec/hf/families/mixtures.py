@@ -26,7 +26,7 @@ from archcmp.spec.hf.common import (
     heads,
     sizes,
 )
-from archcmp.spec.hf.fields import Fields
+from archcmp.spec.hf.fields import REQUIRED, Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
@@ -60,23 +60,29 @@ DENSE: tuple[Binding, ...] = (
 
 
 class SharedExperts:
-    """`n_shared_experts` experts that every token visits, as one expert of their total width."""
+    """The experts that every token visits, as one expert of their total width. The field `key` is their
+    number."""
 
-    def __init__(self, default: int = 1) -> None:
-        self.default = default
+    def __init__(
+        self,
+        default: int = 1,
+        key: str = "n_shared_experts",
+        part: str = "moe",
+        default_width: Any = REQUIRED,
+    ) -> None:
+        self.default, self.key, self.path, self.width = default, key, f"{part}:ffn", default_width
 
     def read(self, fields: Fields, draft: Draft) -> None:
-        count = fields.number("n_shared_experts", self.default)
-        if count and draft.owners("moe:ffn")[0]:
-            draft.set("moe:ffn.shared", dict(GLU))
-            draft.set("moe:ffn.shared.d_ff", count * fields.get("moe_intermediate_size"))
-            activation("moe:ffn.shared.activation").read(fields, draft)
+        count = fields.number(self.key, self.default)
+        if count and draft.owners(self.path)[0]:
+            draft.set(f"{self.path}.shared", dict(GLU))
+            draft.set(f"{self.path}.shared.d_ff", count * fields.number("moe_intermediate_size", self.width))
+            activation(f"{self.path}.shared.activation").read(fields, draft)
 
     def write(self, draft: Draft, config: Tree) -> None:
-        for ffn in draft.values("moe:ffn"):
-            config["n_shared_experts"] = (
-                ffn["shared"]["d_ff"] // ffn["expert"]["d_ff"] if ffn["shared"] else 0
-            )
+        widths = (draft.values(f"{self.path}.{part}.d_ff") for part in ("shared", "expert"))
+        for shared, expert in zip(*widths, strict=True):
+            config[self.key] = shared // expert if shared else 0
 
 
 class ExpertGroups:
@@ -195,7 +201,7 @@ MODEL_TYPES = (
             Only("qkv_bias", False),
             Only("use_qk_norm", True),
             Only("shared_expert_intermediate_size", 0),
-            RopeFields(),
+            RopeFields(sections=True),
         ),
         axes=(DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, sparse_steps, write_sparse_steps),),
         unused=_QWEN_UNUSED,
@@ -252,7 +258,7 @@ MODEL_TYPES = (
             RopeFields(partial=0.5),
         ),
         axes=(FIRST_DENSE,),
-        unused=frozenset({"num_nextn_predict_layers", "num_mtp_layers", "num_local_experts"}),
+        unused=frozenset({"num_local_experts"}),
     ),
     ModelType(
         "granitemoe",

@@ -1,0 +1,241 @@
+"""Model types of the Llama kind with biases, rotations, windows or norms of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from archcmp.spec.hf.axes import LocalGlobal, Options, every, first_of_four
+from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
+from archcmp.spec.hf.common import (
+    ATTENTION_BIAS,
+    GLU,
+    GRANITE,
+    GRANITE_BLOCK,
+    LLAMA_BLOCK,
+    MLP_BIAS,
+    WINDOW,
+    attention,
+    feed_forward,
+    heads,
+    sizes,
+)
+from archcmp.spec.hf.families.decoders import llama_like
+from archcmp.spec.hf.fields import Fields
+from archcmp.spec.hf.rope import RopeFields
+
+
+class RopeBesideWindows:
+    """Only layers with a window have rotary positions; where `sliding_window` is null, all have (EXAONE)."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        part = "" if fields.get("sliding_window", 4096) is None else "local"
+        RopeFields(part=part).read(fields, draft)
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        everywhere = any(draft.values("global:mixer.rope"))
+        RopeFields(part="" if everywhere else "local").write(draft, config)
+        if everywhere:
+            config["sliding_window"] = None
+
+
+class OneTheta:
+    """Rotary positions with one theta, which `layer_rope_theta` may repeat for every layer."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        RopeFields().read(fields, draft)
+        thetas = fields.get("layer_rope_theta", None) or []
+        known = {rope["theta"] for rope in draft.values(":mixer.rope")}
+        if other := set(thetas) - known:
+            raise fields.refuse("layer_rope_theta", min(other), "known: rope_theta in every layer")
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        RopeFields().write(draft, config)
+
+
+_AFTER_ROPE = LLAMA_BLOCK | {"mixer": attention(qk_norm={"kind": "per_head", "after_rope": True})}
+_GLM: tuple[Binding, ...] = (
+    *sizes(131_072, tied=False, eps=1.5625e-07),
+    *heads(head_dim=128, n_kv_heads=2),
+    *feed_forward(),
+    Field("attention_bias", ":mixer.qkv_bias", True),
+    RopeFields(partial=0.5, interleaved=True),
+)
+_MAMBA = frozenset(
+    {"mamba_n_heads", "mamba_n_groups", "mamba_d_state", "mamba_d_head", "mamba_d_conv", "mamba_expand"}
+    | {"mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "time_step_limit"}
+)
+
+
+@dataclass(frozen=True)
+class AttentionOnly:
+    """Every layer has attention: `layer_types`, or `layers_block_type` of older files, names no other kind
+    of layer (Granite 4 without Mamba)."""
+
+    parts: dict[str, Tree] = field(default_factory=lambda: {"full": {}})
+
+    def read(self, fields: Fields, n_layers: int) -> list[str]:
+        kinds = fields.get("layers_block_type", None) or fields.get("layer_types")
+        if others := set(kinds) - {"attention", "full_attention"}:
+            raise fields.refuse("layer_types", min(others), "known: full_attention")
+        return ["full"] * len(kinds)
+
+    def part_of(self, block: Options) -> str:
+        return "full"
+
+    def write(self, parts: list[str], config: Tree) -> None:
+        config |= {"layer_types": ["full_attention"] * len(parts)}
+        config |= {"mamba_n_heads": 1, "mamba_d_head": "auto"}
+
+
+class NoExperts:
+    """Layers have the shared feed-forward alone: `num_local_experts`, which is not 0 by default, is 0."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        fields.get("num_local_experts")
+        fields.expect("num_local_experts", 0)
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        config["num_local_experts"] = 0
+
+
+class NamedPositions:
+    """Rotary positions where `position_embedding_type` is rope, and none where it is null."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        RopeFields().read(fields, draft)
+        kind = fields.get("position_embedding_type", None)
+        if kind not in (None, "rope", "nope"):
+            raise fields.refuse("position_embedding_type", kind, "known: rope, nope")
+        if kind != "rope":
+            draft.set(":mixer.rope", None)
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        RopeFields().write(draft, config)
+        config["position_embedding_type"] = "rope" if any(draft.values(":mixer.rope")) else None
+
+
+MODEL_TYPES = (
+    llama_like(
+        "iquestcoder",
+        *sizes(131_072, tied=False, eps=1e-5),
+        *heads(n_kv_heads=8),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        MLP_BIAS,
+        RopeFields(),
+    ),
+    llama_like(
+        "seed_oss",
+        *sizes(524_288, tied=False),
+        *heads(head_dim=128, n_kv_heads=8),
+        *feed_forward(),
+        Field("attention_bias", ":mixer.qkv_bias", True),
+        Field("attention_out_bias", ":mixer.output_bias", False),
+        MLP_BIAS,
+        RopeFields(),
+        unused=frozenset({"residual_dropout"}),
+    ),
+    llama_like(
+        "arcee",
+        *sizes(4096, tied=False, eps=1e-5),
+        *heads(),
+        *feed_forward("relu2"),
+        *ATTENTION_BIAS,
+        MLP_BIAS,
+        RopeFields(),
+        block=LLAMA_BLOCK | {"ffn": {"kind": "mlp"}},
+    ),
+    llama_like(
+        "helium",
+        *sizes(4096, tied=False, eps=1e-8),
+        *heads(head_dim=128, n_kv_heads=20),
+        *feed_forward(),
+        Field("attention_bias", ":mixer.qkv_bias", False),
+        MLP_BIAS,
+        RopeFields(100_000.0, interleaved=True),
+    ),
+    llama_like(
+        "ernie4_5",
+        *sizes(131_072, tied=True, eps=1e-5),
+        *heads(head_dim=128, n_kv_heads=2),
+        *feed_forward(),
+        Field("use_bias", ":mixer.qkv_bias", False),
+        Field("use_bias", ":mixer.output_bias", False),
+        Field("use_bias", ":ffn.bias", False),
+        RopeFields(500_000.0, interleaved=True),
+    ),
+    llama_like("glm", *_GLM),
+    llama_like("glm4", *_GLM, block=LLAMA_BLOCK | {"residual": "sandwich_norm"}),
+    llama_like(
+        "hunyuan_v1_dense",
+        *sizes(2048, tied=False, eps=1e-5),
+        *heads(),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        RopeFields(),
+        block=_AFTER_ROPE,
+        unused=frozenset({"eod_token_id"}),
+    ),
+    llama_like(
+        "exaone4",
+        *sizes(2048, tied=False, eps=1e-5),
+        *heads(n_kv_heads=32),
+        *feed_forward(),
+        WINDOW,
+        RopeBesideWindows(),
+        block={"residual": "reordered_norm", "mixer": attention(qk_norm={"kind": "per_head"}), "ffn": GLU},
+        axes=(LocalGlobal(every(4), nullable=True),),
+        unused=frozenset({"sliding_window_pattern"}),
+    ),
+    llama_like(
+        "cwm",
+        *sizes(131_072, tied=False, eps=1e-5),
+        *heads(head_dim=128, n_kv_heads=8),
+        *feed_forward(),
+        MLP_BIAS,
+        Only("attention_bias", False),
+        Field("sliding_window", "local:mixer.window", 8192),
+        RopeFields(
+            1_000_000.0,
+            scaling={"rope_type": "llama3", "factor": 16.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0}
+            | {"original_max_position_embeddings": 8192},
+        ),
+        axes=(LocalGlobal(first_of_four),),
+    ),
+    llama_like(
+        "ministral",
+        *sizes(131_072, tied=False),
+        *heads(n_kv_heads=8),
+        *feed_forward(),
+        WINDOW,
+        RopeFields(),
+        axes=(LocalGlobal(lambda fields, n_layers: ["local"] * n_layers, nullable=True),),
+    ),
+    llama_like(
+        "granite_swa",
+        *sizes(8192, tied=True, eps=1e-5),
+        *heads(n_kv_heads=4),
+        *feed_forward(),
+        *ATTENTION_BIAS,
+        MLP_BIAS,
+        *GRANITE,
+        Field("sliding_window", "local:mixer.window", 128),
+        OneTheta(),
+        block=GRANITE_BLOCK | {"mixer": attention(sinks=True)},
+        axes=(LocalGlobal(first_of_four),),
+    ),
+    llama_like(
+        "granitemoehybrid",
+        *sizes(2048, tied=False),
+        *heads(),
+        Field("shared_intermediate_size", ":ffn.d_ff", 1024),
+        activation(":ffn.activation"),
+        *ATTENTION_BIAS,
+        *GRANITE,
+        NoExperts(),
+        NamedPositions(),
+        block=GRANITE_BLOCK,
+        axes=(AttentionOnly(),),
+        unused=_MAMBA | {"intermediate_size", "num_experts_per_tok"},
+    ),
+)
