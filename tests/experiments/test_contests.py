@@ -216,13 +216,13 @@ def test_models_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch, cell:
         "blocks.main.residual=post_norm",
         "blocks.main.mixer.sinks=true",
         "blocks.main.mixer.output_gate=true",
-        "blocks.main.ffn={kind: mlp, d_ff: 24, activation: relu}",
+        "blocks.main.ffn={kind: mlp, d_ff: 24, activation: relu, bias: true}",
         "output.softcap=30.0",
         "output.norm=false",
     ],
 )
 def test_a_design_without_a_peer_is_refused_with_those_that_have_one(change: str) -> None:
-    with pytest.raises(UsageError, match=r"no model of transformers with these choices.*Known.*: cohere, "):
+    with pytest.raises(UsageError, match=r"no model of transformers with these choices.*Known.*: afmoe, "):
         a_contest("transformers", tiny(change))
 
 
