@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,3 +58,14 @@ def chosen_native_dtype() -> Iterator[None]:
         stated = facts | {"avx512_bf16": {"float32": False, "bfloat16": True}[chosen]}
         patch.setattr(torch.cpu, "get_capabilities", lambda: stated, raising=False)
         yield
+
+
+@pytest.fixture
+def no_clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Measuring takes no time, and files lie in a folder of the test."""
+    from tests.experiments.fake_measurement import FakeMeasurement
+
+    monkeypatch.setattr("archcmp.timing.measurement.Measurement", FakeMeasurement)
+    monkeypatch.setattr(FakeMeasurement, "before", lambda n: None)
+    monkeypatch.setattr(FakeMeasurement, "n_measured", 0)
+    monkeypatch.chdir(tmp_path)

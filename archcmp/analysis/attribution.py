@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from archcmp.analysis.conditions import Conditions
 from archcmp.analysis.shapley import Share, coalitions, shapley, valued
@@ -20,7 +19,7 @@ def effects(a: ModelSpec, b: ModelSpec, conditions: Conditions) -> list[Effect]:
     a, b = aligned(a, b)
     before = conditions.count(a).quantities()
     found = []
-    for knob in knobs(a, b, is_valid=conditions.check):
+    for knob in knobs(a, b, check=conditions.check):
         spec = turned(a, [knob])
         choices = differing([design_choices(a), design_choices(spec)])
         change = difference(conditions.count(spec).quantities(), before)
@@ -39,6 +38,7 @@ class Lattice:
     start: ModelSpec
     knobs: tuple[Knob, ...]
     conditions: Conditions
+    _known: dict[frozenset[int], Quantities] = field(default_factory=dict, repr=False)
 
     @classmethod
     def between(cls, a: ModelSpec, b: ModelSpec, conditions: Conditions, only: Sequence[str] = ()) -> Lattice:
@@ -54,10 +54,6 @@ class Lattice:
     def spec(self, some: Sequence[int] | frozenset[int]) -> ModelSpec:
         """The spec with some of the knobs turned. Raises SpecError where that is not valid."""
         return turned(self.start, [self.knobs[i] for i in sorted(some)])
-
-    @cached_property
-    def _known(self) -> dict[frozenset[int], Quantities]:
-        return {}
 
     def value(self, some: frozenset[int]) -> Quantities:
         """The quantities of the spec with some of the knobs turned; each is counted once."""
@@ -83,9 +79,8 @@ class Lattice:
             rest = [i for i in range(len(self.knobs)) if i not in order]
             gains = dict(self._gains(order, rest))
             if not gains:
-                raise UsageError(
-                    f"{self.knobs[order[-1]].name} is not valid this early; put others before it"
-                )
+                made = ", ".join(self.knobs[i].name for i in order)
+                raise UsageError(f"no other difference is valid right after {made}. Write another --order")
             order.append(max(gains, key=lambda i: [abs(gains[i][name]) for name in weights]))
         return order
 

@@ -21,9 +21,9 @@ class Conditions:
     convention: str = DEFAULT_CONVENTION
 
     def count(self, spec: ModelSpec) -> Counts:
+        """The counts of a spec. Raises UsageError and CountingError, as `archcmp.count` does."""
         return count(spec, self.batch_size, self.seq_len, self.dtype, self.convention)
 
-    def check(self, spec: ModelSpec) -> bool:
-        """True. Raises UsageError for a spec whose learned positions are too few."""
+    def check(self, spec: ModelSpec) -> None:
+        """Raises UsageError for a spec whose learned positions are too few."""
         check_shapes([spec], self.batch_size, self.seq_len)
-        return True

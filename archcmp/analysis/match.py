@@ -47,13 +47,7 @@ def match(
     spec, to = as_spec(spec), as_spec(to)
     conditions = Conditions(batch_size, seq_len or default_seq_len([spec, to]), dtype, convention)
     check_match(quantity, by, multiple)
-    return matched(spec, conditions.count(to).quantity(quantity), quantity, by, multiple, conditions)
-
-
-def matched(
-    spec: ModelSpec, planned: int, quantity: str, by: str, multiple: int | None, conditions: Conditions
-) -> tuple[ModelSpec, Matched]:
-    """The same, for a total that is known. Raises UsageError."""
+    planned = conditions.count(to).quantity(quantity)
     key = _key(spec, by)
     numbers = _numbers(design_choices(spec)[key])
     present = sum(numbers) if key == "n_layers" else max(numbers)

@@ -38,6 +38,7 @@ class Knob:
         )
 
     def joined(self, others: Sequence[Knob]) -> Knob:
+        """One knob with the changes of all."""
         all_knobs = (self, *others)
         options = sorted({option for knob in all_knobs for option in knob.options})
         return Knob(tuple(options), tuple(change for knob in all_knobs for change in knob.changes))
@@ -116,11 +117,11 @@ def knobs(
     a: ModelSpec,
     b: ModelSpec,
     subsets: Callable[[int], Iterable[Subset]] = singles,
-    is_valid: Callable[[ModelSpec], bool] = lambda spec: True,
+    check: Callable[[ModelSpec], None] = lambda spec: None,
 ) -> list[Knob]:
     """What turns `a` into `b`: the changes of one option each, joined until all `subsets` of the knobs are
-    valid. So n_heads is joined with n_kv_heads where it is not valid without it. `is_valid` says what must
-    hold beside the schema."""
+    valid. So n_heads is joined with n_kv_heads where it is not valid without it. `check` raises for a spec
+    that the schema allows, but that cannot be counted."""
     groups: dict[str, list[Change]] = {}
     for change in diff(a, b):
         groups.setdefault(_option(change, a, b), []).append(change)
@@ -131,7 +132,7 @@ def knobs(
         some = tuple(some)
         key = frozenset(change.path for knob in some for change in knob.changes)
         if key not in known:
-            known[key] = _holds(a, some, is_valid)
+            known[key] = _holds(a, some, check)
         return known[key]
 
     while bad := next((s for s in subsets(len(found)) if not holds(found[i] for i in s)), None):
@@ -149,11 +150,12 @@ def _option(change: Change, a: ModelSpec, b: ModelSpec) -> str:
     return short_key(map(str, change.path[2:])) if len(change.path) > 2 else "layers"
 
 
-def _holds(a: ModelSpec, some: Iterable[Knob], is_valid: Callable[[ModelSpec], bool]) -> bool:
+def _holds(a: ModelSpec, some: Iterable[Knob], check: Callable[[ModelSpec], None]) -> bool:
     try:
-        return is_valid(turned(a, some))
+        check(turned(a, some))
     except ArchcmpError:
         return False
+    return True
 
 
 def _repaired(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations, product
 
 import archcmp
+from archcmp.analysis.conditions import Conditions
 from archcmp.spec.knobs import Subset, aligned, knobs, singles, turned
 from archcmp.spec.layers import distinct_blocks, layer_blocks
 from archcmp.spec.schema.model import ModelSpec
@@ -87,9 +88,6 @@ def test_what_must_hold_beside_the_schema_joins_knobs_too() -> None:
     """A sequence must fit learned positions, so the shorter context comes only without them."""
     a, b = load_spec("gpt2:small+context_length=4096"), load_spec("llama3:8b+context_length=1024")
 
-    def fits(spec: ModelSpec) -> bool:
-        return spec.embedding.positions is None or spec.context_length >= 2048
-
-    names = [knob.name for knob in knobs(a, b, singles, fits)]
+    names = [knob.name for knob in knobs(a, b, singles, Conditions(1, 2048).check)]
     assert "context_length and embedding.positions" in names
     assert archcmp.count(a, 1, 2048).params["total"].total > 0

@@ -20,9 +20,9 @@ from archcmp.report.plots.bars import (
     unchanged,
 )
 from archcmp.report.table import Figure as Value
-from archcmp.report.tables.ablation import changing, steps_of
+from archcmp.report.tables.ablation import changing, path_title, steps_of
 from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit
-from archcmp.report.tables.rows import rate
+from archcmp.report.tables.rows import rate, shape_text
 from archcmp.results.ablation import Step
 from archcmp.results.document import Document
 
@@ -76,11 +76,10 @@ def figure_of(doc: Document) -> Figure:
     workloads = list(dict.fromkeys(name for step in steps for name in step.throughput))
     panels = [_counted(steps, name) for name in changing(steps) or ["params"]]
     panels += [_timed(steps, workload) for workload in workloads]
-    point = doc.cells[0].point
     told = [
-        f"From {doc.models[0].name} to {doc.models[1].name}",
+        path_title(doc),
         "Each row keeps the changes above it, and is compared with the row above. "
-        f"Batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens, {doc.request.dtype}. "
+        f"{shape_text(doc).capitalize()}, {doc.request.dtype}. "
         f"{conventions_note(doc)}",
     ]
     timings = [timing for step in steps for timing in step.throughput.values()]

@@ -20,8 +20,8 @@ from archcmp.report.plots.bars import (
 )
 from archcmp.report.plots.curves import Axis, Curve, Unit, figure_of_curves, logarithmic
 from archcmp.report.table import Figure as Value
-from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit, values_of
-from archcmp.report.tables.rows import context_notes, rate
+from archcmp.report.tables.effects import MAIN, QUANTITY_LABELS, conventions_note, full_unit, values_of
+from archcmp.report.tables.rows import context_notes, rate, shape_text
 from archcmp.results.document import Document, Model, ModelResult
 from archcmp.spec.describe import parse_text
 from archcmp.spec.overrides import Override, parse
@@ -30,8 +30,6 @@ from archcmp.units import TokensPerSecond
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-QUANTITIES = ("params", "kv_cache", "forward", "decode")
 
 
 # ---- a knob -----------------------------------------------------------------------------------------
@@ -128,8 +126,7 @@ def _timed(results: Sequence[ModelResult], workload: str) -> Panel:
 
 def _told(doc: Document, judged: bool) -> list[str]:
     """What stands above the panels; how rates were judged where verdicts stand beside them."""
-    point = doc.cells[0].point
-    shape = f"Batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens, {doc.request.dtype}."
+    shape = f"{shape_text(doc).capitalize()}, {doc.request.dtype}."
     told = [f"{shape} {conventions_note(doc)}", *context_notes(doc)]
     timings = [timing for result in doc.cells[0].models for timing in result.throughput.values()]
     return told + timings_told(doc, timings, "first model" if judged else None)
@@ -155,11 +152,11 @@ def figure_of(doc: Document) -> Figure:
         raise UsageError("there is no counted model to draw")
     results = doc.cells[0].models
     workloads = list(dict.fromkeys(name for result in results for name in result.throughput))
-    counted, timed = [_counted(results, name) for name in QUANTITIES], [_timed(results, w) for w in workloads]
+    counted, timed = [_counted(results, name) for name in MAIN], [_timed(results, w) for w in workloads]
     knob, found = variants(doc.models)
     if not knob:
         return _bars(doc, [*counted, *timed])
     axis = Axis(knob, logarithmic(variant.value for variant in found))
-    units: dict[str, Unit] = {QUANTITY_LABELS[name]: full_unit(name) for name in QUANTITIES}
+    units: dict[str, Unit] = {QUANTITY_LABELS[name]: full_unit(name) for name in MAIN}
     units |= {panel.title: TokensPerSecond for panel in timed}
     return figure_of_curves(_knob_curves(found, [*counted, *timed]), units, axis, _told(doc, False))

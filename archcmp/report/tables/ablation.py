@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 
 from archcmp.report.table import Figure, Row, Table
 from archcmp.report.tables.effects import (
+    MAIN,
     QUANTITY_LABELS,
     changed_quantities,
     conventions_note,
     signed,
     unit_of_quantity,
 )
-from archcmp.report.tables.rows import rate, rates_notes, timing_notes, where_measured
+from archcmp.report.tables.rows import rate, rates_notes, shape_text, timing_notes, where_measured
 from archcmp.results.ablation import Step
 from archcmp.results.counts import difference
 from archcmp.results.document import Document
-
-SPLIT = ("params", "forward", "decode", "kv_cache")
-"""Quantities of which a table says what each difference contributes."""
 
 
 def steps_of(doc: Document) -> list[Step]:
@@ -41,6 +39,12 @@ def changing(steps: Sequence[Step]) -> list[str]:
     return [name for name in changed_quantities(changes) if all(name in change for change in changes)]
 
 
+def path_title(doc: Document) -> str:
+    """Where the path leads: to the second model, or, where only some differences are made, towards it."""
+    first, last = (model.name for model in doc.models[:2])
+    return f"From {first} {'towards' if doc.request.options.get('knobs') else 'to'} {last}"
+
+
 def path_table(doc: Document, steps: Sequence[Step]) -> Table:
     """A row per step, each quantity compared with the row above."""
     names = [*changing(steps), "weights"]
@@ -49,22 +53,18 @@ def path_table(doc: Document, steps: Sequence[Step]) -> Table:
     for step, own, above in zip(steps, values, [{}, *values], strict=False):
         figures = [Figure(own.get(name), unit_of_quantity(name), above.get(name)) for name in names]
         rows.append(Row(step.name, figures))
-    first, last = (model.name for model in doc.models[:2])
-    point = doc.cells[0].point
-    shape = f"batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens"
-    whole = not doc.request.options.get("knobs")
-    end = f"The last row is {last}." if whole else ""
+    end = "" if doc.request.options.get("knobs") else f"The last row is {doc.models[1].name}."
     notes = [
         f"Each row keeps the changes above it, and is compared with the row above. {end}".rstrip(),
-        f"{shape}, {doc.request.dtype}. {conventions_note(doc)}",
+        f"{shape_text(doc)}, {doc.request.dtype}. {conventions_note(doc)}",
     ]
     head = ["", *(QUANTITY_LABELS[name] for name in names)]
-    return Table(f"From {first} {'to' if whole else 'towards'} {last}", head, rows, notes, n_repeated=1)
+    return Table(path_title(doc), head, rows, notes, n_repeated=1)
 
 
 def contributions_table(doc: Document, steps: Sequence[Step]) -> Table:
     """What each difference does to each quantity: in this path, first, last, and on average."""
-    rows = [row for name in changing(steps) if name in SPLIT for row in _contributions(steps, name)]
+    rows = [row for name in changing(steps) if name in MAIN for row in _contributions(steps, name)]
     notes = [
         f"On the path: after the rows above it. Alone: on {doc.models[0].name}. Last: after all others. "
         "Shapley: the mean over all orders. The path's and Shapley's add up to the total."

@@ -13,6 +13,7 @@ from archcmp.report.tables.rows import (
     rates_notes,
     row,
     section_rows,
+    shape_text,
     timing_notes,
     totals,
     where_measured,
@@ -84,7 +85,7 @@ def flops_table(doc: Document) -> Table:
     if equal and differing([model.choices for model in doc.models]):
         notes.append("All FLOPs are equal: the choices that differ cost only what is not counted.")
     notes += length_notes(doc)
-    return Table(f"FLOPs, {_shape(doc)}", header(doc), rows, notes)
+    return Table(f"FLOPs, {shape_text(doc)}", header(doc), rows, notes)
 
 
 def _crossover_notes(doc: Document) -> list[str]:
@@ -110,12 +111,7 @@ def memory_table(doc: Document) -> Table:
         for name in dict.fromkeys(name for section in sections for name in section)
     ]
     notes = ["Training state: weights, gradients and both Adam moments, without activations."]
-    return Table(f"Memory, {_shape(doc)}, {doc.request.dtype}", header(doc), rows, notes)
-
-
-def _shape(doc: Document) -> str:
-    point = doc.cells[0].point
-    return f"batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens"
+    return Table(f"Memory, {shape_text(doc)}, {doc.request.dtype}", header(doc), rows, notes)
 
 
 # ---- throughput -------------------------------------------------------------------------------------

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from archcmp.report.table import Figure, Row, Table
-from archcmp.report.tables.rows import totals
+from archcmp.report.tables.rows import shape_text, totals
 from archcmp.results.counts import QUANTITIES, Counts, Effect, Quantities
 from archcmp.results.document import Document, Model
 from archcmp.results.request import CONVENTIONS
 from archcmp.spec.describe import shown
 from archcmp.units import Bytes, Count, Flops
 
-SHOWN = ("params", "active", "kv_cache", "forward", "decode")
+MAIN = ("params", "kv_cache", "forward", "decode")
+"""Quantities that are drawn, and of which a table says what each difference contributes."""
+
+SHOWN = (MAIN[0], "active", *MAIN[1:])
 QUANTITY_LABELS = {
     "params": "params",
     "active": "active params",
@@ -111,10 +114,9 @@ def with_costs(rows: Sequence[Row], effects: Sequence[Effect]) -> list[Row]:
 
 
 def alone_note(doc: Document) -> str:
-    point = doc.cells[0].point
     return (
-        f"Costs: what this change alone does to {doc.models[0].name}, at batch {point['batch_size']:,} x "
-        f"{point['seq_len']:,} tokens; indented choices change with the one above them."
+        f"Costs: what this change alone does to {doc.models[0].name}, at {shape_text(doc)}; indented choices "
+        "change with the one above them."
     )
 
 

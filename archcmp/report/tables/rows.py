@@ -45,6 +45,12 @@ def header(doc: Document, label: str = "") -> list[str]:
     return [label, *(model.name for model in doc.models)]
 
 
+def shape_text(doc: Document) -> str:
+    """The batch of the first cell: 'batch 1 x 2,048 tokens'."""
+    point = doc.cells[0].point
+    return f"batch {point.get('batch_size', 1):,} x {point.get('seq_len', 0):,} tokens"
+
+
 def row(label: str, values: Sequence[float | None], unit: Unit, level: int = 0) -> Row:
     """Each model's value, compared with the first model's."""
     figures = [Figure(value, unit, values[0] if i else None) for i, value in enumerate(values)]
