@@ -18,8 +18,8 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The largest change of this comes first: params, active, forward, prefill, decode, train, "
-            "kv_cache or weights.",
+            help="Begin with what changes this most: params, active, forward, prefill, decode, "
+            "train, kv_cache or weights.",
             show_default="params",
             autocompletion=complete.quantities,
         ),

@@ -269,7 +269,9 @@ def _interruption(session: Session, command: str) -> int:
     if not session.document.cells:
         say("interrupted before anything was measured")
         return INTERRUPTED
-    said = f"interrupted; {n_cells - n_missing} of {n_cells} cells are finished, the rest as far as is shown"
+    said = (
+        f"interrupted; {n_cells - n_missing} of {n_cells} cells are finished, the others hold what was read"
+    )
     if session.store is not None:
         said += f". Continue: {shlex.join(['archcmp', command, '--resume', str(session.store.path)])}"
     say(said)

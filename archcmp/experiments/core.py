@@ -187,7 +187,8 @@ def throughputs(
     run: Run, specs: Sequence[ModelSpec], point: Point, base_of: Callable[[int], int] = lambda place: 0
 ) -> Iterator[list[dict[str, Throughput]]]:
     """Workload -> figures of each spec, in the same rounds, whenever a workload has more readings, and after
-    Ctrl-C, which passes through. `base_of` is Measurement's."""
+    Ctrl-C, which passes through. `base_of` gives the place of the spec with which another, by its place, is
+    compared."""
     from archcmp.timing.measurement import Measurement
     from archcmp.timing.rounds import MOST_SPENT
 
