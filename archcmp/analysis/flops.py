@@ -134,8 +134,10 @@ def _outside(part: Part, batch_size: int, seq_len: int, way: Pass, convention: s
     tokens = torch.zeros(batch_size, 1 if way.cached else seq_len, dtype=torch.int64, device="meta")
     call = _Call(decoder, lambda tokens: decoder(tokens, cache, way.last_only))
     found = _found(call, tokens, seq_len, convention)
-    children = {name: found[f"module.{name}"]["flops"] for name, _ in decoder.named_children()}
-    return Trace({name: n for name, n in children.items() if name in COMPONENTS}, 0, found[""]["elements"])
+    children = {name: found[f"module.{name}"]["flops"] for name in COMPONENTS if hasattr(decoder, name)}
+    if (left := found[""]["flops"] - sum(children.values())) != 0:
+        raise CountingError(f"{left:,} FLOPs outside the blocks belong to no component")
+    return Trace(children, 0, found[""]["elements"])
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,13 @@ class _SubLayer:
 
     def call(self, batch_size: int, seq_len: int, cached: bool) -> _Call:
         block, start = self.block, seq_len - 1 if cached else 0
+        module = block.get_submodule(self.name)
         if self.name == "residual":
-            return _Call(block.residual, lambda x: block.residual(x, lambda h: h, lambda h: h))
+            return _Call(module, lambda x: module(x, *(block.n_sublayers * [lambda h: h])))
         if self.name == "ffn":
-            return _Call(block.ffn, block.ffn)
+            return _Call(module, module)
         cache = block.new_cache(batch_size, seq_len) if cached else None
-        return _Call(block.mixer, lambda x: block.mixer(x, block.rotation(x, start), cache, start))
+        return _Call(module, lambda x: module(x, block.rotation(x, start), cache, start))
 
 
 def _sublayers(part: Part) -> list[_SubLayer]:
@@ -163,9 +166,10 @@ def _sublayers(part: Part) -> list[_SubLayer]:
     assert isinstance(block, Block)
     spec, norm = block.spec, part.spec.norm
     designs = {"mixer": (spec.mixer, norm), "ffn": spec.ffn, "residual": (spec.residual, norm)}
-    return [
-        _SubLayer(name, (sizes(design), block.d_model), block, part.dtype) for name, design in designs.items()
-    ]
+    modules = [name for name, _ in block.named_children()]
+    if unknown := set(modules) - set(designs):
+        raise CountingError(f"FLOPs of {', '.join(sorted(unknown))} in a block are not known to archcmp")
+    return [_SubLayer(name, (sizes(designs[name]), block.d_model), block, part.dtype) for name in modules]
 
 
 @lru_cache(maxsize=4096)
@@ -175,8 +179,7 @@ def _sublayer(sublayer: _SubLayer, batch_size: int, seq_len: int, cached: bool, 
     with ShapesOnly():
         call = sublayer.call(batch_size, seq_len, cached)
     found = _found(call, x, seq_len, convention)[""]
-    flops = {sublayer.name: found["flops"]} if sublayer.name in COMPONENTS else {}
-    return Trace(flops, found["scores"], found["elements"])
+    return Trace({sublayer.name: found["flops"]}, found["scores"], found["elements"])
 
 
 def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:

@@ -18,7 +18,7 @@ from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
 from archcmp.model.residual import build_residual
-from archcmp.model.rope import Rotation
+from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.model import Block as BlockSpec
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.norms import Norm
@@ -55,25 +55,30 @@ class Block(nn.Module):
         super().__init__()
         self.spec = spec
         self.d_model = d_model
-        self.mixer = build_mixer(spec.mixer, d_model, norm)
-        self.ffn = build_ffn(spec.ffn, d_model)
-        self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), n_sublayers=2)
+        self.mixer = None if spec.mixer is None else build_mixer(spec.mixer, d_model, norm)
+        self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model)
+        self.n_sublayers = sum(sublayer is not None for sublayer in (self.mixer, self.ffn))
+        self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), self.n_sublayers)
 
     def forward(
         self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, start: int = 0
     ) -> Tensor:
         if rotation is None:
             rotation = self.rotation(x, start)
-        output: Tensor = self.residual(x, lambda h: self.mixer(h, rotation, cache, start), self.ffn)
+        mix = None if self.mixer is None else partial(self.mixer, rotation=rotation, cache=cache, start=start)
+        output: Tensor = self.residual(x, *(sublayer for sublayer in (mix, self.ffn) if sublayer is not None))
         return output
+
+    @property
+    def rope(self) -> Rope | None:
+        """What computes the rotation that the mixer takes."""
+        return None if self.mixer is None else self.mixer.rope
 
     def rotation(self, x: Tensor, start: int) -> Rotation | None:
         """The rotation of the tokens of x (B, T, C), the first of which is at position `start`."""
-        if self.mixer.rope is None:
+        if self.rope is None:
             return None
-        rotation: Rotation = self.mixer.rope(
-            torch.arange(start, start + x.shape[1], device=x.device), x.dtype
-        )
+        rotation: Rotation = self.rope(torch.arange(start, start + x.shape[1], device=x.device), x.dtype)
         return rotation
 
     @property
@@ -83,6 +88,8 @@ class Block(nn.Module):
 
     def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
         """An empty cache for this layer, on its device, in its dtype."""
+        if self.mixer is None:
+            return LayerCache()
         with factory(self.like.device, self.like.dtype):
             return self.mixer.new_cache(batch_size, capacity)
 
@@ -101,7 +108,7 @@ class Decoder(nn.Module):
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
         self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=False)
         self.tie_weights()
-        ropes = [block.mixer.rope for block in self.blocks]
+        ropes = [block.rope for block in self.blocks]
         self.ropes = [rope for rope in dict.fromkeys(ropes) if rope is not None]
         # By index, because torch.compile cannot trace a dictionary with Rope keys.
         self.rope_of_layer = [None if rope is None else self.ropes.index(rope) for rope in ropes]

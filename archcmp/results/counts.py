@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-COMPONENTS = ("embedding", "mixer", "ffn", "norm", "head")
-"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding."""
+COMPONENTS = ("embedding", "mixer", "ffn", "residual", "norm", "head")
+"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding, and
+what joins sub-layers to the residual stream, other than norms, as residual."""
 
 
 @dataclass(frozen=True)

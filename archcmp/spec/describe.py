@@ -104,8 +104,10 @@ def _flat(part: Part, below: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             yield path, getattr(part, IMPLIED[name]) if value is None and name in IMPLIED else value
 
 
-def _mixer(mixer: Any) -> str:
-    """'attention (GQA)', 'mla'."""
+def _mixer(mixer: Any) -> str | None:
+    """'attention (GQA)', 'mla'; None where there is none."""
+    if mixer is None:
+        return None
     kind, label = str(mixer.kind), str(mixer.label)
     return kind if label.lower() == kind else f"{kind} ({label})"
 

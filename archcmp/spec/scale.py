@@ -180,7 +180,7 @@ def shrunk_block(block: Block, scale: Scale = SHRUNK) -> Block:
     """The block with its mixer and feed-forward small."""
     parts = {"mixer": block.mixer, "ffn": block.ffn}
     return block.model_copy(
-        update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items()}
+        update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items() if part}
     )
 
 
@@ -261,10 +261,10 @@ def _proxy_scale(spec: ModelSpec, d_model: int, seq_len: int, vocab_size: int) -
 def _check_kinds(spec: ModelSpec, small: ModelSpec, refused: str) -> None:
     """Raises UsageError where the number of heads made another kind of attention of a mixer."""
     for name, block in small.blocks.items():
-        mixer, kind = block.mixer, spec.blocks[name].mixer.label
-        if isinstance(mixer, Attention) and mixer.label != kind:
+        mixer, own = block.mixer, spec.blocks[name].mixer
+        if isinstance(mixer, Attention) and isinstance(own, Attention) and mixer.label != own.label:
             raise UsageError(
-                f"{refused}: n_heads = {mixer.n_heads} cannot be {kind}; n_heads = 4, 6 or 8 can. Write a "
+                f"{refused}: n_heads = {mixer.n_heads} cannot be {own.label}; n_heads = 4, 6 or 8 can. Write a "
                 f"d_model of so many times head_dim = {mixer.head_dim}"
             )
 

@@ -115,7 +115,7 @@ class RunnableBlock:
         return torch.randn(shape, device=self.like.device).to(self.like.dtype)
 
     def _rotation(self, start: int, end: int) -> tuple[Tensor, Tensor] | None:
-        rope = self.copies[0].mixer.rope
+        rope = self.copies[0].rope
         positions = torch.arange(start, end, device=self.like.device)
         return None if rope is None else rope(positions, self.like.dtype)
 

@@ -141,6 +141,11 @@ EXTRA = {
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
     "two-blocks": list(MAIN_AND_FAR),
+    "one-sublayer": [
+        "blocks.mix={extends: main, ffn: null}",
+        "blocks.think={extends: main, mixer: null}",
+        "layers[0].repeat=[mix, think]",
+    ],
     **{f"activation-{name}": [MAIN + f"ffn.activation={name}"] for name in ACTIVATIONS},
 }
 CASES = {

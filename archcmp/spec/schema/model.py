@@ -18,14 +18,21 @@ Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
 
 
 class Block(Part):
-    """One layer: a token mixer and a channel mixer, joined to the residual stream by `residual`."""
+    """One layer: a token mixer and a channel mixer, joined to the residual stream by `residual`. A layer of
+    one sub-layer has null for the other: Nemotron 3, https://arxiv.org/abs/2512.20848"""
 
     residual: Residual
-    """How norms and the residual stream join the two sub-layers."""
-    mixer: Mixer
+    """How norms and the residual stream join the sub-layers."""
+    mixer: Mixer | None
     """The sub-layer in which tokens exchange information."""
-    ffn: FFN
+    ffn: FFN | None
     """The sub-layer that treats each token on its own."""
+
+    @model_validator(mode="after")
+    def _has_a_sublayer(self) -> Block:
+        if self.mixer is None and self.ffn is None:
+            raise fault(("ffn",), "mixer and ffn cannot both be null", "Give the block one of them")
+        return self
 
 
 class Embedding(Part):

@@ -15,7 +15,7 @@ from archcmp.errors import SpecError, did_you_mean
 from archcmp.spec import reflect
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.merge import FILE_KEYS
-from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain
+from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain, without_nulls
 
 _BOUNDS = {
     "greater_than": "above {gt}",
@@ -72,7 +72,7 @@ def _kind(node: Node) -> str | None:
 
 def _owner(path: KeyPath, root: Node) -> type[BaseModel]:
     """The schema class that rules the mapping at `path`; of a choice whose kind is unknown, the slot's."""
-    tree = plain(root)
+    tree = without_nulls(plain(root))
     owners = (reflect.part_at(ModelSpec, tree, path[:end]) for end in range(len(path), -1, -1))
     return next(owner for owner in owners if owner is not None)
 
