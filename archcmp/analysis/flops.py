@@ -155,10 +155,12 @@ class _SubLayer:
         module = block.get_submodule(self.name)
         if self.name == "residual":
             return _Call(module, lambda x: module(x, *(block.n_sublayers * [lambda h: h])))
+        carried = block.stand_in(batch_size, start, seq_len - start)
+        options = {"carried": carried} if module in block.carrying else {}
         if self.name == "ffn":
-            return _Call(module, module)
+            return _Call(module, partial(module, **options))
         cache = block.new_cache(batch_size, seq_len) if cached else None
-        return _Call(module, lambda x: module(x, block.rotation(x, start), cache, start))
+        return _Call(module, lambda x: module(x, block.rotation(x, start), cache, start, **options))
 
 
 def _sublayers(part: Part) -> list[_SubLayer]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from archcmp.errors import UsageError
 from archcmp.model import linear
 from archcmp.model.cache import Cache, LayerCache
+from archcmp.model.carried import Carried, Carries
 from archcmp.model.factory import factory
 from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
-from archcmp.model.residual import build_residual
+from archcmp.model.residual import SubLayer, build_residual
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.model import Block as BlockSpec
 from archcmp.spec.schema.model import ModelSpec
@@ -49,7 +51,7 @@ class Embedding(nn.Module):
 
 class Block(nn.Module):
     """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C). A decoder computes a rotation once for all
-    layers that share it; a block alone computes its own."""
+    layers that share it, and passes on what layers leave for later ones; a block alone makes up both."""
 
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
@@ -57,17 +59,38 @@ class Block(nn.Module):
         self.d_model = d_model
         self.mixer = None if spec.mixer is None else build_mixer(spec.mixer, d_model, norm)
         self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model)
-        self.n_sublayers = sum(sublayer is not None for sublayer in (self.mixer, self.ffn))
+        sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
+        self.n_sublayers = len(sublayers)
+        self.carrying: list[Any] = [sublayer for sublayer in sublayers if isinstance(sublayer, Carries)]
         self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), self.n_sublayers)
 
     def forward(
-        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, start: int = 0
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: LayerCache | None = None,
+        start: int = 0,
+        carried: Carried | None = None,
     ) -> Tensor:
         if rotation is None:
             rotation = self.rotation(x, start)
-        mix = None if self.mixer is None else partial(self.mixer, rotation=rotation, cache=cache, start=start)
-        output: Tensor = self.residual(x, *(sublayer for sublayer in (mix, self.ffn) if sublayer is not None))
+        if carried is None:
+            carried = self.stand_in(x.shape[0], start, x.shape[1])
+        place = {"rotation": rotation, "cache": cache, "start": start}
+        sublayers: list[SubLayer] = []
+        if self.mixer is not None:
+            passed = place | {"carried": carried} if self.mixer in self.carrying else place
+            sublayers.append(partial(self.mixer, **passed))
+        if self.ffn is not None:
+            sublayers.append(partial(self.ffn, carried=carried) if self.ffn in self.carrying else self.ffn)
+        output: Tensor = self.residual(x, *sublayers)
         return output
+
+    def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
+        """What earlier layers would have left for tokens start .. start + n_tokens - 1."""
+        with factory(self.like.device, self.like.dtype):
+            found = [sublayer.stand_in(batch_size, start, n_tokens) for sublayer in self.carrying]
+        return {name: tensors for each in found for name, tensors in each.items()}
 
     @property
     def rope(self) -> Rope | None:
@@ -112,6 +135,7 @@ class Decoder(nn.Module):
         self.ropes = [rope for rope in dict.fromkeys(ropes) if rope is not None]
         # By index, because torch.compile cannot trace a dictionary with Rope keys.
         self.rope_of_layer = [None if rope is None else self.ropes.index(rope) for rope in ropes]
+        self.reads = {name for block in self.blocks for each in block.carrying for name in each.reads}
 
     def tie_weights(self) -> None:
         """Make the head read the token embedding, where the spec ties them."""
@@ -146,11 +170,16 @@ class Decoder(nn.Module):
                 f"the cache has room for {cache.batch_size} x {cache.capacity:,} tokens; "
                 f"{tokens.shape[0]} x {end:,} were asked for"
             )
+        carried = self.nothing_carried()
         for i, block in enumerate(self.blocks):
-            x = block(x, rotations[i], None if cache is None else cache.layers[i], start)
+            x = block(x, rotations[i], None if cache is None else cache.layers[i], start, carried)
         if cache is not None:
             cache.length = end
         return self.logits(x[:, -1:] if last_only else x)
+
+    def nothing_carried(self) -> Carried:
+        """What the first layer finds of earlier layers."""
+        return dict.fromkeys(self.reads, ())
 
     def enter(self, tokens: Tensor, start: int = 0) -> tuple[Tensor, list[Rotation | None]]:
         """The residual stream (B, T, C) before the first layer, and the rotation of every layer; the first of

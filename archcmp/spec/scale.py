@@ -264,8 +264,8 @@ def _check_kinds(spec: ModelSpec, small: ModelSpec, refused: str) -> None:
         mixer, own = block.mixer, spec.blocks[name].mixer
         if isinstance(mixer, Attention) and isinstance(own, Attention) and mixer.label != own.label:
             raise UsageError(
-                f"{refused}: n_heads = {mixer.n_heads} cannot be {own.label}; n_heads = 4, 6 or 8 can. Write a "
-                f"d_model of so many times head_dim = {mixer.head_dim}"
+                f"{refused}: n_heads = {mixer.n_heads} cannot be {own.label}; n_heads = 4, 6 or 8 can. Write "
+                f"a d_model of so many times head_dim = {mixer.head_dim}"
             )
 
 

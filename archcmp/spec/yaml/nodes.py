@@ -64,7 +64,7 @@ def node_of(tree: Any, source: Callable[[KeyPath], str], path: KeyPath = (), fil
 
 
 _NULL_IS_A_VALUE = frozenset({"mixer", "ffn"})
-"""Options that must be written, so that null cannot remove them: it says that a block has no such sub-layer."""
+"""Options that must be written, so that null does not remove them: a block has no such sub-layer."""
 
 
 def plain(node: Node) -> object:
