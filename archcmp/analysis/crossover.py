@@ -22,7 +22,7 @@ def crossover(spec: ModelSpec, convention: str = "exact") -> int | None:
 
     def excess(n_tokens: int) -> float:
         """Scores over feed-forwards, less 1."""
-        found = [(part.count, trace(part, 1, n_tokens, FORWARD, convention)) for part in blocks]
+        found = [(part.visits, trace(part, 1, n_tokens, FORWARD, convention)) for part in blocks]
         scores = sum(n * each.scores for n, each in found)
         return scores / sum(n * each.flops.get("ffn", 0) for n, each in found) - 1
 

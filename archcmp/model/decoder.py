@@ -145,7 +145,9 @@ class Decoder(nn.Module):
     def new_cache(self, batch_size: int, capacity: int) -> Cache:
         """An empty cache for sequences of up to `capacity` tokens, on the model's device, in its dtype."""
         self._check_length(capacity)
-        layers = [block.new_cache(batch_size, capacity) for block in self.blocks]
+        layers = [
+            block.new_cache(batch_size, capacity) for _ in range(self.spec.passes) for block in self.blocks
+        ]
         return Cache(layers, batch_size, capacity)
 
     def _check_length(self, length: int) -> None:
@@ -171,11 +173,22 @@ class Decoder(nn.Module):
                 f"{tokens.shape[0]} x {end:,} were asked for"
             )
         carried = self.nothing_carried()
-        for i, block in enumerate(self.blocks):
-            x = block(x, rotations[i], None if cache is None else cache.layers[i], start, carried)
+        for visit, (block, rotation) in enumerate(self.visits(rotations)):
+            if self.between_passes(visit):
+                x = self.norm(x)
+            x = block(x, rotation, None if cache is None else cache.layers[visit], start, carried)
         if cache is not None:
             cache.length = end
         return self.logits(x[:, -1:] if last_only else x)
+
+    def visits(self, rotations: Sequence[Rotation | None]) -> list[tuple[Block, Rotation | None]]:
+        """The layers, each with its rotation, in the order in which a token goes through them."""
+        return self.spec.passes * list(zip(self.blocks, rotations, strict=True))
+
+    def between_passes(self, visit: int) -> bool:
+        """Whether the final norm is applied before a visit."""
+        loop = self.spec.loop
+        return loop is not None and loop.norm and visit > 0 and visit % len(self.blocks) == 0
 
     def nothing_carried(self) -> Carried:
         """What the first layer finds of earlier layers."""

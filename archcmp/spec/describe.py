@@ -24,7 +24,7 @@ NONE = "none"
 IMPLIED = {"query_pre_attn_scalar": "head_dim"}
 """Options that are shown with another option's value when they are unset."""
 
-_WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output")
+_WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output", "loop")
 _FROM_ELSEWHERE = ("norm", "attention_factor", "latent_norm")
 """When unset, these take another option's value, so they are not shown as none."""
 _SHORTER = {"mixer.": "", "rope.scaling.": "scaling.", "ffn.router.": "router.", "ffn.expert.": "expert."}

@@ -45,7 +45,9 @@ def probe(model: Decoder, tokens: Tensor) -> Probe:
     found = Probe()
     x, rotations = model.enter(tokens)
     carried = model.nothing_carried()
-    for block, rotation in zip(model.blocks, rotations, strict=True):
+    for visit, (block, rotation) in enumerate(model.visits(rotations)):
+        if model.between_passes(visit):
+            x = model.norm(x)
         with _Scores() as scores:
             x = block.forward(x, rotation, carried=carried)
         found.max_logit.append(scores.largest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from archcmp import count
 from archcmp.errors import UsageError
 from archcmp.model.build import build_model
 from archcmp.model.cache import FullCache, RollingCache
@@ -193,3 +195,24 @@ def test_every_way_to_compute_one_tokens_attention_gives_what_the_whole_gives(
     finally:
         prefer(dtype, WAYS)
     assert torch.allclose(last, whole[:, :, -1:], atol=1e-5)
+
+
+def test_a_loop_is_its_layers_in_a_row_with_shared_weights() -> None:
+    looped = tiny("loop={passes: 3}")
+    n_layers = looped.layers[0].n_layers
+    row = tiny(f"n_layers={3 * n_layers}")
+    model, unrolled = build_model(looped), build_model(row)
+    unrolled.load_state_dict(
+        {
+            name: model.state_dict()[
+                re.sub(r"blocks\.(\d+)", lambda found: f"blocks.{int(found[1]) % n_layers}", name)
+            ]
+            for name in unrolled.state_dict()
+        }
+    )
+    tokens = torch.arange(8)[None]
+    torch.testing.assert_close(model(tokens), unrolled(tokens))
+    once, thrice = count(looped, seq_len=8), count(row, seq_len=8)
+    assert once.flops == thrice.flops
+    assert once.memory["kv_cache_bytes"] == thrice.memory["kv_cache_bytes"]
+    assert 3 * once.params["total"].by_component["ffn"] == thrice.params["total"].by_component["ffn"]

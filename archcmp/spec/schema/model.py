@@ -76,6 +76,16 @@ class Run(Part):
         return options
 
 
+class Loop(Part):
+    """All layers are gone through again, with the same weights: a looped transformer. Every pass has keys and
+    values of its own in the cache. Ouro, Nanbeige 4.2. https://arxiv.org/abs/2510.25741"""
+
+    passes: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
+    """How often a token goes through the layers."""
+    norm: bool = False
+    """The final norm is applied between passes, too: Ouro."""
+
+
 class Published(Part):
     """The total that the built model must have. It comes from the publisher's checkpoint, or, where that
     total is unknown, from the model that transformers builds of the publisher's configuration."""
@@ -129,6 +139,8 @@ class ModelSpec(Part):
     """Kinds of layers, by names of your own."""
     layers: Annotated[tuple[Run, ...], Field(min_length=1, strict=False)]
     """The order of the layers: runs of blocks, one after the other."""
+    loop: Loop | None = None
+    """The layers are gone through more than once."""
 
     @property
     def title(self) -> str:
@@ -137,10 +149,18 @@ class ModelSpec(Part):
             return self.name
         return f"{self.name} {self.size.upper() if self.size[0].isdigit() else self.size}"
 
+    @property
+    def passes(self) -> int:
+        """How often a token goes through the layers."""
+        return 1 if self.loop is None else self.loop.passes
+
     @model_validator(mode="after")
     def _layers_name_blocks(self) -> ModelSpec:
         if (n_layers := sum(run.n_layers for run in self.layers)) > MAX_LAYERS:
             raise fault(("layers",), f"the layers add up to {n_layers:,}; at most {MAX_LAYERS:,} are allowed")
+        if (visited := n_layers * self.passes) > MAX_LAYERS:
+            most = f"{visited:,} layers are gone through; at most {MAX_LAYERS:,} are allowed"
+            raise fault(("loop", "passes"), most)
         for i, run in enumerate(self.layers):
             for j, name in enumerate(run.repeat):
                 if name not in self.blocks:
