@@ -126,6 +126,7 @@ EXTRA = {
     "sinks-window": [MAIN + "mixer.sinks=true", MAIN + "mixer.window=5"],
     "sinks-chunk-softcap": [MAIN + "mixer.sinks=true", MAIN + "mixer.chunk=4", MAIN + "mixer.softcap=3"],
     "temperature": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
+    "temperature-from-zero": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5, from_zero: true}"],
     "output-gate": [MAIN + "mixer.output_gate=true"],
     "rope-interleaved": [MAIN + "mixer.rope.interleaved=true", MAIN + "mixer.rope.partial=0.5"],
     "yarn-mscale": [
@@ -133,6 +134,7 @@ EXTRA = {
         "mscale: 1, mscale_all_dim: 0.5}"
     ],
     "mla-low-rank-query": [LATENT, MAIN + "mixer.q_lora_rank=10"],
+    "mla-temperature": [LATENT, MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
     "mla-yarn": [
         LATENT,
         MAIN + "mixer.rope={theta: 100, interleaved: true, scaling: {kind: yarn, factor: 4, "

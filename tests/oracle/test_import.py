@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from typer.testing import CliRunner
 
 import archcmp
 from archcmp.analysis.check import total_params
 from archcmp.cli import app
 from archcmp.errors import ConfigError
-from archcmp.oracle.models import NO_TOKENS
+from archcmp.oracle.models import NO_TOKENS, import_transformers
 from archcmp.oracle.verify import TOLERANCE, randomise, stored, verify_model
 from archcmp.spec.hf import import_config, to_config
 from archcmp.spec.hf.convert import ALIASES, DEFAULTS, LANGUAGE_MODELS, MODEL_TYPES, NESTED
@@ -27,6 +26,7 @@ from archcmp.spec.yaml.write import to_short_yaml
 from tests.known import CONFIGS, PUBLISHED, PUBLISHED_IDS, attention
 from tests.oracle.configs import random_config
 
+transformers = import_transformers()
 IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
 every_config = pytest.mark.parametrize("name", CONFIGS)
 

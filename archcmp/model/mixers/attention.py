@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from archcmp.model.cache import ChunkCache, FullCache, RollingCache
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
+from archcmp.model.mixers.temperature import tempered
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.attention import Attention as AttentionSpec
-from archcmp.spec.schema.attention import QueryTemperature
 from archcmp.spec.schema.norms import Norm
 
 
@@ -58,8 +58,7 @@ class Attention(nn.Module):
         if self.rope is not None and rotation is not None:
             q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
         q, k = self.q_norm(q), self.k_norm(k)
-        if spec.temperature is not None:
-            q = q * _temperature(spec.temperature, start, q)
+        q = tempered(spec.temperature, q, start)
         if cache is not None:
             k, v = cache.append(k, v, start)
         mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks)
@@ -77,10 +76,3 @@ class Attention(nn.Module):
         if (limit := self.spec.clip_qkv) is not None:
             q, k, v = (t.clamp(-limit, limit) for t in (q, k, v))
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-
-
-def _temperature(spec: QueryTemperature, start: int, q: Tensor) -> Tensor:
-    """The factors (T, 1) of the queries (B, H, T, D) at positions start .. start + T - 1."""
-    positions = torch.arange(start, start + q.shape[2], device=q.device).to(torch.float32)
-    steps = torch.floor((positions + 1) / spec.floor_scale)
-    return (1 + spec.attn_scale * torch.log1p(steps)).to(q.dtype)[:, None]

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from archcmp.model.cache import LatentCache
 from archcmp.model.linear import Linear
+from archcmp.model.mixers.temperature import tempered
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
@@ -63,6 +64,7 @@ class MLA(nn.Module):
     ) -> Tensor:
         spec = self.spec
         q = self.q(x).unflatten(-1, (spec.n_heads, spec.qk_head_dim)).transpose(1, 2)
+        q = tempered(spec.temperature, q, start)
         q_nope, q_rope = q.split((spec.qk_nope_head_dim, spec.qk_rope_head_dim), dim=-1)
         q_rope = self.rope.rotate(q_rope, rotation)
         latent, k_rope = self.kv_down(x)[:, None].split((spec.kv_lora_rank, spec.qk_rope_head_dim), dim=-1)

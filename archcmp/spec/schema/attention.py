@@ -44,14 +44,16 @@ QKNorm = Annotated[AllHeadsQKNorm | PerHeadQKNorm | EachHeadQKNorm, Slot(shortha
 
 
 class QueryTemperature(Part):
-    """Queries at position p are multiplied by 1 + attn_scale * ln(1 + floor((p + 1) / floor_scale)), so that
-    scores stay sharp over long contexts: Llama 4's layers without positions.
-    https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
+    """The query of the n-th token is multiplied by 1 + attn_scale * ln(1 + floor(n / floor_scale)), so that
+    scores stay sharp over long contexts. n counts from 1 (Llama 4's layers without positions), or from 0 with
+    `from_zero` (Ministral 3, Mistral Small 4). https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
 
     floor_scale: Length
     """Tokens after which the factor grows by a step."""
     attn_scale: Positive
     """How much the factor grows."""
+    from_zero: bool = False
+    """The first token is number 0, not 1: Ministral 3, Mistral Small 4."""
 
 
 class Attention(Part):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from archcmp.spec.schema.attention import QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
@@ -35,6 +36,7 @@ class MLA(Part):
     v_head_dim: Dim
     """Elements of a head's value."""
     rope: Rope
+    temperature: QueryTemperature | None = None
     latent_norm: Norm | None = None
     """The norm of the latents, the model's norm by default."""
 
