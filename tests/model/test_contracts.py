@@ -88,6 +88,7 @@ MOES: dict[str, dict[str, object]] = {
     "weighs-input": {"top_k": 1, "router": {"scoring": "sigmoid", "weighs": "input"}},
     "mlp-experts": {"expert": {"kind": "mlp", "d_ff": 8, "activation": "relu", "bias": True}},
     "shared": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "shared_gate": True},
+    "averaged": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "combine": "average"},
     "clamped": {
         "expert": {"kind": "glu", "d_ff": 8, "activation": "quick_gelu", "bias": True}
         | {"clamp": 7, "up_offset": True}

@@ -121,6 +121,7 @@ SAMPLERS: dict[str, Sampler] = {
     "bias": _flag,
     "mlp_layer_types": _mlp_layer_types,
     "num_shared_experts": _of(1, 2),
+    "shared_expert_combination_strategy": _of("sum", "average"),
     "num_dense_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "route_scale": _of(1.0, 2.4),
     "router_scaling_factor": _of(1.0, 2.8),
@@ -180,7 +181,6 @@ FIXED: dict[str, Options] = {
     "afmoe": {"attention_bias": False},
     "ernie4_5_moe": {"use_bias": False},
     "cwm": {"attention_bias": False},
-    "cohere2_moe": {"num_shared_experts": 0},
     "hy_v3": {"mlp_bias": False},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }

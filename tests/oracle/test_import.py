@@ -273,7 +273,11 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("minimax_m2", {"attn_type_list": [1, 0]}, "the value 0 of attn_type_list"),
         ("granitemoehybrid", {}, "the value 'linear_attention' of layer_types"),
         ("granitemoehybrid", {"layer_types": ["attention"] * 32}, "the value 8 of num_local_experts"),
-        ("cohere2_moe", {"num_shared_experts": 2}, "the value 'average' of shared_expert_combination"),
+        (
+            "cohere2_moe",
+            {"num_shared_experts": 2, "shared_expert_combination_strategy": "max"},
+            "the value 'max' of shared_expert_combination_strategy; known: sum, average",
+        ),
         ("falcon", {"alibi": True}, "the value True of alibi"),
         ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
         ("hy_v3", {"mlp_layer_types": ["odd"] * 80}, "the value 'odd' of mlp_layer_types"),

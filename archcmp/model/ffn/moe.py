@@ -21,7 +21,8 @@ EXPERTS: dict[type[Part], type[GLU | MLP]] = {GLUSpec: GLU, MLPSpec: MLP}
 
 
 class MoE(nn.Module):
-    """sum over the chosen experts of weight_e * expert_e(x), + shared(x). (B, T, C) -> (B, T, C).
+    """sum over the chosen experts of weight_e * expert_e(x), + shared(x); half of it with `combine: average`.
+    (B, T, C) -> (B, T, C).
 
     Every (token, expert) pair is a row. Rows are sorted by expert, so that each expert multiplies all of its
     rows at once, and then sorted back. https://arxiv.org/abs/1701.06538
@@ -43,7 +44,8 @@ class MoE(nn.Module):
         if self.shared is None:
             return y
         shared: Tensor = self.shared(x)
-        return y + (shared if self.shared_gate is None else shared * self.shared_gate(x).sigmoid())
+        y = y + (shared if self.shared_gate is None else shared * self.shared_gate(x).sigmoid())
+        return y / 2 if self.spec.combine == "average" else y
 
     def _routed(self, tokens: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
         """tokens (N, C), weights and experts (N, top_k) -> (N, C)."""

@@ -84,7 +84,7 @@ class Router(Part):
 class MoE(Part):
     """Mixture of experts: the sum over the top_k of n_experts feed-forwards that the router chose, each
     weighed by its score, plus the `shared` one that every token visits (with `shared_gate` times
-    sigmoid(w x), Qwen3-Next). Mixtral, DeepSeek, OLMoE. https://arxiv.org/abs/1701.06538"""
+    sigmoid(w x), Qwen3-Next). With `combine: average`, half of that: Command A+. Mixtral, DeepSeek, OLMoE. https://arxiv.org/abs/1701.06538"""
 
     kind: Literal["moe"]
     n_experts: Dim
@@ -99,6 +99,9 @@ class MoE(Part):
     """A feed-forward that every token visits beside its experts: DeepSeek, Qwen."""
     shared_gate: bool = False
     """The shared feed-forward's output is multiplied by sigmoid(w x): Qwen3-Next."""
+    combine: Literal["sum", "average"] = "sum"
+    """How the outputs of the experts and of the shared feed-forward are joined: their sum, or their average,
+    (experts(x) + shared(x)) / 2, in Command A+. https://huggingface.co/docs/transformers/model_doc/cohere2_moe"""
 
     @model_validator(mode="after")
     def _experts_suffice(self) -> MoE:
@@ -109,6 +112,8 @@ class MoE(Part):
             raise fault(
                 ("shared_gate",), "shared_gate needs a shared expert", "Add shared, or remove shared_gate"
             )
+        if self.combine != "sum" and self.shared is None:
+            raise fault(("combine",), "combine needs a shared expert", "Add shared, or remove combine")
         if groups is not None:
             self._groups_suffice(groups)
         return self
