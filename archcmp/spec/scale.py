@@ -150,6 +150,8 @@ def _moe(ffn: MoE, scale: Scale) -> MoE:
         "top_k": min(ffn.top_k, MAX_TOP_K),
         "expert": ffn.expert.model_copy(update={"d_ff": d_expert}),
     }
+    if ffn.latent is not None:
+        changes["latent"] = scale.d_model // 4
     if ffn.shared is not None:
         wide = max(1, ffn.shared.d_ff // ffn.expert.d_ff)
         changes["shared"] = ffn.shared.model_copy(update={"d_ff": d_expert * wide})

@@ -88,8 +88,11 @@ def _ffn_weights(d_model: int, ffn: GLU | MLP | MoE, n_experts: int | None) -> i
         return _dense_weights(d_model, ffn)
     shared = _dense_weights(d_model, ffn.shared) if ffn.shared else 0
     gate = d_model if ffn.shared_gate else 0
-    routed = (ffn.top_k if n_experts is None else n_experts) * _dense_weights(d_model, ffn.expert)
-    return d_model * ffn.n_experts + shared + gate + routed
+    routed = (ffn.top_k if n_experts is None else n_experts) * _dense_weights(
+        ffn.latent or d_model, ffn.expert
+    )
+    around = 2 * d_model * ffn.latent if ffn.latent else 0
+    return d_model * ffn.n_experts + shared + gate + routed + around
 
 
 def matmul_weights(spec: ModelSpec, block: Block, all_experts: bool = False) -> int:
@@ -136,7 +139,8 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
     router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
-    return total + router + ffn.n_experts * _bias_weights(spec.d_model, ffn.expert)
+    shared = _bias_weights(spec.d_model, ffn.shared) if ffn.shared else 0
+    return total + router + shared + ffn.n_experts * _bias_weights(ffn.latent or spec.d_model, ffn.expert)
 
 
 def parameters(spec: ModelSpec) -> int:

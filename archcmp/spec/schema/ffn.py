@@ -84,7 +84,9 @@ class Router(Part):
 class MoE(Part):
     """Mixture of experts: the sum over the top_k of n_experts feed-forwards that the router chose, each
     weighed by its score, plus the `shared` one that every token visits (with `shared_gate` times
-    sigmoid(w x), Qwen3-Next). With `combine: average`, half of that: Command A+. Mixtral, DeepSeek, OLMoE. https://arxiv.org/abs/1701.06538"""
+    sigmoid(w x), Qwen3-Next). With `combine: average` the sum is halved (Command A+). With `latent` all
+    experts work between two projections that they share (Nemotron 3). Mixtral, DeepSeek, OLMoE.
+    https://arxiv.org/abs/1701.06538"""
 
     kind: Literal["moe"]
     n_experts: Dim
@@ -102,6 +104,11 @@ class MoE(Part):
     combine: Literal["sum", "average"] = "sum"
     """How the outputs of the experts and of the shared feed-forward are joined: their sum, or their average,
     (experts(x) + shared(x)) / 2, in Command A+. https://huggingface.co/docs/transformers/model_doc/cohere2_moe"""
+
+    latent: Dim | None = None
+    """The experts work in this width: W_up experts(W_down x). The router and the shared feed-forward see x
+    itself. Nemotron 3 Super and Ultra, Kimi K3.
+    https://huggingface.co/docs/transformers/model_doc/nemotron_h"""
 
     @model_validator(mode="after")
     def _experts_suffice(self) -> MoE:
