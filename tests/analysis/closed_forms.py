@@ -37,7 +37,9 @@ def _mla_weights(d_model: int, mixer: MLA) -> int:
     query = mixer.n_heads * d_qk * (rank or d_model) + (d_model * rank if rank else 0)
     down = d_model * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
     up = mixer.n_heads * (mixer.qk_nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
-    return query + down + up + mixer.n_heads * mixer.v_head_dim * d_model
+    out = mixer.n_heads * mixer.v_head_dim * d_model
+    gates = {None: 0, "element": out, "head": mixer.n_heads * d_model}
+    return query + down + up + out + gates[mixer.output_gate.per if mixer.output_gate else None]
 
 
 def delta_net_channels(mixer: GatedDeltaNet) -> int:
@@ -131,6 +133,7 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if isinstance(mixer, MLA):
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
+        total += mixer.n_heads if mixer.sinks else 0
     elif isinstance(mixer, GatedDeltaNet):
         total += delta_net_other_weights(mixer)
     else:

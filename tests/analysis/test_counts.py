@@ -24,13 +24,16 @@ from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
-from tests.known import FILES, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
+from tests.known import FILES, LATENT, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
 every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 
 SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
+MAIN = "blocks.main.mixer."
 OPTIONS = {
     "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
+    "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
+    "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
 }
 """What no published size has yet."""
 DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()}) | OPTIONS

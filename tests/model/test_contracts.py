@@ -137,6 +137,10 @@ EXTRA = {
         "mscale: 1, mscale_all_dim: 0.5}"
     ],
     "mla-low-rank-query": [LATENT, MAIN + "mixer.q_lora_rank=10"],
+    "mla-no-positions": [LATENT, MAIN + "mixer.rope=null"],
+    "mla-sinks": [LATENT, MAIN + "mixer.sinks=true"],
+    "mla-gate-head": [LATENT, MAIN + "mixer.output_gate={per: head}"],
+    "mla-gate-element": [LATENT, MAIN + "mixer.output_gate={per: element}"],
     "mla-temperature": [LATENT, MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
     "mla-yarn": [
         LATENT,

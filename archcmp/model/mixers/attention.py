@@ -40,7 +40,8 @@ class Attention(nn.Module):
             self.q_norm = self.k_norm = nn.Identity()
         self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
         gate = spec.output_gate
-        self.gate = gate and OutputGate(gate, d_model, spec.n_heads, spec.head_dim, spec.qkv_bias)
+        gated = (d_model, spec.n_heads, spec.head_dim, spec.qkv_bias)
+        self.gate = None if gate is None else OutputGate(gate, *gated)
         self.out = Linear(self.widths[0], d_model, bias=spec.output_bias)
 
     def new_cache(self, batch_size: int, capacity: int) -> FullCache:
