@@ -78,6 +78,8 @@ REGISTRIES: dict[str, Any] = {
 _MOE: dict[str, object] = yaml.safe_load(f"{{{MIXTURE_OPTIONS}}}")
 MOES: dict[str, dict[str, object]] = {
     "sigmoid": {"router": {"scoring": "sigmoid", "renormalize": True, "scale": 2.5, "correction_bias": True}},
+    "softcapped": {"router": {"scoring": "sigmoid", "softcap": 2}},
+    "sparsemixer": {"router": {"scoring": "sparsemixer", "jitter": 0.8}},
     "router-bias": {"router": {"scoring": "softmax", "renormalize": True, "bias": True}},
     "groups-max": {
         "router": {"scoring": "softmax", "groups": {"n_groups": 3, "top_groups": 2, "score": "max"}}

@@ -161,6 +161,7 @@ FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
     | {"topk_method": "group_limited_greedy", "num_experts_per_tok": 2},
     "deepseek_v3": {"attention_bias": False, "num_experts_per_tok": 2},
+    "phimoe": {"num_experts_per_tok": 2, "router_jitter_noise": 0.3},
     "mistral4": {"attention_bias": False, "num_experts_per_tok": 2},
     "glm4_moe": {"num_experts_per_tok": 2},
     "gemma": {"attention_bias": False},
@@ -205,7 +206,7 @@ TEMPERED = ("ministral3", "mistral4")
 
 
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
-    scalings = {"phi3": ROPES[:1], "mistral4": ROPES[3:]}.get(kind, ROPES)
+    scalings = {"phi3": ROPES[:1], "phimoe": ROPES[:1], "mistral4": ROPES[3:]}.get(kind, ROPES)
     rope = rng.choice(scalings) | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}

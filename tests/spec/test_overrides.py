@@ -49,7 +49,7 @@ EVERYTHING = [
     *("ffn={kind: moe, n_experts: 8, top_k: 3, shared_gate: true}", "d_model=32", "vocab_size=1,234"),
     "ffn.router={scoring: sigmoid, renormalize: true, scale: 2.5, bias: true, correction_bias: true}",
     "router.groups={n_groups: 4, top_groups: 2, score: top2_sum}",
-    *("ffn.router.weighs=input", "ffn.combine=average", "ffn.latent=10"),
+    *("ffn.router.softcap=9", "ffn.router.weighs=input", "ffn.combine=average", "ffn.latent=10"),
     "ffn.expert={kind: glu, d_ff: 12, activation: relu, bias: true, clamp: 7, up_offset: true}",
     "ffn.shared={kind: mlp, d_ff: 13, activation: gelu, bias: true}",
     *(
