@@ -26,8 +26,9 @@ def norm_weights(norm: Norm, dim: int) -> int:
 
 
 def _attention_weights(d_model: int, mixer: Attention) -> int:
-    heads = 2 * mixer.n_heads + 2 * mixer.n_kv_heads + (mixer.n_heads if mixer.output_gate else 0)
-    return d_model * mixer.head_dim * heads
+    gates = {None: 0, "element": mixer.n_heads * mixer.head_dim, "head": mixer.n_heads}
+    gate = gates[mixer.output_gate.per if mixer.output_gate else None]
+    return d_model * (mixer.head_dim * (2 * mixer.n_heads + 2 * mixer.n_kv_heads) + gate)
 
 
 def _mla_weights(d_model: int, mixer: MLA) -> int:

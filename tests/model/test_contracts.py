@@ -126,7 +126,8 @@ EXTRA = {
     "sinks-window": [MAIN + "mixer.sinks=true", MAIN + "mixer.window=5"],
     "sinks-chunk-softcap": [MAIN + "mixer.sinks=true", MAIN + "mixer.chunk=4", MAIN + "mixer.softcap=3"],
     "temperature": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
-    "output-gate": [MAIN + "mixer.output_gate=true"],
+    "output-gate": [MAIN + "mixer.output_gate={per: element}"],
+    "output-gate-head": [MAIN + "mixer.output_gate={per: head, activation: softplus}"],
     "rope-interleaved": [MAIN + "mixer.rope.interleaved=true", MAIN + "mixer.rope.partial=0.5"],
     "yarn-mscale": [
         MAIN + "mixer.rope.scaling={kind: yarn, factor: 4, original_context_length: 16, truncate: false, "

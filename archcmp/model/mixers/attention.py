@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from archcmp.model.cache import ChunkCache, FullCache, RollingCache
 from archcmp.model.linear import Linear
+from archcmp.model.mixers.output_gate import OutputGate
 from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
@@ -38,7 +39,8 @@ class Attention(nn.Module):
         else:
             self.q_norm = self.k_norm = nn.Identity()
         self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
-        self.gate = Linear(d_model, self.widths[0], bias=spec.qkv_bias) if spec.output_gate else None
+        gate = spec.output_gate
+        self.gate = gate and OutputGate(gate, d_model, spec.n_heads, spec.head_dim, spec.qkv_bias)
         self.out = Linear(self.widths[0], d_model, bias=spec.output_bias)
 
     def new_cache(self, batch_size: int, capacity: int) -> FullCache:
@@ -65,7 +67,7 @@ class Attention(nn.Module):
         mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks)
         mixed = mixed.transpose(1, 2).flatten(2)
         if self.gate is not None:
-            mixed = mixed * self.gate(x).sigmoid()
+            mixed = self.gate(x, mixed)
         output: Tensor = self.out(mixed)
         return output
 

@@ -54,6 +54,16 @@ class QueryTemperature(Part):
     """How much the factor grows."""
 
 
+class OutputGate(Part):
+    """The heads' output is multiplied by activation(W_g x) before the output projection.
+    https://arxiv.org/abs/2505.06708"""
+
+    per: Literal["element", "head"]
+    """One gate per element of the heads' output (Qwen3-Next, Trinity), or one per head (Laguna, Step 3.7)."""
+    activation: Literal["sigmoid", "softplus"] = "sigmoid"
+    """The function that makes gates of W_g x: sigmoid (Qwen3-Next), or softplus, ln(1 + exp(z)) (Laguna)."""
+
+
 class Attention(Part):
     """softmax(scale * q k^T) v over causal positions. n_kv_heads = n_heads is multi-head (MHA), 1 is
     multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245)."""
@@ -82,8 +92,8 @@ class Attention(Part):
     sinks: bool = False
     """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
     temperature: QueryTemperature | None = None
-    output_gate: bool = False
-    """The heads' output is multiplied by sigmoid(W_g x): Qwen3-Next."""
+    output_gate: OutputGate | None = None
+    """The heads' output is gated. W_g has a bias where queries have one."""
     softcap: Positive | None = None
     """Scores are bounded: softcap * tanh(score / softcap)."""
     rope: Rope | None = None
