@@ -234,6 +234,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.router.correction": (
         _one("mlp.gate.e_score_correction_bias"),
         _one("mlp.e_score_correction_bias"),
+        _one("mlp.experts.e_score_correction_bias"),
         _one("block_sparse_moe.e_score_correction_bias"),
         _one("mlp.expert_bias"),
         _one("mlp.gate.moe_statics.e_score_correction_bias", _flat),
