@@ -19,13 +19,15 @@ class LayerCache:
 class FullCache(LayerCache):
     """Keys and values of up to `capacity` positions, allocated at once; reads are slices, never copies."""
 
-    def __init__(self, batch_size: int, n_kv_heads: int, capacity: int, head_dim: int) -> None:
+    def __init__(
+        self, batch_size: int, n_kv_heads: int, capacity: int, head_dim: int, value_dim: int
+    ) -> None:
         self.k = torch.zeros(batch_size, n_kv_heads, capacity, head_dim)
-        self.v = torch.zeros(batch_size, n_kv_heads, capacity, head_dim)
+        self.v = torch.zeros(batch_size, n_kv_heads, capacity, value_dim)
 
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Keep the keys and values (B, G, T, D) of positions start .. start + T - 1. Return all keys and
-        values that these tokens may attend to, oldest first (for T = 1 in any order)."""
+        """Keep the keys (B, G, T, D) and values (B, G, T, Dv) of positions start .. start + T - 1. Return all
+        keys and values that these tokens may attend to, oldest first (for T = 1 in any order)."""
         end = start + k.shape[2]
         self.k[:, :, start:end] = k
         self.v[:, :, start:end] = v

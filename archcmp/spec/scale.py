@@ -111,6 +111,8 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         "head_dim": head_dim,
         "rope": _rope(mixer.rope, scale),
     }
+    if mixer.v_head_dim is not None:
+        changes["v_head_dim"] = 3 * head_dim // 4
     if mixer.query_pre_attn_scalar is not None:
         changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
     if mixer.window is not None:

@@ -30,6 +30,11 @@ every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 
 SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
 DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()})
+DESIGNS["narrow values, gated heads"] = tiny(
+    "blocks.main.mixer.v_head_dim=6",
+    "blocks.main.mixer.window=9",
+    "blocks.main.mixer.output_gate={per: head}",
+)
 every_design = pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
 
 

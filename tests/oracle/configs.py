@@ -149,6 +149,7 @@ SAMPLERS: dict[str, Sampler] = {
     "expert_selection_fn": _of("softmax", "sigmoid"),
     "prefix_dense_intermediate_size": _of(24, 40),
     "prefix_dense_sliding_window_pattern": _of(1, 4),
+    "attention_value_scale": _of(None, 0.707),
     "gating": _of(True, "per-head", "per-element"),
     "num_attention_heads_per_layer": lambda rng, o: _by_kind(rng, o["layer_types"], o),
     "moe_routed_scaling_factor": _of(1.0, 2.5),
@@ -191,6 +192,7 @@ FIXED: dict[str, Options] = {
     "cohere2_moe": {"num_shared_experts": 0},
     "hy_v3": {"mlp_bias": False},
     "laguna": {"attention_bias": False},
+    "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
@@ -206,10 +208,21 @@ LAYER_KINDS = {
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
-BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna")
+BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash")
 """The types whose kinds of layer have rotary positions of their own."""
 
-PARTIAL = ("laguna", "gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2", "glm", "glm4")
+PARTIAL = (
+    "laguna",
+    "mimo_v2_flash",
+    "gpt_neox",
+    "stablelm",
+    "phi3",
+    "glm4_moe",
+    "qwen3_next",
+    "minimax_m2",
+    "glm",
+    "glm4",
+)
 """The types that may rotate a part of a head."""
 
 

@@ -181,7 +181,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.k_heads.*": (_one("self_attn.k_norm.*"),),
     "mixer.q_norm.*": (_one("self_attn.query_layernorm.*"),),
     "mixer.k_norm.*": (_one("self_attn.key_layernorm.*"),),
-    "mixer.sinks": (_one("self_attn.sinks"),),
+    "mixer.sinks": (_one("self_attn.sinks"), _one("self_attn.attention_sink_bias")),
     "mixer.q.*": (_one("self_attn.q_proj.*"),),
     "mixer.q.down.*": (_one("self_attn.q_a_proj.*"),),
     "mixer.q.norm.*": (_one("self_attn.q_a_layernorm.*"),),

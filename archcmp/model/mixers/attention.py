@@ -27,7 +27,12 @@ class Attention(nn.Module):
     def __init__(self, spec: AttentionSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
-        self.widths = [heads * spec.head_dim for heads in (spec.n_heads, spec.n_kv_heads, spec.n_kv_heads)]
+        self.widths = [
+            spec.n_heads * spec.head_dim,
+            spec.n_kv_heads * spec.head_dim,
+            spec.n_kv_heads * spec.value_dim,
+        ]
+        width = spec.n_heads * spec.value_dim
         self.scale = float(spec.query_pre_attn_scalar or spec.head_dim) ** -0.5
         self.rope = Rope(spec.rope, spec.head_dim) if spec.rope else None
         self.qkv = Linear(d_model, sum(self.widths), bias=spec.qkv_bias)
@@ -40,17 +45,18 @@ class Attention(nn.Module):
             self.q_norm = self.k_norm = nn.Identity()
         self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
         gate = spec.output_gate
-        self.gate = gate and OutputGate(gate, d_model, spec.n_heads, spec.head_dim, spec.qkv_bias)
-        self.out = Linear(self.widths[0], d_model, bias=spec.output_bias)
+        gated = (d_model, spec.n_heads, spec.value_dim, spec.qkv_bias)
+        self.gate = None if gate is None else OutputGate(gate, *gated)
+        self.out = Linear(width, d_model, bias=spec.output_bias)
 
     def new_cache(self, batch_size: int, capacity: int) -> FullCache:
         """Room for `capacity` positions, or for one window or chunk if that is smaller."""
-        spec = self.spec
+        spec, dims = self.spec, (self.spec.head_dim, self.spec.value_dim)
         if spec.window is not None and spec.window < capacity:
-            return RollingCache(batch_size, spec.n_kv_heads, spec.window, spec.head_dim)
+            return RollingCache(batch_size, spec.n_kv_heads, spec.window, *dims)
         if spec.chunk is not None and spec.chunk < capacity:
-            return ChunkCache(batch_size, spec.n_kv_heads, spec.chunk, spec.head_dim)
-        return FullCache(batch_size, spec.n_kv_heads, capacity, spec.head_dim)
+            return ChunkCache(batch_size, spec.n_kv_heads, spec.chunk, *dims)
+        return FullCache(batch_size, spec.n_kv_heads, capacity, *dims)
 
     def forward(
         self, x: Tensor, rotation: Rotation | None = None, cache: FullCache | None = None, start: int = 0
@@ -72,12 +78,14 @@ class Attention(nn.Module):
         return output
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q (B, H, T, D), k and v (B, G, T, D)."""
+        """q (B, H, T, D), k (B, G, T, D) and v (B, G, T, Dv)."""
         q, k, v = self.qkv(x).split(self.widths, dim=-1)
         q, k = self.q_heads(q), self.k_heads(k)
-        v = v.unflatten(-1, (self.spec.n_kv_heads, self.spec.head_dim))
+        v = v.unflatten(-1, (self.spec.n_kv_heads, self.spec.value_dim))
         if (limit := self.spec.clip_qkv) is not None:
             q, k, v = (t.clamp(-limit, limit) for t in (q, k, v))
+        if self.spec.value_scale != 1:
+            v = v * self.spec.value_scale
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
 

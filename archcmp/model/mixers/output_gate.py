@@ -31,7 +31,7 @@ class OutputGate(nn.Module):
         self.proj = Linear(d_model, n_heads if self.per_head else n_heads * head_dim, bias=bias)
 
     def forward(self, x: Tensor, heads: Tensor) -> Tensor:
-        gates = self.activation(self.proj(x))
+        gates: Tensor = self.activation(self.proj(x))
         if self.per_head:
             return (heads.unflatten(-1, (self.n_heads, -1)) * gates[..., None]).flatten(-2)
         return heads * gates

@@ -74,7 +74,9 @@ class Attention(Part):
     n_kv_heads: Dim
     """Heads of the keys and values; it divides n_heads."""
     head_dim: Dim
-    """Elements of a head's query, key and value."""
+    """Elements of a head's query and key."""
+    v_head_dim: Dim | None = None
+    """Elements of a head's value, head_dim by default: MiMo-V2-Flash."""
     qkv_bias: bool = False
     """Queries, keys and values have a bias, q = W_q x + b: GPT-2, Qwen2."""
     output_bias: bool = False
@@ -83,6 +85,8 @@ class Attention(Part):
     """scale = query_pre_attn_scalar^-0.5; head_dim^-0.5 by default."""
     qk_norm: QKNorm | None = None
     """Queries and keys are normalised. The QK-norm uses the model's norm unless it names another."""
+    value_scale: Positive = 1.0
+    """Values are multiplied by this number: MiMo-V2-Flash."""
     clip_qkv: Positive | None = None
     """q, k and v are clamped to +-clip_qkv: OLMo 1."""
     window: Length | None = None
@@ -113,6 +117,11 @@ class Attention(Part):
             return "MHA"
         return "MQA" if self.n_kv_heads == 1 else "GQA"
 
+    @property
+    def value_dim(self) -> int:
+        """Elements of a head's value."""
+        return self.v_head_dim or self.head_dim
+
     @model_validator(mode="after")
     def _dimensions_divide(self) -> Attention:
         if self.n_heads % self.n_kv_heads:
@@ -121,9 +130,9 @@ class Attention(Part):
                 f"n_kv_heads = {self.n_kv_heads} does not divide n_heads = {self.n_heads}; "
                 f"{divisors(self.n_heads)}",
             )
-        if self.n_heads * self.head_dim > MAX_DIM:
-            width = self.n_heads * self.head_dim
-            raise fault(("n_heads",), f"n_heads x head_dim = {width:,} must be at most {MAX_DIM:,}")
+        for name, dim in (("head_dim", self.head_dim), ("v_head_dim", self.value_dim)):
+            if (width := self.n_heads * dim) > MAX_DIM:
+                raise fault(("n_heads",), f"n_heads x {name} = {width:,} must be at most {MAX_DIM:,}")
         if self.window and self.chunk:
             raise fault(("chunk",), "chunk and window cannot both be set", "Set one of them to null")
         if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
