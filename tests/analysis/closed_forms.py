@@ -29,7 +29,8 @@ def _attention_weights(d_model: int, mixer: Attention) -> int:
     heads = mixer.n_heads + mixer.n_kv_heads
     gates = {None: 0, "element": mixer.n_heads * mixer.value_dim, "head": mixer.n_heads}
     gate = gates[mixer.output_gate.per if mixer.output_gate else None]
-    return d_model * (mixer.head_dim * heads + mixer.value_dim * heads + gate)
+    values = mixer.value_dim * (heads if mixer.values == "own" else mixer.n_heads)
+    return d_model * (mixer.head_dim * heads + values + gate)
 
 
 def _mla_weights(d_model: int, mixer: MLA) -> int:
@@ -132,9 +133,11 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     elif isinstance(mixer, GatedDeltaNet):
         total += delta_net_other_weights(mixer)
     else:
+        total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
         if mixer.qkv_bias:
-            total += mixer.head_dim * (mixer.n_heads + mixer.n_kv_heads) + mixer.value_dim * mixer.n_kv_heads
+            total += mixer.head_dim * (mixer.n_heads + mixer.n_kv_heads)
+            total += mixer.value_dim * mixer.n_kv_heads if mixer.values == "own" else 0
         total += spec.d_model if mixer.output_bias else 0
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)

@@ -35,6 +35,7 @@ DESIGNS["narrow values, gated heads"] = tiny(
     "blocks.main.mixer.window=9",
     "blocks.main.mixer.output_gate={per: head}",
 )
+DESIGNS["keys as values"] = tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}")
 every_design = pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
 
 

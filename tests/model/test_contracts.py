@@ -129,6 +129,12 @@ EXTRA = {
     "narrow-values": [MAIN + "mixer.v_head_dim=6", MAIN + "mixer.value_scale=0.7"],
     "narrow-values-window": [MAIN + "mixer.v_head_dim=6", MAIN + "mixer.window=5"],
     "wide-values-chunk": [MAIN + "mixer.v_head_dim=10", MAIN + "mixer.chunk=5"],
+    "keys-as-values": [
+        MAIN + "mixer.values=keys",
+        MAIN + "mixer.v_norm={kind: rmsnorm, weight: false}",
+        MAIN + "mixer.qk_norm=per_head",
+    ],
+    "value-norm": [MAIN + "mixer.v_norm={kind: layernorm}", MAIN + "mixer.v_head_dim=6"],
     "output-gate": [MAIN + "mixer.output_gate={per: element}"],
     "output-gate-head": [MAIN + "mixer.output_gate={per: head, activation: softplus}"],
     "rope-interleaved": [MAIN + "mixer.rope.interleaved=true", MAIN + "mixer.rope.partial=0.5"],

@@ -21,17 +21,15 @@ class Attention(nn.Module):
     """out(softmax(scale * q k^T) v) over the keys that causality and the window or chunk let through, with
     q = rope(norm(W_q x)), k = rope(norm(W_k x)), v = W_v x. (B, T, C) -> (B, T, C).
 
-    The three projections are one matrix: the rows of all query heads, then keys, then values.
+    The projections are one matrix: the rows of all query heads, then keys, then values if they have any.
     """
 
     def __init__(self, spec: AttentionSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
-        self.widths = [
-            spec.n_heads * spec.head_dim,
-            spec.n_kv_heads * spec.head_dim,
-            spec.n_kv_heads * spec.value_dim,
-        ]
+        self.widths = [spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim]
+        if spec.values == "own":
+            self.widths.append(spec.n_kv_heads * spec.value_dim)
         width = spec.n_heads * spec.value_dim
         self.scale = float(spec.query_pre_attn_scalar or spec.head_dim) ** -0.5
         self.rope = Rope(spec.rope, spec.head_dim) if spec.rope else None
@@ -43,6 +41,7 @@ class Attention(nn.Module):
             self.k_norm = build_norm(spec.qk_norm.norm or norm, spec.head_dim)
         else:
             self.q_norm = self.k_norm = nn.Identity()
+        self.v_norm = build_norm(spec.v_norm, spec.value_dim) if spec.v_norm else None
         self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
         gate = spec.output_gate
         gated = (d_model, spec.n_heads, spec.value_dim, spec.qkv_bias)
@@ -79,9 +78,11 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q (B, H, T, D), k (B, G, T, D) and v (B, G, T, Dv)."""
-        q, k, v = self.qkv(x).split(self.widths, dim=-1)
+        q, k, *own = self.qkv(x).split(self.widths, dim=-1)
+        v = (own[0] if own else k).unflatten(-1, (self.spec.n_kv_heads, self.spec.value_dim))
         q, k = self.q_heads(q), self.k_heads(k)
-        v = v.unflatten(-1, (self.spec.n_kv_heads, self.spec.value_dim))
+        if self.v_norm is not None:
+            v = self.v_norm(v)
         if (limit := self.spec.clip_qkv) is not None:
             q, k, v = (t.clamp(-limit, limit) for t in (q, k, v))
         if self.spec.value_scale != 1:

@@ -85,6 +85,11 @@ class Attention(Part):
     """scale = query_pre_attn_scalar^-0.5; head_dim^-0.5 by default."""
     qk_norm: QKNorm | None = None
     """Queries and keys are normalised. The QK-norm uses the model's norm unless it names another."""
+    values: Literal["own", "keys"] = "own"
+    """What values are made of: a projection of their own (own), or the projection of the keys, neither
+    normalised as keys are nor rotated (keys): Gemma 4."""
+    v_norm: Norm | None = None
+    """The values of each head are normalised, by {kind: rmsnorm, weight: false} in Gemma 4."""
     value_scale: Positive = 1.0
     """Values are multiplied by this number: MiMo-V2-Flash."""
     clip_qkv: Positive | None = None
@@ -133,6 +138,12 @@ class Attention(Part):
         for name, dim in (("head_dim", self.head_dim), ("v_head_dim", self.value_dim)):
             if (width := self.n_heads * dim) > MAX_DIM:
                 raise fault(("n_heads",), f"n_heads x {name} = {width:,} must be at most {MAX_DIM:,}")
+        if self.values == "keys" and self.value_dim != self.head_dim:
+            raise fault(
+                ("v_head_dim",),
+                f"values made of keys have head_dim = {self.head_dim} elements",
+                "Set v_head_dim to null, or values to own",
+            )
         if self.window and self.chunk:
             raise fault(("chunk",), "chunk and window cannot both be set", "Set one of them to null")
         if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
