@@ -61,6 +61,17 @@ class RollingCache(FullCache):
         return self.k[:, :, :filled], self.v[:, :, :filled]
 
 
+class OrderedCache(RollingCache):
+    """The same, always read oldest first, at the cost of a copy per token: for scores that depend on the
+    distance."""
+
+    def _append_one(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        keys, values = super()._append_one(k, v, start)
+        filled = keys.shape[2]
+        oldest_first = torch.arange(start + 1 - filled, start + 1, device=k.device) % self.k.shape[2]
+        return keys[:, :, oldest_first], values[:, :, oldest_first]
+
+
 class ChunkCache(FullCache):
     """The positions since the last multiple of `capacity` = chunk; position p lives in slot p % chunk."""
 

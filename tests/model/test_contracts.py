@@ -135,6 +135,17 @@ EXTRA = {
         MAIN + "mixer.qk_norm=per_head",
     ],
     "value-norm": [MAIN + "mixer.v_norm={kind: layernorm}", MAIN + "mixer.v_head_dim=6"],
+    "alibi": [MAIN + "mixer.rope=null", MAIN + "mixer.alibi={max_bias: 8}"],
+    "alibi-window-sinks": [
+        MAIN + "mixer={n_heads: 6, alibi: {max_bias: 2, scaled: true}}",
+        MAIN + "mixer.window=5",
+        MAIN + "mixer.sinks=true",
+    ],
+    "alibi-chunk-softcap": [
+        MAIN + "mixer.alibi={max_bias: 3}",
+        MAIN + "mixer.chunk=5",
+        MAIN + "mixer.softcap=3",
+    ],
     "output-gate": [MAIN + "mixer.output_gate={per: element}"],
     "output-gate-head": [MAIN + "mixer.output_gate={per: head, activation: softplus}"],
     "rope-interleaved": [MAIN + "mixer.rope.interleaved=true", MAIN + "mixer.rope.partial=0.5"],
@@ -261,7 +272,16 @@ def test_half_precision_follows_float32(model: Decoder, dtype: torch.dtype) -> N
     assert error < (0.06 if dtype == torch.bfloat16 else 0.01)
 
 
-CONTROL_FLOW = ("window", "chunk", "sinks-window", "temperature", "mla-yarn", "moe-groups-top2", "two-blocks")
+CONTROL_FLOW = (
+    "window",
+    "alibi-window-sinks",
+    "chunk",
+    "sinks-window",
+    "temperature",
+    "mla-yarn",
+    "moe-groups-top2",
+    "two-blocks",
+)
 COMPILED = [name for name in SPECS if name not in EXTRA or name in CONTROL_FLOW]
 
 

@@ -150,6 +150,15 @@ SAMPLERS: dict[str, Sampler] = {
     "prefix_dense_intermediate_size": _of(24, 40),
     "prefix_dense_sliding_window_pattern": _of(1, 4),
     "attention_value_scale": _of(None, 0.707),
+    "alibi": _flag,
+    "n_heads": _of(2, 4, 6, 12),
+    "d_model": lambda rng, o: o["n_heads"] * rng.choice([8, 16]),
+    "n_layers": _of(1, 2, 3),
+    "max_seq_len": _of(64, 256),
+    "attn_config": lambda rng, o: {
+        "softmax_scale": rng.choice([None, 0.3]),
+        "clip_qkv": rng.choice([None, 0.3]),
+    },
     "gating": _of(True, "per-head", "per-element"),
     "num_attention_heads_per_layer": lambda rng, o: _by_kind(rng, o["layer_types"], o),
     "moe_routed_scaling_factor": _of(1.0, 2.5),
@@ -192,6 +201,7 @@ FIXED: dict[str, Options] = {
     "cohere2_moe": {"num_shared_experts": 0},
     "hy_v3": {"mlp_bias": False},
     "laguna": {"attention_bias": False},
+    "mpt": {"logit_scale": None},
     "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }

@@ -51,6 +51,7 @@ EVERYTHING = [
         "values=keys",
         "v_norm={kind: layernorm}",
         "value_scale=0.5",
+        "alibi={max_bias: 8, scaled: true}",
     ),
     *("softcap=50", "rope={theta: 500, partial: 0.5, interleaved: true}", "n_layers=3"),
     "rope.scaling={kind: yarn, factor: 4, original_context_length: 32, mscale: 2, mscale_all_dim: 3}",

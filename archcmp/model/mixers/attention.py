@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from archcmp.model.cache import ChunkCache, FullCache, RollingCache
+from archcmp.model.cache import ChunkCache, FullCache, OrderedCache, RollingCache
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.output_gate import OutputGate
 from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
+from archcmp.spec.schema.attention import ALiBi, QueryTemperature
 from archcmp.spec.schema.attention import Attention as AttentionSpec
-from archcmp.spec.schema.attention import QueryTemperature
 from archcmp.spec.schema.norms import Norm
 
 
@@ -52,7 +52,8 @@ class Attention(nn.Module):
         """Room for `capacity` positions, or for one window or chunk if that is smaller."""
         spec, dims = self.spec, (self.spec.head_dim, self.spec.value_dim)
         if spec.window is not None and spec.window < capacity:
-            return RollingCache(batch_size, spec.n_kv_heads, spec.window, *dims)
+            rolling = RollingCache if spec.alibi is None else OrderedCache
+            return rolling(batch_size, spec.n_kv_heads, spec.window, *dims)
         if spec.chunk is not None and spec.chunk < capacity:
             return ChunkCache(batch_size, spec.n_kv_heads, spec.chunk, *dims)
         return FullCache(batch_size, spec.n_kv_heads, capacity, *dims)
@@ -69,12 +70,23 @@ class Attention(nn.Module):
             q = q * _temperature(spec.temperature, start, q)
         if cache is not None:
             k, v = cache.append(k, v, start)
-        mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks)
+        slopes = None if spec.alibi is None else self._slopes(spec.alibi, x.device)
+        mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks, slopes)
         mixed = mixed.transpose(1, 2).flatten(2)
         if self.gate is not None:
             mixed = self.gate(x, mixed)
         output: Tensor = self.out(mixed)
         return output
+
+    def _slopes(self, alibi: ALiBi, device: torch.device) -> Tensor:
+        """(H,) in float32."""
+        n_heads = self.spec.n_heads
+        full = 1 << (n_heads - 1).bit_length()
+        exponents = torch.arange(1, full + 1, device=device).to(torch.float32) * (-alibi.max_bias / full)
+        slopes = torch.pow(2.0, exponents)
+        if full != n_heads:
+            slopes = torch.cat((slopes[1::2], slopes[::2]))[:n_heads]
+        return slopes * self.scale if alibi.scaled else slopes
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q (B, H, T, D), k (B, G, T, D) and v (B, G, T, Dv)."""

@@ -54,6 +54,18 @@ class QueryTemperature(Part):
     """How much the factor grows."""
 
 
+class ALiBi(Part):
+    """Scores fall with distance: slope_h * (j - i) is added to the score of query i and key j. The slopes of
+    n heads are 2^(-max_bias h / n), h = 1 .. n, if n is a power of two. Otherwise they are those of the next
+    power of two, first the second, the fourth and so on, then the others, as many as there are heads. MPT,
+    Falcon-RW. https://arxiv.org/abs/2108.12409"""
+
+    max_bias: Positive
+    """The least slope is 2^-max_bias: 8 in the paper."""
+    scaled: bool = False
+    """The bias is multiplied by the scale of the scores, as q k^T is: Falcon-RW."""
+
+
 class OutputGate(Part):
     """The heads' output is multiplied by activation(W_g x) before the output projection.
     https://arxiv.org/abs/2505.06708"""
@@ -105,6 +117,7 @@ class Attention(Part):
     """The heads' output is gated. W_g has a bias where queries have one."""
     softcap: Positive | None = None
     """Scores are bounded: softcap * tanh(score / softcap)."""
+    alibi: ALiBi | None = None
     rope: Rope | None = None
 
     LABELS: ClassVar[dict[str, str]] = {
