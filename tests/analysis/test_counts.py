@@ -36,6 +36,7 @@ DESIGNS["narrow values, gated heads"] = tiny(
     "blocks.main.mixer.output_gate={per: head}",
 )
 DESIGNS["keys as values"] = tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}")
+DESIGNS["alibi"] = tiny("blocks.main.mixer={window: 9, alibi: {max_bias: 8}}")
 every_design = pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
 
 

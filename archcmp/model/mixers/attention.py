@@ -12,8 +12,8 @@ from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
-from archcmp.spec.schema.attention import ALiBi, QueryTemperature
 from archcmp.spec.schema.attention import Attention as AttentionSpec
+from archcmp.spec.schema.attention import QueryTemperature
 from archcmp.spec.schema.norms import Norm
 
 
@@ -70,7 +70,7 @@ class Attention(nn.Module):
             q = q * _temperature(spec.temperature, start, q)
         if cache is not None:
             k, v = cache.append(k, v, start)
-        slopes = None if spec.alibi is None else self._slopes(spec.alibi, x.device)
+        slopes = self.slopes(x.device)
         mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks, slopes)
         mixed = mixed.transpose(1, 2).flatten(2)
         if self.gate is not None:
@@ -78,9 +78,11 @@ class Attention(nn.Module):
         output: Tensor = self.out(mixed)
         return output
 
-    def _slopes(self, alibi: ALiBi, device: torch.device) -> Tensor:
-        """(H,) in float32."""
-        n_heads = self.spec.n_heads
+    def slopes(self, device: torch.device) -> Tensor | None:
+        """How much the scores of each head fall per token of distance, (H,) in float32."""
+        alibi, n_heads = self.spec.alibi, self.spec.n_heads
+        if alibi is None:
+            return None
         full = 1 << (n_heads - 1).bit_length()
         exponents = torch.arange(1, full + 1, device=device).to(torch.float32) * (-alibi.max_bias / full)
         slopes = torch.pow(2.0, exponents)

@@ -56,9 +56,9 @@ class QueryTemperature(Part):
 
 class ALiBi(Part):
     """Scores fall with distance: slope_h * (j - i) is added to the score of query i and key j. The slopes of
-    n heads are 2^(-max_bias h / n), h = 1 .. n, if n is a power of two. Otherwise they are those of the next
-    power of two, first the second, the fourth and so on, then the others, as many as there are heads. MPT,
-    Falcon-RW. https://arxiv.org/abs/2108.12409"""
+    n heads are 2^(-max_bias h / n), h = 1 .. n, if n is a power of two. Between two powers of two they are
+    those of the lower one, then the first, third, fifth and so on of the higher one. MPT, Falcon-RW.
+    https://arxiv.org/abs/2108.12409"""
 
     max_bias: Positive
     """The least slope is 2^-max_bias: 8 in the paper."""
