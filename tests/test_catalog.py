@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from archcmp.analysis import count
 from archcmp.cli import app
+from archcmp.cli.choices import wanted
 from archcmp.errors import UsageError
-from archcmp.spec.describe import design_choices, differing, shown, vocabulary
+from archcmp.spec.describe import Choice, by_place, design_choices, differing, names_of, shown, vocabulary
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED, PUBLISHED_IDS, TINY
 
@@ -136,8 +137,23 @@ def test_choices_are_explained_by_name() -> None:
     assert named("qk_norm", "sinks") == [
         "qk_norm", "all_heads", "per_head", "each_head", "after_rope", "sinks",
     ]  # fmt: skip
+    assert {"softmax", "sigmoid", "renormalize", "groups", "top2_sum"} <= {*named("router")}
+    assert named("router.scoring") == named("scoring") == ["softmax", "sigmoid"]
     with pytest.raises(UsageError, match=r"choice 'qk_nrom'. Did you mean qk_norm"):
         named("qk_nrom")
+
+
+def test_every_name_that_finds_models_is_explained() -> None:
+    explained: dict[str, set[Choice]] = {}
+    for place, choice in by_place().items():
+        for name in names_of(place):
+            explained.setdefault(name, set()).add(choice)
+    assert all(choices <= {*wanted([name])} for name, choices in explained.items())
+    assert (
+        _listed("--with", "router.scale")
+        == _listed("--with", "ffn.router.scale")
+        != _listed("--with", "scale")
+    )
 
 
 def test_models_do_not_differ_in_what_one_leaves_at_its_default_and_the_other_has_no_place_for() -> None:

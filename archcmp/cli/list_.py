@@ -18,7 +18,7 @@ from archcmp.errors import UsageError, did_you_mean
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Figure, Row, Table
 from archcmp.results.request import check_name
-from archcmp.spec.describe import features, places, vocabulary
+from archcmp.spec.describe import by_place, features, names_of, places, vocabulary
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import default_size, load_spec
@@ -98,12 +98,11 @@ def command(
     if sort is not None:
         check_name("order", sort, list(ORDERS))
     wanted = {name.strip().lower() for choice in choices or () for name in choice.split(",")}
-    dotted = {choice.place for choice in vocabulary()}
-    known = sorted({choice.name for choice in vocabulary()})
-    for choice in wanted - dotted:
-        check_name("choice", choice, known)
+    explained = {name for place in by_place() for name in names_of(place)}
+    for choice in wanted - explained:
+        check_name("choice", choice, sorted({choice.name for choice in vocabulary()}))
     models = _matching(list(_known_models()), patterns or ())
-    models = [model for model in models if wanted <= {*model["choices"], *model.pop("places")}]
+    models = [model for model in models if wanted <= model.pop("names")]
     models = [model for model in models if since is None or (model["released"] or "") >= since]
     if count_missing:
         _count(models)
@@ -211,7 +210,7 @@ def _known_models() -> Iterator[Known]:
                 "d_model": spec.d_model,
                 "context_length": spec.context_length,
                 "choices": sorted(features(spec)),
-                "places": places(spec),
+                "names": {name for place in places(spec) for name in names_of(place)},
                 "note": spec.note,
                 "file": str(path),
             }

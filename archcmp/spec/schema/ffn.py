@@ -18,8 +18,9 @@ class MLP(Part):
     d_ff: Dim
     """Width of the hidden layer."""
     activation: Activation
-    """The non-linearity of the hidden layer: silu is x * sigmoid(x), quick_gelu x * sigmoid(1.702 x),
-    gelu_tanh the tanh approximation of gelu, relu2 relu(x)^2."""
+    """The non-linearity of the hidden layer: silu is x * sigmoid(x), gelu x * Phi(x) with the normal
+    distribution's Phi, gelu_tanh its approximation by a tanh, quick_gelu x * sigmoid(1.702 x), relu
+    max(x, 0), relu2 relu(x)^2."""
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
 
@@ -33,8 +34,9 @@ class GLU(Part):
     d_ff: Dim
     """Width of the hidden layer."""
     activation: Activation
-    """The non-linearity of the hidden layer: silu is x * sigmoid(x), quick_gelu x * sigmoid(1.702 x),
-    gelu_tanh the tanh approximation of gelu, relu2 relu(x)^2."""
+    """The non-linearity of the hidden layer: silu is x * sigmoid(x), gelu x * Phi(x) with the normal
+    distribution's Phi, gelu_tanh its approximation by a tanh, quick_gelu x * sigmoid(1.702 x), relu
+    max(x, 0), relu2 relu(x)^2."""
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
     clamp: Positive | None = None
@@ -66,7 +68,8 @@ class Router(Part):
     (`weighs: input`, Llama 4)."""
 
     scoring: Literal["softmax", "sigmoid"]
-    """The function that turns the router's logits into the experts' scores."""
+    """The experts' scores are the softmax of the router's logits over all experts, or the sigmoid of each
+    logit (DeepSeek V3, Llama 4)."""
     renormalize: bool = False
     """The scores of the chosen experts are divided by their sum."""
     scale: Positive = 1.0
