@@ -65,6 +65,7 @@ def test_a_refused_scaling_goes_by_the_fields_own_name() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"num_mtp_layers": "9" * 5000}, "num_mtp_layers must be a whole number from 0 to 1,000"),
         ({"hidden_size": 64.5}, "hidden_size must be a whole number, not 64.5"),
         (
             {"model_type": "starcoder2", "sliding_window": [1, 2]},

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from archcmp.errors import ConfigError, nearest
 from archcmp.spec.hf import families
 from archcmp.spec.hf.bindings import Tree
-from archcmp.spec.hf.fields import FURTHER_HEADS
+from archcmp.spec.hf.fields import FURTHER_HEADS, Fields
 from archcmp.spec.hf.model_type import ModelType
+from archcmp.spec.schema.base import MAX_LAYERS
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.messages import to_spec_error
 from archcmp.spec.yaml.nodes import node_of
@@ -163,6 +164,7 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
     text, left_out = _text_part(tree)
     kind = _model_type(text, source)
     text = DEFAULTS.get(str(text["model_type"]), {}) | text
+    further = _further_heads(text, source)
     try:
         options, ignored = kind.read(text, source)
         spec = ModelSpec.model_validate(options | {"name": name or _name(tree, kind)})
@@ -171,12 +173,16 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
         raise ConfigError(kind.explained(problem)) from None
     except (TypeError, AttributeError, KeyError, IndexError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{source}: a field has the wrong form: {error}") from None
-    return Imported(spec, sorted({*ignored} - {*FURTHER_HEADS}), [*left_out, *_further_heads(text)])
+    return Imported(spec, sorted({*ignored} - {*FURTHER_HEADS}), [*left_out, *further])
 
 
-def _further_heads(config: Tree) -> list[str]:
+def _further_heads(config: Tree, source: str) -> list[str]:
     """Layers that predict tokens after the next one. Specs leave them out."""
-    return [f"{key}: {config[key]}" for key in FURTHER_HEADS if config.get(key)]
+    given = {key: config[key] for key in FURTHER_HEADS if config.get(key) is not None}
+    for key, n in given.items():
+        if type(n) is not int or not 0 <= n <= MAX_LAYERS:
+            raise Fields(config, source).wrong(key, n, f"a whole number from 0 to {MAX_LAYERS:,}")
+    return [f"{key}: {n}" for key, n in given.items() if n]
 
 
 def _name(config: Tree, kind: ModelType) -> str:
