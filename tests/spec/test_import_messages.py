@@ -34,6 +34,13 @@ def test_what_is_no_known_model_is_said(config: dict[str, Any], said: str) -> No
         import_config(config)
 
 
+@pytest.mark.parametrize("runs", [[[["global"], 10**9]], [[[], 10**18]], [[["local"], 10**400]]], ids=len)
+def test_runs_of_layers_that_no_model_has_take_no_time(runs: list[object]) -> None:
+    sizes = {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "vocab_size": 100, "window_size": 8}
+    with pytest.raises(ConfigError, match=r"attention_types|num_layers"):
+        import_config({"model_type": "gpt_neo", "attention_types": runs, **sizes})
+
+
 @pytest.mark.parametrize(
     "name",
     [
