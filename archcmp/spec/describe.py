@@ -251,6 +251,13 @@ def by_place() -> dict[str, Choice]:
     return places
 
 
+def names_of(place: str) -> set[str]:
+    """What a place goes by, from all of its path to its last name: `ffn.router.scale`, `router.scale`,
+    `scale`."""
+    path = place.split(".")
+    return {".".join(path[i:]) for i in range(len(path))}
+
+
 def vocabulary() -> list[Choice]:
     """Every choice that a spec can make, once each: those of the whole model, then those of a block."""
     return list(dict.fromkeys(by_place().values()))

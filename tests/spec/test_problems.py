@@ -208,6 +208,16 @@ def test_all_mistakes_are_told_at_once_and_none_that_follows_from_another(tmp_pa
     assert all(one.startswith(start) for one, start in zip(told, expected, strict=True)), told
 
 
+def test_a_mistake_that_blocks_share_is_told_once() -> None:
+    """Each override sets an option in both blocks of Gemma 3."""
+    with pytest.raises(SpecError) as caught:
+        load_spec("gemma3", ["ffn.activation=siluu", "head_dim=x"])
+    assert [each.file for each in (caught.value, *caught.value.others)] == [
+        "override head_dim=x",
+        "override ffn.activation=siluu",
+    ]
+
+
 def test_a_run_that_is_wrong_does_not_make_the_layers_too_few(tmp_path: Path) -> None:
     (told,) = _mistakes(GOOD.replace("n_layers: 4", "count: 4"), tmp_path)
     assert "count is now n_layers" in told

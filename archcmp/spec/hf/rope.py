@@ -91,14 +91,16 @@ class RopeFields:
         if self.sections and kind == "mrope":
             kind = "default"
         if kind not in self.kinds:
-            raise fields.refuse("rope_scaling.rope_type", kind, f"known: {', '.join(self.kinds)}")
+            key = "rope_type" if options.get("rope_type") else "type"
+            hint = f"known: {', '.join(self.kinds)}. No count depends on it: without it, counts are right"
+            raise fields.refuse(f"{_holder(fields)}.{key}", kind, hint)
         known = _OPTIONS.get(kind, ())
         for key, value in options.items():
             if key in self.others or (self.sections and key in _SECTIONS):
                 continue
             if key not in known and key not in _NOT_SCALING and value is not None:
                 raise fields.refuse(
-                    f"rope_scaling.{key}", value, f"options of {kind}: {', '.join(known) or 'none'}"
+                    f"{_holder(fields)}.{key}", value, f"options of {kind}: {', '.join(known) or 'none'}"
                 )
         if kind == "default":
             return None
@@ -125,6 +127,11 @@ class RopeFields:
             config["rope_parameters"] = parameters
         else:
             config.setdefault("rope_parameters", {})[self.layer_type] = parameters
+
+
+def _holder(fields: Fields) -> str:
+    """The field that says how frequencies are scaled."""
+    return "rope_scaling" if fields.get("rope_scaling", None) else "rope_parameters"
 
 
 def _parameters(rope: Tree) -> dict[str, Any]:

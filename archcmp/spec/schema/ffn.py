@@ -18,8 +18,9 @@ class MLP(Part):
     d_ff: Dim
     """Width of the hidden layer."""
     activation: Activation
-    """The non-linearity of the hidden layer: silu is x * sigmoid(x), quick_gelu x * sigmoid(1.702 x),
-    gelu_tanh the tanh approximation of gelu, relu2 relu(x)^2."""
+    """The non-linearity of the hidden layer: silu is x * sigmoid(x), gelu x * Phi(x) with the normal
+    distribution's Phi, gelu_tanh its approximation by a tanh, quick_gelu x * sigmoid(1.702 x), relu
+    max(x, 0), relu2 relu(x)^2."""
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
 
@@ -33,8 +34,9 @@ class GLU(Part):
     d_ff: Dim
     """Width of the hidden layer."""
     activation: Activation
-    """The non-linearity of the hidden layer: silu is x * sigmoid(x), quick_gelu x * sigmoid(1.702 x),
-    gelu_tanh the tanh approximation of gelu, relu2 relu(x)^2."""
+    """The non-linearity of the hidden layer: silu is x * sigmoid(x), gelu x * Phi(x) with the normal
+    distribution's Phi, gelu_tanh its approximation by a tanh, quick_gelu x * sigmoid(1.702 x), relu
+    max(x, 0), relu2 relu(x)^2."""
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
     clamp: Positive | None = None
@@ -66,8 +68,8 @@ class Router(Part):
     (`weighs: input`, Llama 4)."""
 
     scoring: Literal["softmax", "sigmoid", "sparsemixer"]
-    """The function that turns the router's logits z into the experts' scores. sparsemixer (Phi-3.5-MoE) takes
-    the best expert, then the best of the rest, and so on: the score of each is its softmax among the experts
+    """The experts' scores are the softmax of the router's logits z over all experts, or the sigmoid of each
+    logit (DeepSeek V3, Llama 4). sparsemixer (Phi-3.5-MoE) takes the best expert, then the best of the rest, and so on: the score of each is its softmax among the experts
     that are left and close to it, (z_best - z) / max(|z|, z_best) <= 2 jitter. The sampling of experts in
     training is left out. https://arxiv.org/abs/2409.12136"""
     renormalize: bool = False

@@ -119,7 +119,8 @@ class ModelSpec(Part):
     source: Text | None = None
     """Where the weights of this size are."""
     note: Text | None = None
-    """What a reader should know of this size, in one line."""
+    """What a reader should know of this size, in one line. `Not certain: rope.theta.` names what no file of
+    its publisher confirms; lists mark the model."""
     published: Published | None = None
     """What the publisher's checkpoint holds, which a build must meet."""
 

@@ -292,9 +292,12 @@ def load_models(
                 made.add(kept)
                 own_name = " ".join([name, *(_change(spec, override) for override in kept)])
                 models.append(NamedSpec("+".join((id, *kept)), own_name, changed))
+    unchanged: dict[str, list[str]] = {}
     for (key, name), error in lacking.items():
         if key not in found:
             raise error
-        if notify:
-            notify(f"{name} has no {key}, so that {key} stays as it is there")
+        unchanged.setdefault(key, []).append(name)
+    if notify:
+        for key, names in unchanged.items():
+            notify(f"no {key} in {', '.join(names)}: left unchanged")
     return _unique(models)

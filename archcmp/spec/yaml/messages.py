@@ -218,11 +218,12 @@ def _complaint(error: ErrorDetails, root: Node) -> SpecError:
 
 def _once(complaints: Iterable[SpecError]) -> Iterator[SpecError]:
     """One complaint per key, though each member of a union has its own, and one for a key that several blocks
-    take from the same line."""
+    take from the same line or override."""
     seen: set[object] = set()
     for complaint in complaints:
-        line, last = complaint.line, complaint.key.rpartition(".")[2]
-        places: set[object] = {complaint.key} | ({(line, last, complaint.problem)} if line else set())
+        place, last = (complaint.file, complaint.line), complaint.key.rpartition(".")[2]
+        shared = complaint.line is not None or complaint.file.startswith("override ")
+        places: set[object] = {complaint.key} | ({(place, last, complaint.problem)} if shared else set())
         if seen.isdisjoint(places):
             seen |= places
             yield complaint

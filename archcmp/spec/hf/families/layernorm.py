@@ -111,7 +111,11 @@ class AttentionTypes:
     def read(self, fields: Fields, n_layers: int) -> list[str]:
         runs = fields.get("attention_types", None) or [[["global", "local"], 12]]
         fields.get("attention_layers", None)
-        kinds = [kind for pattern, times in runs for _ in range(times) for kind in pattern]
+        kinds: list[str] = []
+        for pattern, times in runs:
+            if len(kinds) + len(pattern) * times > n_layers:
+                raise fields.wrong("attention_types", runs, f"the kinds of {n_layers:,} layers")
+            kinds += list(pattern) * times
         if unknown := set(kinds) - set(self.parts):
             raise fields.refuse("attention_types", min(unknown), "known: global, local")
         return kinds
