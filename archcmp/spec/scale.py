@@ -111,7 +111,7 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         "head_dim": head_dim,
         "rope": _rope(mixer.rope, scale),
     }
-    if mixer.query_pre_attn_scalar is not None:
+    if mixer.query_pre_attn_scalar not in (None, 1):  # 1: scores are not divided, whatever the head
         changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
     if mixer.window is not None:
         changes["window"] = scale.window(mixer.window)
