@@ -234,9 +234,9 @@ def _shares(runs: Sequence[Run], n_layers: int) -> list[int]:
 
 
 def _proxy_scale(spec: ModelSpec, d_model: int, seq_len: int, vocab_size: int) -> Scale:
-    """Heads have 16 elements up to d_model = 128, 32 up to 256, and 64 beyond: at most 8 heads up to
-    d_model = 512. d_ff keeps its ratio to d_model. Lengths keep their ratio to the context, and are at least
-    an eighth of it."""
+    """Heads have 16 elements up to d_model = 128, 32 up to 256, and 64 beyond, but no more than those of the
+    large spec: at most 8 heads up to d_model = 512, unless its heads are narrower. d_ff keeps its ratio to
+    d_model. Lengths keep their ratio to the context, and are at least an eighth of it."""
 
     def d_ff(width: int) -> int:
         return -(-width * d_model // (spec.d_model * STEP)) * STEP
