@@ -29,6 +29,8 @@ def test_list_filters_by_choices_and_parameters() -> None:
         "deepseek-v2",
         "deepseek-v3",
         "kimi-k2",
+        "moonlight",
+        "youtu-llm",
     }
     both = _listed("--with", "moe", "--with", "window")
     assert _listed("--with", "moe,window") == both
@@ -121,7 +123,7 @@ def test_unknown_choices_and_sizes_are_refused_with_the_nearest() -> None:
 def test_choices_say_who_makes_them() -> None:
     result = CliRunner().invoke(app, ["choices", "--json"], catch_exceptions=False)
     choices = {choice["name"]: choice for choice in json.loads(result.stdout)}
-    assert choices["reordered_norm"]["used_by"] == ["olmo2", "olmo3"]
+    assert choices["reordered_norm"]["used_by"] == ["flex-olmo", "olmo2", "olmo3"]
     assert choices["sinks"]["used_by"] == ["gpt-oss"]
     assert choices["post_norm"]["used_by"] == []
     printed = CliRunner().invoke(app, ["choices"], catch_exceptions=False).stdout

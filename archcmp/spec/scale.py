@@ -120,7 +120,7 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
     }
     if mixer.v_head_dim is not None:
         changes["v_head_dim"] = 3 * head_dim // 4
-    if mixer.query_pre_attn_scalar is not None:
+    if mixer.query_pre_attn_scalar not in (None, 1):  # 1: scores are not divided, whatever the head
         changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
     if mixer.window is not None:
         changes["window"] = scale.window(mixer.window)
@@ -243,9 +243,9 @@ def _shares(runs: Sequence[Run], n_layers: int) -> list[int]:
 
 
 def _proxy_scale(spec: ModelSpec, d_model: int, seq_len: int, vocab_size: int) -> Scale:
-    """Heads have 16 elements up to d_model = 128, 32 up to 256, and 64 beyond: at most 8 heads up to
-    d_model = 512. d_ff keeps its ratio to d_model. Lengths keep their ratio to the context, and are at least
-    an eighth of it."""
+    """Heads have 16 elements up to d_model = 128, 32 up to 256, and 64 beyond, but no more than those of the
+    large spec: at most 8 heads up to d_model = 512, unless its heads are narrower. d_ff keeps its ratio to
+    d_model. Lengths keep their ratio to the context, and are at least an eighth of it."""
 
     def d_ff(width: int) -> int:
         return -(-width * d_model // (spec.d_model * STEP)) * STEP

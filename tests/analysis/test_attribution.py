@@ -30,7 +30,8 @@ from tests.known import FAMILIES, FILES, distinct
 
 DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()})
 DEFAULTS = [load_spec(family) for family in FAMILIES]
-PAIRS = [(a, b) for a, b in zip(DEFAULTS, random.Random(3).sample(DEFAULTS, 34), strict=True) if a is not b]
+CHANCE = random.Random(3)
+PAIRS = [CHANCE.sample(DEFAULTS, 2) for _ in range(34)]
 
 
 def _lattice(a: ModelSpec, b: ModelSpec) -> Lattice:
@@ -97,6 +98,8 @@ def test_every_cost_is_in_the_table_once() -> None:
         choices = [design_choices(a), design_choices(b)]
         rows = [Row(key, [Figure(), Figure()]) for key in differing(choices)]
         names = changed(found)
+        if not names:
+            continue
         shown = [[figure.value for figure in row.figures[2:]] for row in with_costs(rows, found)]
         costs = [[effect.change[name] for name in names] for effect in found]
         assert sorted(row for row in shown if "" not in row) == sorted(costs), (a.title, b.title)

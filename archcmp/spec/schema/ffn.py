@@ -69,9 +69,10 @@ class Router(Part):
 
     scoring: Literal["softmax", "sigmoid", "sparsemixer"]
     """The experts' scores are the softmax of the router's logits z over all experts, or the sigmoid of each
-    logit (DeepSeek V3, Llama 4). sparsemixer (Phi-3.5-MoE) takes the best expert, then the best of the rest, and so on: the score of each is its softmax among the experts
-    that are left and close to it, (z_best - z) / max(|z|, z_best) <= 2 jitter. The sampling of experts in
-    training is left out. https://arxiv.org/abs/2409.12136"""
+    logit (DeepSeek V3, Llama 4). sparsemixer (Phi-3.5-MoE) takes the best expert, then the best of the rest,
+    and so on: the score of each is its softmax among the experts that are left and close to it,
+    (z_best - z) / max(|z|, z_best) <= 2 jitter. The sampling of experts in training is left out.
+    https://arxiv.org/abs/2409.12136"""
     renormalize: bool = False
     """The scores of the chosen experts are divided by their sum."""
     scale: Positive = 1.0

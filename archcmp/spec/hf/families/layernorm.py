@@ -102,6 +102,16 @@ class MPTAttention:
         config["attn_config"] = {"softmax_scale": scale, "clip_qkv": limit}
 
 
+class HeadDimOfWidth:
+    """The dimensions of a head, d_model / n_heads. Falcon's configurations have no field for them."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        draft.set(":mixer.head_dim", head_dim_of(fields))
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class AttentionTypes:
     """Layers with a window and layers without one, in runs of `attention_types` (GPT-Neo)."""
@@ -267,7 +277,7 @@ MODEL_TYPES = (
             *sizes(2048, tied=True, eps=1e-5, eps_key="layer_norm_epsilon"),
             Field("num_attention_heads", ":mixer.n_heads"),
             FalconParts(),
-            Field("head_dim", ":mixer.head_dim", head_dim_of),
+            HeadDimOfWidth(),
             Field("ffn_hidden_size", ":ffn.d_ff", four_widths),
             activation(":ffn.activation", "activation", "gelu"),
             Field("bias", ":mixer.qkv_bias", False),
