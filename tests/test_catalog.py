@@ -25,16 +25,12 @@ def _listed(*arguments: str) -> list[dict[str, object]]:
 
 def test_list_filters_by_choices_and_parameters() -> None:
     assert [model["id"] for model in _listed()] == sorted(PUBLISHED_IDS, key=lambda i: i.split(":")[0])
-    assert {model["family"] for model in _listed("--with", "mla")} == {
-        "deepseek-v2",
-        "deepseek-v3",
-        "kimi-k2",
-        "moonlight",
-        "youtu-llm",
-    }
+    latent = {model["family"] for model in _listed("--with", "mla")}
+    assert {"deepseek-v2", "deepseek-v3", "kimi-k2"} <= latent and "llama3" not in latent
     both = _listed("--with", "moe", "--with", "window")
     assert _listed("--with", "moe,window") == both
-    assert {model["family"] for model in both} == {"gpt-oss"}
+    families = {model["family"] for model in both}
+    assert "gpt-oss" in families and not {"mixtral", "gemma3"} & families
     sizes = [model["params"] for model in _listed("--min-params", "1B", "--max-params", "7.3B")]
     assert sizes and all(isinstance(size, int) and 1e9 <= size <= 7.3e9 for size in sizes)
 
@@ -123,8 +119,8 @@ def test_unknown_choices_and_sizes_are_refused_with_the_nearest() -> None:
 def test_choices_say_who_makes_them() -> None:
     result = CliRunner().invoke(app, ["choices", "--json"], catch_exceptions=False)
     choices = {choice["name"]: choice for choice in json.loads(result.stdout)}
-    assert choices["reordered_norm"]["used_by"] == ["flex-olmo", "olmo2", "olmo3"]
-    assert choices["sinks"]["used_by"] == ["gpt-oss"]
+    assert {"olmo2", "olmo3"} <= {*choices["reordered_norm"]["used_by"]}
+    assert "gpt-oss" in choices["sinks"]["used_by"] and "olmo2" not in choices["sinks"]["used_by"]
     assert choices["post_norm"]["used_by"] == []
     printed = CliRunner().invoke(app, ["choices"], catch_exceptions=False).stdout
     assert all(choice.name in printed for choice in vocabulary())

@@ -14,7 +14,10 @@ from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from tests.known import FAMILIES, PUBLISHED, PUBLISHED_IDS, attention, dense, tiny
 
-IMPLIED = {"scaling.attention_factor", "latent_norm", "latent_norm.eps", "latent_norm.weight"}
+IMPLIED = {
+    *("scaling.attention_factor", "latent_norm", "latent_norm.eps", "latent_norm.weight"),
+    "qk_norm.norm",
+}
 """What is not shown where another option decides it, so that nothing shown sets it back."""
 
 

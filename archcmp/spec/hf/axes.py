@@ -41,10 +41,15 @@ def first_of_four(fields: Fields, n_layers: int) -> list[str]:
 
 
 def every(interval: int, key: str = "sliding_window_pattern") -> Callable[[Fields, int], list[str]]:
-    """A rule by which every `interval`-th layer is global and all others are local."""
+    """A rule by which every `interval`-th layer is global and all others are local. The field `key` gives
+    another interval, as a number or spelt out: LLLG is 4 (EXAONE)."""
 
     def types(fields: Fields, n_layers: int) -> list[str]:
         pattern = fields.number(key, interval)
+        if isinstance(pattern, str):
+            if pattern != "L" * (len(pattern) - 1) + "G":
+                raise fields.refuse(key, pattern, "known: local layers and then a global one, such as LLLG")
+            pattern = len(pattern)
         return ["global" if (i + 1) % pattern == 0 else "local" for i in range(n_layers)]
 
     return types

@@ -167,6 +167,8 @@ MODEL_TYPES = (
         Field("norm_topk_prob", "moe:ffn.router.renormalize", True),
         _scale("routed_scaling_factor", 2.5),
         ExpertGroups("top2_sum"),
+        Only("scoring_func", "sigmoid"),
+        Only("topk_method", "noaux_tc"),
         WINDOW,
         RopeBesideWindows(),
         axes=(LocalGlobal(every(4), nullable=True), _LISTED),
@@ -206,6 +208,8 @@ MODEL_TYPES = (
         Only("n_group", 1),
         Only("topk_group", 1),
         Field("attention_bias", ":mixer.qkv_bias", False),
+        Only("first_k_dense_replace", 0),
         RopeFields(1_000_000.0),
+        unused=frozenset({"intermediate_size"}),
     ),
 )
