@@ -99,7 +99,7 @@ class Decoder(nn.Module):
         blocks = [Block(spec.blocks[name], spec.d_model, spec.norm) for name in layers]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
-        self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=False)
+        self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=spec.output.bias)
         self.tie_weights()
         ropes = [block.mixer.rope for block in self.blocks]
         self.ropes = [rope for rope in dict.fromkeys(ropes) if rope is not None]

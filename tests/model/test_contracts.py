@@ -112,6 +112,8 @@ EXTRA = {
     "layernorm-bare": ["norm={kind: layernorm, bias: false, weight: false}"],
     "layernorm-qk": [MAIN + "mixer.qk_norm={kind: per_head, norm: {kind: layernorm}}"],
     "tied": ["output.tied=true"],
+    "head-bias": ["output.bias=true"],
+    "head-bias-tied": ["output.bias=true", "output.tied=true"],
     "no-final-norm": ["output.norm=false"],
     "logit-softcap": ["output.softcap=5"],
     "embedding-scale": ["embedding.scale=sqrt_d_model"],

@@ -100,6 +100,8 @@ SAMPLERS: dict[str, Sampler] = {
         64,
     ),
     "n_inner": _of(None, 40),
+    "rotary_dim": lambda rng, o: rng.choice([2, 4, 8]),
+    "qk_layernorm": _flag,
     "linear_num_key_heads": _of(1, 2),
     "linear_num_value_heads": lambda rng, o: o["linear_num_key_heads"] * rng.choice([1, 2]),
     "linear_key_head_dim": _of(8, 12),
@@ -168,6 +170,7 @@ FIXED: dict[str, Options] = {
     "phi3": {"attention_bias": False},
     "gpt_neox": {"num_key_value_heads": None},
     "olmo": {},
+    "stablelm": {"qk_layernorm": False},
     "qwen3_next": {"layer_types": None, "attention_bias": False, "decoder_sparse_step": 1},
     "llama4_text": {"layer_types": None},
     "exaone_moe": {"num_experts_per_tok": 2, "num_experts": 8},
@@ -196,7 +199,7 @@ LAYER_KINDS = {
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
-PARTIAL = ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2", "glm", "glm4")
+PARTIAL = ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2", "glm", "glm4", "phi")
 """The types that may rotate a part of a head."""
 
 

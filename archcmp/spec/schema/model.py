@@ -39,11 +39,13 @@ class Embedding(Part):
 
 class Output(Part):
     """Logits from the last hidden state: the final norm (`norm: false` for none, as in the original
-    Transformer), then the token embedding (`tied`) or a matrix of its own, times `scale` (Granite, Command
-    R), then the softcap."""
+    Transformer), then the token embedding (`tied`) or a matrix of its own, plus a `bias` (GPT-J, Phi), times
+    `scale` (Granite, Command R), then the softcap."""
 
     tied: bool
     """Logits come from the token embedding, not from a matrix of their own."""
+    bias: bool = False
+    """A learned number per token of the vocabulary is added to its logit: GPT-J, CodeGen, Phi-2."""
     norm: bool = True
     """The last hidden state is normalised. The original Transformer leaves this norm out."""
     scale: Positive = 1.0
