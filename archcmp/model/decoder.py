@@ -68,12 +68,11 @@ class Block(nn.Module):
         return output
 
     def rotation(self, x: Tensor, start: int) -> Rotation | None:
-        """The rotation of the tokens of x (B, T, C), the first of which is at position `start`."""
+        """The rotation of x (B, T, C), the last tokens of a sequence, the first of them at `start`."""
         if self.mixer.rope is None:
             return None
-        rotation: Rotation = self.mixer.rope(
-            torch.arange(start, start + x.shape[1], device=x.device), x.dtype
-        )
+        end = start + x.shape[1]
+        rotation: Rotation = self.mixer.rope(torch.arange(start, end, device=x.device), x.dtype, end)
         return rotation
 
     @property
@@ -133,7 +132,7 @@ class Decoder(nn.Module):
         """
         start = 0 if cache is None else cache.length
         end = start + tokens.shape[1]
-        x, rotations = self.enter(tokens, start)
+        x, rotations = self.enter(tokens, start, None if cache is None else cache.capacity)
         if cache is not None and (end > cache.capacity or tokens.shape[0] != cache.batch_size):
             raise UsageError(
                 f"the cache has room for {cache.batch_size} x {cache.capacity:,} tokens; "
@@ -145,14 +144,17 @@ class Decoder(nn.Module):
             cache.length = end
         return self.logits(x[:, -1:] if last_only else x)
 
-    def enter(self, tokens: Tensor, start: int = 0) -> tuple[Tensor, list[Rotation | None]]:
+    def enter(
+        self, tokens: Tensor, start: int = 0, length: int | None = None
+    ) -> tuple[Tensor, list[Rotation | None]]:
         """The residual stream (B, T, C) before the first layer, and the rotation of every layer; the first of
-        tokens (B, T) is at position `start`."""
+        tokens (B, T) is at position `start` of a sequence of `length` tokens, by default those up to the last
+        of them."""
         end = start + tokens.shape[1]
         self._check_length(end)
         positions = torch.arange(start, end, device=tokens.device)
         x: Tensor = self.embedding(tokens, positions)
-        rotations = [rope(positions, x.dtype) for rope in self.ropes]
+        rotations = [rope(positions, x.dtype, length or end) for rope in self.ropes]
         return x, [None if rope is None else rotations[rope] for rope in self.rope_of_layer]
 
     def logits(self, x: Tensor) -> Tensor:

@@ -46,6 +46,9 @@ WRITTEN = {
     "linear": "kind: linear, factor: 4",
     "llama3": "kind: llama3, factor: 4, original_context_length: 16",
     "yarn": "kind: yarn, factor: 4, original_context_length: 16",
+    "dynamic": "kind: dynamic, factor: 4, original_context_length: 10",
+    "longrope": "kind: longrope, factor: 4, original_context_length: 10, "
+    "short_factor: [1, 1.5, 2, 3], long_factor: [1, 2, 4, 8]",
 }
 
 

@@ -121,6 +121,7 @@ SAMPLERS: dict[str, Sampler] = {
     "num_kv_heads": lambda rng, o: _kv_heads(rng, o) if o["new_decoder_architecture"] else None,
     "ffn_hidden_size": _of(None, 40),
     "bias": _flag,
+    "original_max_position_embeddings": _of(16, 4096),
     "mlp_layer_types": _mlp_layer_types,
     "num_shared_experts": _of(1, 2),
     "num_dense_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
@@ -156,7 +157,12 @@ ROPES: list[Options] = [
     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
     {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16, "attention_factor": 1.3}
     | {"beta_fast": 16.0, "beta_slow": 2.0},
+    {"rope_type": "dynamic", "factor": 2.0},
+    {"rope_type": "longrope", "factor": 4.0, "original_max_position_embeddings": 16},
+    {"rope_type": "longrope", "attention_factor": 1.3, "original_max_position_embeddings": 32},
 ]
+
+SCALINGS = {rope["rope_type"] for rope in ROPES}
 
 FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
@@ -204,10 +210,14 @@ PARTIAL = ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2
 
 
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
-    scalings = ROPES[:1] if kind == "phi3" else ROPES
-    rope = rng.choice(scalings) | {"rope_theta": rng.choice([100.0, 10_000.0])}
+    allowed = ("default", "longrope") if kind == "phi3" else SCALINGS
+    rope = rng.choice([rope for rope in ROPES if rope["rope_type"] in allowed])
+    rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+    if rope["rope_type"] == "longrope":
+        n = int(head_dim * rope.get("partial_rotary_factor", 1)) // 2
+        rope |= {name: [rng.uniform(1, 20) for _ in range(n)] for name in ("short_factor", "long_factor")}
     return rope
 
 

@@ -166,8 +166,8 @@ def test_an_unknown_field_is_refused_by_name() -> None:
     [
         (
             "llama3-8b",
-            {"rope_scaling": {"rope_type": "longrope"}},
-            "longrope.*known: default, linear, llama3",
+            {"rope_scaling": {"rope_type": "ntk"}},
+            "ntk.*known: default, linear, llama3",
         ),
         ("llama3-8b", {"rope_scaling": {"rope_type": "linear", "factor": 2, "tilt": 1}}, "rope_scaling.tilt"),
         ("llama3-8b", {"hidden_act": "mish"}, "the value 'mish' of hidden_act"),

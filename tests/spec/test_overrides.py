@@ -56,7 +56,7 @@ EVERYTHING = [
         "norm={kind: layernorm, eps: 1.0e-3, bias: false}",
         "embedding.scale=sqrt_d_model",
     ),
-    *("embedding.positions=learned", "output={tied: true, norm: false, scale: 0.5, softcap: 30}"),
+    *("embedding.positions=learned", "output={tied: true, bias: true, norm: false, scale: 0.5, softcap: 30}"),
 ]
 
 

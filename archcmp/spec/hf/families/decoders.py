@@ -91,9 +91,11 @@ MODEL_TYPES = (
         *heads(),
         *feed_forward(),
         Field("sliding_window", ":mixer.window", None, nullable=True),
-        RopeFields(turns_part=True, kinds=("default",)),
+        RopeFields(turns_part=True, kinds=("default", "longrope"), original=4096),
         NO_ATTENTION_BIAS,
-        unused=frozenset({"original_max_position_embeddings"}),
+        Only("mlp_bias", False),
+        Only("lm_head_bias", False),
+        unused=frozenset({"full_attn_mod", "interpolate_factor"}),
     ),
     llama_like(
         "granite",
