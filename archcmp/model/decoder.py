@@ -30,7 +30,7 @@ def _rounded(scale: float) -> float:
 
 
 class Embedding(nn.Module):
-    """tokens (B, T) -> scale * E[token] (+ P[position] with learned positions), (B, T, C)."""
+    """tokens (B, T) -> norm(scale * E[token] (+ P[position] with learned positions)), (B, T, C)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -39,12 +39,17 @@ class Embedding(nn.Module):
         self.tokens = linear.Embedding(spec.vocab_size, spec.d_model)
         learned = spec.embedding.positions == "learned"
         self.positions = linear.Embedding(spec.context_length, spec.d_model) if learned else None
+        norm = spec.embedding.norm
+        self.norm = nn.Identity() if norm is None else build_norm(norm, spec.d_model)
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         x: Tensor = self.tokens(tokens)
         if self.scale != 1.0:
             x = x * self.scale
-        return x if self.positions is None else x + self.positions(positions)
+        if self.positions is not None:
+            x = x + self.positions(positions)
+        normed: Tensor = self.norm(x)
+        return normed
 
 
 class Block(nn.Module):

@@ -136,6 +136,8 @@ class Rope:
 
     def __call__(self, positions: Tensor, dtype: torch.dtype, length: int) -> Rotation:
         angles = positions[:, None].float() * self.frequencies(positions.device, length)
+        if self.spec.reverse:
+            angles = -angles
         factor = self.attention_factor
         return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
 

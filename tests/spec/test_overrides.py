@@ -43,7 +43,7 @@ EVERYTHING = [
     *("residual={kind: parallel, shared_norm: false}", "n_heads=8", "n_kv_heads=4", "head_dim=16"),
     *("qkv_bias=yes", "output_bias=yes", "query_pre_attn_scalar=33", "qk_norm=each_head", "clip_qkv=8"),
     *("window=7", "sinks=yes", "temperature={floor_scale: 4, attn_scale: 0.1}", "output_gate=yes"),
-    *("softcap=50", "rope={theta: 500, partial: 0.5, interleaved: true}", "n_layers=3"),
+    *("softcap=50", "rope={theta: 500, partial: 0.5, interleaved: true, reverse: true}", "n_layers=3"),
     "rope.scaling={kind: yarn, factor: 4, original_context_length: 32, mscale: 2, mscale_all_dim: 3}",
     *("ffn={kind: moe, n_experts: 8, top_k: 3, shared_gate: true}", "d_model=32", "vocab_size=1,234"),
     "ffn.router={scoring: sigmoid, renormalize: true, scale: 2.5, bias: true, correction_bias: true}",
@@ -55,6 +55,7 @@ EVERYTHING = [
         "context_length=99",
         "norm={kind: layernorm, eps: 1.0e-3, bias: false}",
         "embedding.scale=sqrt_d_model",
+        "embedding.norm={kind: layernorm, bias: false}",
     ),
     *("embedding.positions=learned", "output={tied: true, bias: true, norm: false, scale: 0.5, softcap: 30}"),
 ]

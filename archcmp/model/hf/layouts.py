@@ -149,6 +149,7 @@ _SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_fo
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
     "embedding.positions": ("wpe",),
+    "embedding.norm": ("word_embeddings_layernorm",),
     "norm": ("norm", "ln_f", "final_layer_norm", "final_layernorm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""

@@ -41,6 +41,7 @@ class RopeFields:
     theta_key: str = "rope_theta"
     scaled: bool = True
     interleaved: bool = False
+    reverse: bool = False
     partial: float = 1.0
     turns_part: bool = False
     """Whether configurations of this type may rotate a part of the head. Types with a `partial` may."""
@@ -69,6 +70,8 @@ class RopeFields:
             rope["partial"] = partial
         if self.interleaved:
             rope["interleaved"] = True
+        if self.reverse:
+            rope["reverse"] = True
         if scaling:
             rope["scaling"] = scaling
         draft.set(self.path, rope)

@@ -29,12 +29,15 @@ class Block(Part):
 
 
 class Embedding(Part):
-    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2)."""
+    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2), then the
+    norm, if there is one (nanochat)."""
 
     scale: Literal["sqrt_d_model"] | Positive | None = None
     """Token vectors are multiplied by this number: sqrt(d_model) in Gemma, another in Granite."""
     positions: Literal["learned"] | None = None
     """A learned vector per position is added to the token vector: GPT-2."""
+    norm: Norm | None = None
+    """The embedding is normalised before the first layer: nanochat, BLOOM."""
 
 
 class Output(Part):

@@ -131,6 +131,8 @@ class Rope(Part):
     """The share of head_dim that is rotated: GPT-NeoX, Phi, StableLM."""
     interleaved: bool = False
     """Dimension 2i is paired with 2i + 1, not i with i + d/2: GPT-J, Command R, DeepSeek."""
+    reverse: bool = False
+    """Pairs are rotated by -position * theta^(-2i/d), the same function of permuted weights: nanochat."""
     scaling: Annotated[Scaling, Slot()] | None = None
     """Frequencies are scaled for contexts longer than those of pretraining."""
 
