@@ -111,6 +111,11 @@ EXTRA = {
     "learned-positions": [MAIN + "mixer.rope=null", "embedding.positions=learned"],
     "biases": [MAIN + "mixer.qkv_bias=true", MAIN + "mixer.output_bias=true", MAIN + "ffn.bias=true"],
     "unit-offset": ["norm.unit_offset=true"],
+    "layernorm-unit-offset": ["norm={kind: layernorm, unit_offset: true}"],
+    "layernorm-unit-offset-each-head": [
+        "norm={kind: layernorm, unit_offset: true}",
+        MAIN + "mixer.qk_norm=each_head",
+    ],
     "layernorm-no-bias": ["norm={kind: layernorm, bias: false}"],
     "layernorm-bare": ["norm={kind: layernorm, bias: false, weight: false}"],
     "layernorm-qk": [MAIN + "mixer.qk_norm={kind: per_head, norm: {kind: layernorm}}"],

@@ -132,6 +132,7 @@ SAMPLERS: dict[str, Sampler] = {
     "use_bias": _flag,
     "qkv_bias": _flag,
     "norm_epsilon": _of(1e-5, 1e-6),
+    "norm_eps": _of(1e-5, 1e-6),
     "layer_norm_epsilon": _of(1e-5, 1e-6),
     "max_window_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "shared_intermediate_size": _of(24, 40),
@@ -205,7 +206,18 @@ LAYER_KINDS = {
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
-PARTIAL = ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2", "glm", "glm4", "phi")
+PARTIAL = (
+    "gpt_neox",
+    "stablelm",
+    "phi3",
+    "glm4_moe",
+    "qwen3_next",
+    "minimax_m2",
+    "glm",
+    "glm4",
+    "phi",
+    "nemotron",
+)
 """The types that may rotate a part of a head."""
 
 

@@ -53,7 +53,7 @@ EVERYTHING = [
     "ffn.shared={kind: mlp, d_ff: 13, activation: gelu, bias: true}",
     *(
         "context_length=99",
-        "norm={kind: layernorm, eps: 1.0e-3, bias: false}",
+        "norm={kind: layernorm, eps: 1.0e-3, bias: false, unit_offset: true}",
         "embedding.scale=sqrt_d_model",
         "embedding.norm={kind: layernorm, bias: false}",
     ),
