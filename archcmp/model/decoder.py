@@ -30,7 +30,7 @@ def _rounded(scale: float) -> float:
 
 
 class Embedding(nn.Module):
-    """tokens (B, T) -> norm(scale * E[token] (+ P[position] with learned positions)), (B, T, C)."""
+    """tokens (B, T) -> norm(scale * E[token] (+ P[position + offset] with learned positions)), (B, T, C)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -38,7 +38,9 @@ class Embedding(nn.Module):
         self.scale = _rounded(math.sqrt(spec.d_model) if scale == "sqrt_d_model" else scale or 1.0)
         self.tokens = linear.Embedding(spec.vocab_size, spec.d_model)
         learned = spec.embedding.positions == "learned"
-        self.positions = linear.Embedding(spec.context_length, spec.d_model) if learned else None
+        self.offset = spec.embedding.position_offset
+        n_rows = spec.context_length + self.offset
+        self.positions = linear.Embedding(n_rows, spec.d_model) if learned else None
         norm = spec.embedding.norm
         self.norm = nn.Identity() if norm is None else build_norm(norm, spec.d_model)
 
@@ -47,7 +49,7 @@ class Embedding(nn.Module):
         if self.scale != 1.0:
             x = x * self.scale
         if self.positions is not None:
-            x = x + self.positions(positions)
+            x = x + self.positions(positions + self.offset if self.offset else positions)
         normed: Tensor = self.norm(x)
         return normed
 

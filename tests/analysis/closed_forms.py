@@ -148,7 +148,8 @@ def parameters(spec: ModelSpec) -> int:
 
 
 def tables(spec: ModelSpec) -> int:
-    return (spec.vocab_size + (spec.context_length if spec.embedding.positions else 0)) * spec.d_model
+    rows = spec.context_length + spec.embedding.position_offset if spec.embedding.positions else 0
+    return (spec.vocab_size + rows) * spec.d_model
 
 
 # ---- FLOPs ------------------------------------------------------------------------------------------

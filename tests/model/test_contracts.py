@@ -109,6 +109,10 @@ EXTRA = {
     "no-positions": [MAIN + "mixer.rope=null"],
     "partial-rotary": [MAIN + "mixer.rope.partial=0.5"],
     "learned-positions": [MAIN + "mixer.rope=null", "embedding.positions=learned"],
+    "spare-positions": [
+        MAIN + "mixer.rope=null",
+        "embedding={positions: learned, position_offset: 2}",
+    ],
     "biases": [MAIN + "mixer.qkv_bias=true", MAIN + "mixer.output_bias=true", MAIN + "ffn.bias=true"],
     "unit-offset": ["norm.unit_offset=true"],
     "layernorm-unit-offset": ["norm={kind: layernorm, unit_offset: true}"],

@@ -277,6 +277,13 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("falcon", {"alibi": True}, "the value True of alibi"),
         ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
         ("hy_v3", {"mlp_layer_types": ["odd"] * 80}, "the value 'odd' of mlp_layer_types"),
+        (
+            "opt",
+            {"word_embed_proj_dim": 512},
+            "the value 512 of word_embed_proj_dim; it is hidden_size = 768",
+        ),
+        ("opt", {"do_layer_norm_before": False}, "the value False of do_layer_norm_before"),
+        ("gptj", {"rotary_dim": None}, "the value None of rotary_dim"),
         ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
     ],
 )

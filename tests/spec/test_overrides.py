@@ -57,7 +57,11 @@ EVERYTHING = [
         "embedding.scale=sqrt_d_model",
         "embedding.norm={kind: layernorm, bias: false}",
     ),
-    *("embedding.positions=learned", "output={tied: true, bias: true, norm: false, scale: 0.5, softcap: 30}"),
+    *(
+        "embedding.positions=learned",
+        "embedding.position_offset=2",
+        "output={tied: true, bias: true, norm: false, scale: 0.5, softcap: 30}",
+    ),
 ]
 
 

@@ -148,13 +148,13 @@ _SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_fo
 
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
-    "embedding.positions": ("wpe",),
+    "embedding.positions": ("wpe", "embed_positions"),
     "embedding.norm": ("word_embeddings_layernorm",),
-    "norm": ("norm", "ln_f", "final_layer_norm", "final_layernorm"),
+    "norm": ("norm", "ln_f", "final_layer_norm", "final_layernorm", "layer_norm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""
 
-HEADS = ("lm_head.weight", "embed_out.weight")
+HEADS = ("lm_head.weight", "embed_out.weight", "output_projection.weight")
 
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
@@ -171,6 +171,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.out.*": (
         _one("self_attn.o_proj.*"),
         _one("self_attn.dense.*"),
+        _one("self_attn.out_proj.*"),
         _one("attention.dense.*"),
         _one("self_attention.dense.*"),
         _one("attn.attention.out_proj.*"),
@@ -219,6 +220,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.dense_h_to_4h.*"),
         _one("mlp.fc_in.*"),
         _one("mlp.fc1.*"),
+        _one("fc1.*"),
         *(Way(("mlp.c_fc.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_fc.*", _transposed),
     ),
@@ -228,6 +230,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.dense_4h_to_h.*"),
         _one("mlp.fc_out.*"),
         _one("mlp.fc2.*"),
+        _one("fc2.*"),
         _one("shared_mlp.output_linear.*"),
         *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_proj.*", _transposed),
@@ -284,12 +287,18 @@ INSIDE: dict[str, tuple[Way, ...]] = {
 is taken. `*` is the parameter's last name, weight or bias."""
 
 _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
-    "before.0": (_one("input_layernorm.*"), _one("ln_1.*"), _one("ln_attn.*")),
+    "before.0": (
+        _one("input_layernorm.*"),
+        _one("ln_1.*"),
+        _one("ln_attn.*"),
+        _one("self_attn_layer_norm.*"),
+    ),
     "before.1": (
         _one("post_attention_layernorm.*"),
         _one("ln_2.*"),
         _one("pre_feedforward_layernorm.*"),
         _one("ln_mlp.*"),
+        _one("final_layer_norm.*"),
     ),
 }
 NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {

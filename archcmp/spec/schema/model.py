@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.base import MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
+from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.mla import MLA
@@ -36,8 +36,18 @@ class Embedding(Part):
     """Token vectors are multiplied by this number: sqrt(d_model) in Gemma, another in Granite."""
     positions: Literal["learned"] | None = None
     """A learned vector per position is added to the token vector: GPT-2."""
+    position_offset: Annotated[int, Field(ge=0, le=MAX_DIM)] = 0
+    """Position p has row p + position_offset of the table, which has so many more rows: 2 in OPT, BioGPT."""
     norm: Norm | None = None
     """The embedding is normalised before the first layer: nanochat, BLOOM."""
+
+    @model_validator(mode="after")
+    def _offset_needs_positions(self) -> Embedding:
+        if self.position_offset and self.positions is None:
+            raise fault(
+                ("position_offset",), "position_offset needs positions: learned", "Remove position_offset"
+            )
+        return self
 
 
 class Output(Part):
