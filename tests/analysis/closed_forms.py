@@ -114,7 +114,8 @@ def _qk_norm_weights(spec: ModelSpec, mixer: Attention) -> int:
 
 
 def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
-    return (2 if isinstance(ffn, GLU) else 1) * ffn.d_ff + d_model if ffn.bias else 0
+    learned = 4 if ffn.activation == "xielu" else 0
+    return learned + ((2 if isinstance(ffn, GLU) else 1) * ffn.d_ff + d_model if ffn.bias else 0)
 
 
 def other_weights(spec: ModelSpec, block: Block) -> int:

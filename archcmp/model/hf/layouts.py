@@ -103,7 +103,7 @@ def _ba(theirs: Tensor, block: Block) -> Any:
 
 
 def _flat(theirs: Tensor, block: Block) -> Any:
-    """(1, experts) -> (experts,)."""
+    """(1, experts), or a number -> one dimension."""
     return theirs.flatten()
 
 
@@ -235,6 +235,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_proj.*", _transposed),
     ),
+    "ffn.activation.*": (_one("mlp.act_fn.*", _flat),),
     "ffn.router.scores.*": (
         _one("mlp.gate.*"),
         _one("mlp.gate.wg.*"),
@@ -292,6 +293,7 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
         _one("ln_1.*"),
         _one("ln_attn.*"),
         _one("self_attn_layer_norm.*"),
+        _one("attention_layernorm.*"),
     ),
     "before.1": (
         _one("post_attention_layernorm.*"),
@@ -299,6 +301,7 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
         _one("pre_feedforward_layernorm.*"),
         _one("ln_mlp.*"),
         _one("final_layer_norm.*"),
+        _one("feedforward_layernorm.*"),
     ),
 }
 NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {

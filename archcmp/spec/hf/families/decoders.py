@@ -99,6 +99,24 @@ MODEL_TYPES = (
         Only("lm_head_bias", False),
         unused=frozenset({"full_attn_mod", "interpolate_factor"}),
     ),
+    llama_like(
+        "apertus",
+        *sizes(65_536, tied=False, eps=1e-5),
+        *heads(),
+        Field("intermediate_size", ":ffn.d_ff", 14_336),
+        Only("hidden_act", "xielu"),
+        *ATTENTION_BIAS,
+        RopeFields(
+            12_000_000.0,
+            scaling={"rope_type": "llama3", "factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0}
+            | {"original_max_position_embeddings": 8192},
+        ),
+        block={
+            "residual": "pre_norm",
+            "mixer": attention(qk_norm={"kind": "per_head"}),
+            "ffn": {"kind": "mlp", "activation": "xielu"},
+        },
+    ),
     ModelType(
         "nanochat",
         {"norm": _BARE_RMSNORM, "embedding": {"norm": _BARE_RMSNORM}, "output": {}},
