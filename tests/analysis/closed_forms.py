@@ -122,7 +122,8 @@ def _qk_norm_weights(spec: ModelSpec, mixer: Attention) -> int:
 
 
 def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
-    return (2 if isinstance(ffn, GLU) else 1) * ffn.d_ff + d_model if ffn.bias else 0
+    learned = 4 if ffn.activation == "xielu" else 0
+    return learned + ((2 if isinstance(ffn, GLU) else 1) * ffn.d_ff + d_model if ffn.bias else 0)
 
 
 def other_weights(spec: ModelSpec, block: Block) -> int:
@@ -154,12 +155,15 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
 
 def parameters(spec: ModelSpec) -> int:
     head = 0 if spec.output.tied else spec.vocab_size * spec.d_model
+    head += spec.vocab_size if spec.output.bias else 0
     layers = sum(matmul_weights(spec, b, all_experts=True) + other_weights(spec, b) for b in blocks(spec))
-    return tables(spec) + layers + norm_weights(spec.norm, spec.d_model) + head
+    norms = [spec.norm, *([spec.embedding.norm] if spec.embedding.norm else [])]
+    return tables(spec) + layers + sum(norm_weights(norm, spec.d_model) for norm in norms) + head
 
 
 def tables(spec: ModelSpec) -> int:
-    return (spec.vocab_size + (spec.context_length if spec.embedding.positions else 0)) * spec.d_model
+    rows = spec.context_length + spec.embedding.position_offset if spec.embedding.positions else 0
+    return (spec.vocab_size + rows) * spec.d_model
 
 
 # ---- FLOPs ------------------------------------------------------------------------------------------

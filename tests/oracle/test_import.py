@@ -166,8 +166,8 @@ def test_an_unknown_field_is_refused_by_name() -> None:
     [
         (
             "llama3-8b",
-            {"rope_scaling": {"rope_type": "longrope"}},
-            "longrope.*known: default, linear, llama3",
+            {"rope_scaling": {"rope_type": "ntk"}},
+            "ntk.*known: default, linear, llama3",
         ),
         ("llama3-8b", {"rope_scaling": {"rope_type": "linear", "factor": 2, "tilt": 1}}, "rope_scaling.tilt"),
         ("llama3-8b", {"hidden_act": "mish"}, "the value 'mish' of hidden_act"),
@@ -288,6 +288,13 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("mimo_v2_flash", {"swa_num_key_value_heads": 4}, "the value 4 of swa_num_key_value_heads"),
         ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
         ("hy_v3", {"mlp_layer_types": ["odd"] * 80}, "the value 'odd' of mlp_layer_types"),
+        (
+            "opt",
+            {"word_embed_proj_dim": 512},
+            "the value 512 of word_embed_proj_dim; it is hidden_size = 768",
+        ),
+        ("opt", {"do_layer_norm_before": False}, "the value False of do_layer_norm_before"),
+        ("gptj", {"rotary_dim": None}, "the value None of rotary_dim"),
         ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
     ],
 )

@@ -49,6 +49,12 @@ def _qkv_by_group(theirs: Tensor, block: Block) -> Any:
     return torch.cat([part.flatten(0, 2) for part in groups.split([of_each, 1, 1], dim=1)])
 
 
+def _qkv_by_shard(theirs: Tensor, block: Block) -> Any:
+    """Rows ordered by the 4 shards that CodeGen was trained on (q, v, k of each) -> all q, all k, all v."""
+    q, v, k = theirs.unflatten(0, (4, 3, -1)).unbind(1)
+    return torch.cat([part.flatten(0, 1) for part in (q, k, v)])
+
+
 def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
     """Rows ordered by head (query, output gate of each) -> one of the two."""
     mixer = block.mixer
@@ -97,7 +103,7 @@ def _ba(theirs: Tensor, block: Block) -> Any:
 
 
 def _flat(theirs: Tensor, block: Block) -> Any:
-    """(1, experts) -> (experts,)."""
+    """(1, experts), or a number -> one dimension."""
     return theirs.flatten()
 
 
@@ -144,12 +150,13 @@ _SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_fo
 
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
-    "embedding.positions": ("wpe",),
-    "norm": ("norm", "ln_f", "norm_f", "final_layer_norm"),
+    "embedding.positions": ("wpe", "embed_positions"),
+    "embedding.norm": ("word_embeddings_layernorm",),
+    "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""
 
-HEADS = ("lm_head.weight", "embed_out.weight")
+HEADS = ("lm_head.weight", "embed_out.weight", "output_projection.weight")
 
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
@@ -161,14 +168,18 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("self_attention.query_key_value.*", _qkv_by_group),
         Way(tuple(f"attn.attention.{part}_proj.*" for part in "qkv")),
         _one("attn.Wqkv.*"),
+        Way(tuple(f"attn.{part}_proj.*" for part in "qkv")),
+        _one("attn.qkv_proj.*", _qkv_by_shard),
         _one("attn.c_attn.*", _transposed),
     ),
     "mixer.out.*": (
         _one("self_attn.o_proj.*"),
         _one("self_attn.dense.*"),
+        _one("self_attn.out_proj.*"),
         _one("attention.dense.*"),
         _one("self_attention.dense.*"),
         _one("attn.attention.out_proj.*"),
+        _one("attn.out_proj.*"),
         _one("linear_attn.out_proj.*"),
         _one("attn.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
@@ -214,6 +225,9 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.up_proj.*"),
         _one("mlp.dense_h_to_4h.*"),
         _one("ffn.up_proj.*"),
+        _one("mlp.fc_in.*"),
+        _one("mlp.fc1.*"),
+        _one("fc1.*"),
         *(Way(("mlp.c_fc.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_fc.*", _transposed),
     ),
@@ -222,10 +236,14 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("feed_forward.down_proj.*"),
         _one("mlp.dense_4h_to_h.*"),
         _one("ffn.down_proj.*"),
+        _one("mlp.fc_out.*"),
+        _one("mlp.fc2.*"),
+        _one("fc2.*"),
         _one("shared_mlp.output_linear.*"),
         *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_proj.*", _transposed),
     ),
+    "ffn.activation.*": (_one("mlp.act_fn.*", _flat),),
     "ffn.router.scores.*": (
         _one("mlp.gate.*"),
         _one("mlp.gate.wg.*"),
@@ -279,13 +297,22 @@ INSIDE: dict[str, tuple[Way, ...]] = {
 is taken. `*` is the parameter's last name, weight or bias."""
 
 _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
-    "before.0": (_one("input_layernorm.*"), _one("ln_1.*"), _one("norm_1.*"), _one("ln_attn.*")),
+    "before.0": (
+        _one("input_layernorm.*"),
+        _one("ln_1.*"),
+        _one("norm_1.*"),
+        _one("ln_attn.*"),
+        _one("self_attn_layer_norm.*"),
+        _one("attention_layernorm.*"),
+    ),
     "before.1": (
         _one("post_attention_layernorm.*"),
         _one("ln_2.*"),
         _one("norm_2.*"),
         _one("pre_feedforward_layernorm.*"),
         _one("ln_mlp.*"),
+        _one("final_layer_norm.*"),
+        _one("feedforward_layernorm.*"),
     ),
 }
 NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
@@ -314,7 +341,7 @@ BUFFERS = {
     "layers": r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
     r"|layers\.\d+\.attention\.(masked_)?bias",
     "blocks": r"(?!)",
-    "h": r"h\.\d+\.attn\.(attention\.)?(masked_)?bias",
+    "h": r"h\.\d+\.attn\.((attention\.)?(masked_)?bias|causal_mask)",
 }
 """Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
 

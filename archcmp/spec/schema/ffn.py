@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from archcmp.spec.schema.base import Dim, Part, Positive, Slot, divisors, fault
 
-Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "relu2"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "relu2", "xielu"]
 
 
 class MLP(Part):
@@ -20,7 +20,8 @@ class MLP(Part):
     activation: Activation
     """The non-linearity of the hidden layer: silu is x * sigmoid(x), gelu x * Phi(x) with the normal
     distribution's Phi, gelu_tanh its approximation by a tanh, quick_gelu x * sigmoid(1.702 x), relu
-    max(x, 0), relu2 relu(x)^2."""
+    max(x, 0), relu2 relu(x)^2. xielu is a x^2 + x / 2 above 0 and b (exp(x) - 1 - x) + x / 2 below, with
+    learned a and b: Apertus."""
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
 
@@ -36,7 +37,8 @@ class GLU(Part):
     activation: Activation
     """The non-linearity of the hidden layer: silu is x * sigmoid(x), gelu x * Phi(x) with the normal
     distribution's Phi, gelu_tanh its approximation by a tanh, quick_gelu x * sigmoid(1.702 x), relu
-    max(x, 0), relu2 relu(x)^2."""
+    max(x, 0), relu2 relu(x)^2. xielu is a x^2 + x / 2 above 0 and b (exp(x) - 1 - x) + x / 2 below, with
+    learned a and b: Apertus."""
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
     clamp: Positive | None = None
@@ -138,6 +140,8 @@ class MoE(Part):
         groups = self.router.groups
         if self.top_k > self.n_experts:
             raise fault(("top_k",), f"top_k = {self.top_k} is more than n_experts = {self.n_experts}")
+        if self.expert.activation == "xielu":
+            raise fault(("expert", "activation"), "experts cannot have xielu, whose numbers are learned")
         if self.shared_gate and self.shared is None:
             raise fault(
                 ("shared_gate",), "shared_gate needs a shared expert", "Add shared, or remove shared_gate"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.base import MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
+from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.mla import MLA
@@ -36,21 +36,36 @@ class Block(Part):
 
 
 class Embedding(Part):
-    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2)."""
+    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2), then the
+    norm, if there is one (nanochat)."""
 
     scale: Literal["sqrt_d_model"] | Positive | None = None
     """Token vectors are multiplied by this number: sqrt(d_model) in Gemma, another in Granite."""
     positions: Literal["learned"] | None = None
     """A learned vector per position is added to the token vector: GPT-2."""
+    position_offset: Annotated[int, Field(ge=0, le=MAX_DIM)] = 0
+    """Position p has row p + position_offset of the table, which has so many more rows: 2 in OPT, BioGPT."""
+    norm: Norm | None = None
+    """The embedding is normalised before the first layer: nanochat, BLOOM."""
+
+    @model_validator(mode="after")
+    def _offset_needs_positions(self) -> Embedding:
+        if self.position_offset and self.positions is None:
+            raise fault(
+                ("position_offset",), "position_offset needs positions: learned", "Remove position_offset"
+            )
+        return self
 
 
 class Output(Part):
     """Logits from the last hidden state: the final norm (`norm: false` for none, as in the original
-    Transformer), then the token embedding (`tied`) or a matrix of its own, times `scale` (Granite, Command
-    R), then the softcap."""
+    Transformer), then the token embedding (`tied`) or a matrix of its own, plus a `bias` (GPT-J, Phi), times
+    `scale` (Granite, Command R), then the softcap."""
 
     tied: bool
     """Logits come from the token embedding, not from a matrix of their own."""
+    bias: bool = False
+    """A learned number per token of the vocabulary is added to its logit: GPT-J, CodeGen, Phi-2."""
     norm: bool = True
     """The last hidden state is normalised. The original Transformer leaves this norm out."""
     scale: Positive = 1.0
