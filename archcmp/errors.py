@@ -92,11 +92,16 @@ class SpecError(ArchcmpError):
         return one_line(f"{text}. {self.hint}" if self.hint else text)
 
 
+def nearest(wrong: str, names: Iterable[str]) -> list[str]:
+    """Up to three names that look like a wrong one, the most alike first."""
+    lower = {name.lower(): name for name in names}
+    return [lower[match] for match in get_close_matches(wrong.lower(), lower, n=3, cutoff=0.6)]
+
+
 def did_you_mean(wrong: str, allowed: Iterable[str], label: str = "Allowed") -> str:
     """A hint for a mistyped name: the nearest allowed one if any is near, then the list, nearest first."""
     names = list(allowed)
-    lower = {name.lower(): name for name in names}
-    near = [lower[match] for match in get_close_matches(wrong.lower(), lower, n=3, cutoff=0.6)]
+    near = nearest(wrong, names)
     listed = f"{label}: {_listed(near + [name for name in names if name not in near])}"
     return f"Did you mean {near[0]}? {listed}" if near else listed
 

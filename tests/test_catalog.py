@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from archcmp.analysis import count
 from archcmp.cli import app
+from archcmp.cli.choices import wanted
 from archcmp.errors import UsageError
-from archcmp.spec.describe import design_choices, differing, shown, vocabulary
+from archcmp.spec.describe import Choice, by_place, design_choices, differing, names_of, shown, vocabulary
 from archcmp.spec.yaml.load import load_spec
-from tests.known import PUBLISHED, PUBLISHED_IDS
+from tests.known import PUBLISHED, PUBLISHED_IDS, TINY
 
 
 def _listed(*arguments: str) -> list[dict[str, object]]:
@@ -40,6 +42,57 @@ def test_list_takes_parts_of_names() -> None:
     }
     with pytest.raises(UsageError, match=r"contains 'gemna'. Did you mean gemma"):
         CliRunner().invoke(app, ["list", "gemna"], catch_exceptions=False)
+
+
+def test_list_takes_the_month_from_which_on_models_count() -> None:
+    recent = _listed("--since", "2025-08")
+    assert recent and all(str(model["released"]) >= "2025-08" for model in recent)
+    assert {model["id"] for model in recent} < {model["id"] for model in _listed("--since", "2025")}
+    with pytest.raises(UsageError, match="'2025-8' is not a date; write a year or a month: 2026, 2026-03"):
+        CliRunner().invoke(app, ["list", "--since", "2025-8"], catch_exceptions=False)
+
+
+def test_list_sorts_from_the_largest_on_alone_or_within_groups() -> None:
+    sizes = [int(str(model["params"])) for model in _listed("--sort", "params")]
+    assert sizes == sorted(sizes, reverse=True)
+    dated = [str(model["released"]) for model in _listed("--by", "date")]
+    assert dated == sorted(dated, reverse=True)
+    grouped = [
+        (str(m["organization"]), -int(str(m["params"])))
+        for m in _listed("--by", "organization", "--sort", "params")
+    ]
+    assert grouped == sorted(grouped)
+    mixed = _listed("mixtral:", "deepseek-v3:", "olmo2:7b", "--sort", "active")
+    assert [model["id"] for model in mixed] == [
+        "mixtral:8x22b",
+        "deepseek-v3:671b",
+        "mixtral:8x7b",
+        "olmo2:7b",
+    ]
+    with pytest.raises(UsageError, match=r"no order 'parms'. Did you mean params"):
+        CliRunner().invoke(app, ["list", "--sort", "parms"], catch_exceptions=False)
+
+
+def test_list_sorts_by_the_cache_of_a_token_and_shows_it() -> None:
+    result = CliRunner().invoke(
+        app, ["list", "olmo2:7b", "deepseek-v2:", "--sort", "kv"], catch_exceptions=False
+    )
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert [row[0] for row in rows if "KiB" in row] == [
+        "olmo2:7b", "deepseek-v2:236b", "deepseek-v2:lite",
+    ]  # fmt: skip
+    assert "512 KiB" in result.stdout
+
+
+def test_list_marks_models_of_which_a_field_is_not_certain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHCMP_SPECS", str(tmp_path))
+    note = "note: 'Not certain: norm.eps'\n"
+    (tmp_path / "unsure.yaml").write_text(note + TINY.read_text())
+    result = CliRunner().invoke(app, ["list", "unsure", "llama2"], catch_exceptions=False)
+    assert "unsure ?" in result.stdout and "A ? marks a model" in result.stdout
+    assert "?" not in CliRunner().invoke(app, ["list", "llama2"], catch_exceptions=False).stdout
 
 
 def test_list_takes_the_labels_that_tables_print() -> None:
@@ -82,8 +135,23 @@ def test_choices_are_explained_by_name() -> None:
     assert named("qk_norm", "sinks") == [
         "qk_norm", "all_heads", "per_head", "each_head", "after_rope", "sinks",
     ]  # fmt: skip
+    assert {"softmax", "sigmoid", "renormalize", "groups", "top2_sum"} <= {*named("router")}
+    assert named("router.scoring") == named("scoring") == ["softmax", "sigmoid"]
     with pytest.raises(UsageError, match=r"choice 'qk_nrom'. Did you mean qk_norm"):
         named("qk_nrom")
+
+
+def test_every_name_that_finds_models_is_explained() -> None:
+    explained: dict[str, set[Choice]] = {}
+    for place, choice in by_place().items():
+        for name in names_of(place):
+            explained.setdefault(name, set()).add(choice)
+    assert all(choices <= {*wanted([name])} for name, choices in explained.items())
+    assert (
+        _listed("--with", "router.scale")
+        == _listed("--with", "ffn.router.scale")
+        != _listed("--with", "scale")
+    )
 
 
 def test_models_do_not_differ_in_what_one_leaves_at_its_default_and_the_other_has_no_place_for() -> None:

@@ -23,7 +23,8 @@ from archcmp.spec.schema.model import ModelSpec
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a model that is built alone. The model has `count` such parts.
+    """A part of a model that is built alone. The model has `count` such parts, and a token goes through each
+    `passes` times.
 
     `block` names a block of `spec`; None is the decoder without layers: embedding, final norm and head. Two
     parts of any models are equal if they compute the same function in the same dtype.
@@ -33,6 +34,12 @@ class Part:
     dtype: torch.dtype
     block: str | None = None
     count: float = 1
+    passes: int = 1
+
+    @property
+    def visits(self) -> float:
+        """How often a token goes through such a part."""
+        return self.count * self.passes
 
     @cached_property
     def counted(self) -> Hashable:
@@ -59,7 +66,7 @@ class Part:
 
     def once(self) -> Part:
         """The part alone, counted once."""
-        return replace(self, count=1)
+        return replace(self, count=1, passes=1)
 
     def build(self, device: torch.device | str) -> Block | Decoder:
         """The part with random weights, in memory of its own."""
@@ -93,4 +100,5 @@ def decompose(spec: ModelSpec, dtype: torch.dtype, vocab_slices: int = 1) -> lis
     rows = -(-spec.vocab_size // vocab_slices)
     count = 1 if vocab_slices == 1 else spec.vocab_size / rows
     outside = Part(spec.model_copy(update={"vocab_size": rows}), dtype, count=count)
-    return [outside, *(Part(spec, dtype, name, n) for name, n in distinct_blocks(spec).items())]
+    blocks = distinct_blocks(spec).items()
+    return [outside, *(Part(spec, dtype, name, n, spec.passes) for name, n in blocks)]

@@ -1,9 +1,9 @@
 """FLOPs: fvcore reads a trace of each part on the meta device.
 
 One FLOP is one multiply or one add. Counted: every matmul, attention's q k^T and its product with v, the
-products of a recurrence with its state, convolutions. Not counted: embedding lookup, norms, rope, softmax,
-activations, softcaps, decays, choosing experts. An operator that is on neither list is an error, never a
-silent 0.
+products of a recurrence with its state, convolutions. Not counted: embedding lookup, norms, rope, alibi,
+softmax, activations, softcaps, decays, choosing experts. An operator that is on neither list is an error,
+never a silent 0.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ UNCOUNTED = frozenset(
     for name in (
         *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt"),
         *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
+        *("abs", "maximum"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
         *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
-        *("floor_divide", "full_like", "neg", "exp", "softplus"),
+        *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where"),
     )
 )
 """Elementwise, normalising and lookup operators that the models use. fvcore has its own list of operators
@@ -134,8 +135,10 @@ def _outside(part: Part, batch_size: int, seq_len: int, way: Pass, convention: s
     tokens = torch.zeros(batch_size, 1 if way.cached else seq_len, dtype=torch.int64, device="meta")
     call = _Call(decoder, lambda tokens: decoder(tokens, cache, way.last_only))
     found = _found(call, tokens, seq_len, convention)
-    children = {name: found[f"module.{name}"]["flops"] for name, _ in decoder.named_children()}
-    return Trace({name: n for name, n in children.items() if name in COMPONENTS}, 0, found[""]["elements"])
+    children = {name: found[f"module.{name}"]["flops"] for name in COMPONENTS if hasattr(decoder, name)}
+    if (left := found[""]["flops"] - sum(children.values())) != 0:
+        raise CountingError(f"{left:,} FLOPs outside the blocks belong to no component")
+    return Trace(children, 0, found[""]["elements"])
 
 
 @dataclass(frozen=True)
@@ -150,12 +153,15 @@ class _SubLayer:
 
     def call(self, batch_size: int, seq_len: int, cached: bool) -> _Call:
         block, start = self.block, seq_len - 1 if cached else 0
+        module = block.get_submodule(self.name)
         if self.name == "residual":
-            return _Call(block.residual, lambda x: block.residual(x, lambda h: h, lambda h: h))
+            return _Call(module, lambda x: module(x, *(block.n_sublayers * [lambda h: h])))
+        carried = block.stand_in(batch_size, start, seq_len - start)
+        options = {"carried": carried} if module in block.carrying else {}
         if self.name == "ffn":
-            return _Call(block.ffn, block.ffn)
+            return _Call(module, partial(module, **options))
         cache = block.new_cache(batch_size, seq_len) if cached else None
-        return _Call(block.mixer, lambda x: block.mixer(x, block.rotation(x, start), cache, start))
+        return _Call(module, lambda x: module(x, block.rotation(x, start), cache, start, **options))
 
 
 def _sublayers(part: Part) -> list[_SubLayer]:
@@ -163,9 +169,10 @@ def _sublayers(part: Part) -> list[_SubLayer]:
     assert isinstance(block, Block)
     spec, norm = block.spec, part.spec.norm
     designs = {"mixer": (spec.mixer, norm), "ffn": spec.ffn, "residual": (spec.residual, norm)}
-    return [
-        _SubLayer(name, (sizes(design), block.d_model), block, part.dtype) for name, design in designs.items()
-    ]
+    modules = [name for name, _ in block.named_children()]
+    if unknown := set(modules) - set(designs):
+        raise CountingError(f"FLOPs of {', '.join(sorted(unknown))} in a block are not known to archcmp")
+    return [_SubLayer(name, (sizes(designs[name]), block.d_model), block, part.dtype) for name in modules]
 
 
 @lru_cache(maxsize=4096)
@@ -175,8 +182,7 @@ def _sublayer(sublayer: _SubLayer, batch_size: int, seq_len: int, cached: bool, 
     with ShapesOnly():
         call = sublayer.call(batch_size, seq_len, cached)
     found = _found(call, x, seq_len, convention)[""]
-    flops = {sublayer.name: found["flops"]} if sublayer.name in COMPONENTS else {}
-    return Trace(flops, found["scores"], found["elements"])
+    return Trace({sublayer.name: found["flops"]}, found["scores"], found["elements"])
 
 
 def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:

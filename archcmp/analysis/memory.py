@@ -16,10 +16,14 @@ def cache_bytes(part: Part, batch_size: int, seq_len: int) -> int:
 
 
 def count_memory(part: Part, batch_size: int, seq_len: int) -> Section:
-    """Bytes in the part's dtype. Activations are not included."""
+    """Bytes in the part's dtype. Activations are not included. A cache without room for a token holds the
+    constant state; what the first token adds to it is the cache per token."""
     weights = {c: n * part.dtype.itemsize for c, n in count_params(part)["total"].by_component.items()}
+    state = cache_bytes(part, 1, 0)
     return {
         "weights_bytes": Breakdown.of(weights),
         "kv_cache_bytes": Breakdown.of({"mixer": cache_bytes(part, batch_size, seq_len)}),
+        "kv_cache_per_token_bytes": Breakdown.of({"mixer": cache_bytes(part, 1, 1) - state}),
+        "state_bytes": Breakdown.of({"mixer": state}),
         "train_state_bytes": Breakdown.of({c: TRAIN_STATES * n for c, n in weights.items()}),
     }

@@ -36,8 +36,11 @@ def unvisited(part: Part, n_tokens: int) -> int:
 
 
 def count_params(part: Part) -> Section:
-    """`total`, and `active`: the parameters that one token visits."""
+    """`total`, `active`: the parameters that one token visits, and those of them in neither embedding nor
+    head."""
     total = _by_component(part)
     active = Counter(total)
     active["ffn"] -= unvisited(part, 1)
-    return {"total": Breakdown.of(total), "active": Breakdown.of(active)}
+    inner = {component: n for component, n in active.items() if component not in ("embedding", "head")}
+    sections = {"total": total, "active": active, "active_less_embedding_and_head": inner}
+    return {name: Breakdown.of(by_component) for name, by_component in sections.items()}

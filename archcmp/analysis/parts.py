@@ -1,4 +1,4 @@
-"""Counts summed over parts, each times its count: the parts of a whole model, or one part alone."""
+"""Counts summed over parts: the parts of a whole model, or one part alone."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ def _summed(terms: Sequence[tuple[float, Section]]) -> Section:
 
 
 def count_parts(parts: Sequence[Part], batch_size: int, seq_len: int, convention: str) -> Counts:
-    """The sum over `parts` of their counts, each times the part's `count`."""
+    """The sum over `parts` of their counts: parameters and their bytes once for each part, FLOPs and caches
+    once for each visit."""
     shape = batch_size, seq_len, convention
-    counted = [(part.count, _counted(_Alike(part.counted, part), *shape)) for part in parts]
+    counted = [(part, _counted(_Alike(part.counted, part), *shape)) for part in parts]
+    caches = [(part.visits, {"kv_cache_bytes": each.memory["kv_cache_bytes"]}) for part, each in counted]
     return Counts(
-        params=_summed([(count, counts.params) for count, counts in counted]),
-        flops=_summed([(count, counts.flops) for count, counts in counted]),
-        memory=_summed([(count, counts.memory) for count, counts in counted]),
+        params=_summed([(part.count, each.params) for part, each in counted]),
+        flops=_summed([(part.visits, each.flops) for part, each in counted]),
+        memory=_summed([(part.count, each.memory) for part, each in counted]) | _summed(caches),
     )

@@ -22,12 +22,13 @@ def _multiplied_bytes(part: Part, n_tokens: int) -> int:
 
 def least_bytes(parts: Sequence[Part], batch_size: int, seq_len: int, n_tokens: int, traffic: Traffic) -> int:
     """Bytes that one run over `n_tokens` of a batch moves: weights, and the keys and values of `seq_len`
-    positions, which prefill writes and decoding reads. Activations are left out: processor caches may hold
-    them."""
+    positions, which prefill writes and decoding reads. Every pass through looped layers reads their weights
+    anew. Activations are left out: processor caches may hold them."""
 
-    def moved(part: Part) -> int:
+    def moved(part: Part) -> float:
         weights = traffic.multiplied * _multiplied_bytes(part, n_tokens)
         updated = traffic.updated * count_params(part)["total"].total * part.dtype.itemsize
-        return weights + updated + (cache_bytes(part, batch_size, seq_len) if traffic.caches else 0)
+        caches = cache_bytes(part, batch_size, seq_len) if traffic.caches else 0
+        return part.visits * (weights + caches) + part.count * updated
 
-    return sum(int(part.count * moved(part)) for part in parts)
+    return sum(int(moved(part)) for part in parts)

@@ -16,7 +16,7 @@ from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.catalog import load_all_sizes
 from archcmp.results.request import check_name
-from archcmp.spec.describe import Choice, by_place, places, vocabulary
+from archcmp.spec.describe import Choice, by_place, names_of, places, vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import Reference
 
@@ -32,12 +32,12 @@ def command(
     ] = None,
     as_json: o.Json = False,
 ) -> None:
-    wanted = _wanted(names or ())
+    explained = wanted(names or ())
     known, made = by_place(), dict[Choice, dict[str, None]]()
     for named in load_all_sizes(known_specs())[0]:
         for place in known.keys() & places(named.spec):
             made.setdefault(known[place], {})[Reference.parse(named.id).family] = None
-    choices = [asdict(choice) | {"used_by": list(made.get(choice, ()))} for choice in wanted]
+    choices = [asdict(choice) | {"used_by": list(made.get(choice, ()))} for choice in explained]
     if as_json:
         typer.echo(json.dumps(choices, indent=2))
         return
@@ -52,12 +52,23 @@ def command(
             console.print(Padding(Text("; ".join(about), style="dim"), (0, 0, 0, 4)))
 
 
-def _wanted(names: Sequence[str]) -> list[Choice]:
-    """The choices of these names and those that stand in their slots; all where none is named. Raises
+def wanted(names: Sequence[str]) -> list[Choice]:
+    """The choices of these names and what can be written there; all where none is named. Raises
     UsageError."""
     known = vocabulary()
-    wanted = {name.lower() for name in names}
-    slots = {slot for choice in known for slot in (choice.slot, choice.slot.rpartition(".")[2])}
-    for name in wanted - slots - {choice.place for choice in known}:
-        check_name("choice", name, sorted({choice.name for choice in known}))
-    return [c for c in known if not wanted or wanted & {c.name, c.place, c.slot, c.slot.rpartition(".")[2]}]
+    if not names:
+        return known
+    found: set[Choice] = set()
+    for name in {name.lower() for name in names}:
+        answers = {choice for place, choice in by_place().items() if name in names_of(place)}
+        answers |= {choice for choice in known if name in _names_on_the_way(choice.place)}
+        if not answers:
+            check_name("choice", name, sorted({choice.name for choice in known}))
+        found |= answers
+    return [choice for choice in known if choice in found]
+
+
+def _names_on_the_way(place: str) -> set[str]:
+    """What a place and the slots that it is in go by."""
+    path = place.split(".")
+    return {name for i in range(len(path)) for name in names_of(".".join(path[: i + 1]))}

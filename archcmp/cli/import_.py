@@ -18,11 +18,14 @@ from archcmp.spec.yaml.write import to_short_yaml
 
 
 def command(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config.json, or the folder it is in.")],
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A config.json, or the folder it is in.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.yaml", show_default="standard output")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What to call it.", show_default="the file's name")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call it.", show_default="as FILE.yaml, or as the configuration says"),
+    ] = None,
     as_json: o.Json = False,
 ) -> None:
     if output is not None and output.suffix not in SUFFIXES:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 from archcmp.errors import UsageError
 from archcmp.model import linear
 from archcmp.model.cache import Cache, LayerCache
+from archcmp.model.carried import Carried, Carries
 from archcmp.model.factory import factory
 from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
-from archcmp.model.residual import build_residual
-from archcmp.model.rope import Rotation
+from archcmp.model.residual import SubLayer, build_residual
+from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.model import Block as BlockSpec
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.norms import Norm
@@ -30,7 +32,7 @@ def _rounded(scale: float) -> float:
 
 
 class Embedding(nn.Module):
-    """tokens (B, T) -> scale * E[token] (+ P[position] with learned positions), (B, T, C)."""
+    """tokens (B, T) -> norm(scale * E[token] (+ P[position + offset] with learned positions)), (B, T, C)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -38,42 +40,76 @@ class Embedding(nn.Module):
         self.scale = _rounded(math.sqrt(spec.d_model) if scale == "sqrt_d_model" else scale or 1.0)
         self.tokens = linear.Embedding(spec.vocab_size, spec.d_model)
         learned = spec.embedding.positions == "learned"
-        self.positions = linear.Embedding(spec.context_length, spec.d_model) if learned else None
+        self.offset = spec.embedding.position_offset
+        n_rows = spec.context_length + self.offset
+        self.positions = linear.Embedding(n_rows, spec.d_model) if learned else None
+        norm = spec.embedding.norm
+        self.norm = nn.Identity() if norm is None else build_norm(norm, spec.d_model)
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         x: Tensor = self.tokens(tokens)
         if self.scale != 1.0:
             x = x * self.scale
-        return x if self.positions is None else x + self.positions(positions)
+        if self.positions is not None:
+            x = x + self.positions(positions + self.offset if self.offset else positions)
+        normed: Tensor = self.norm(x)
+        return normed
 
 
 class Block(nn.Module):
     """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C). A decoder computes a rotation once for all
-    layers that share it; a block alone computes its own."""
+    layers that share it, and passes on what layers leave for later ones; a block alone makes up both."""
 
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
         self.d_model = d_model
-        self.mixer = build_mixer(spec.mixer, d_model, norm)
-        self.ffn = build_ffn(spec.ffn, d_model)
-        self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), n_sublayers=2)
+        self.mixer = None if spec.mixer is None else build_mixer(spec.mixer, d_model, norm)
+        self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model)
+        sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
+        self.n_sublayers = len(sublayers)
+        self.carrying: list[Any] = [sublayer for sublayer in sublayers if isinstance(sublayer, Carries)]
+        self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), self.n_sublayers)
 
     def forward(
-        self, x: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None, start: int = 0
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: LayerCache | None = None,
+        start: int = 0,
+        carried: Carried | None = None,
     ) -> Tensor:
         if rotation is None:
             rotation = self.rotation(x, start)
-        output: Tensor = self.residual(x, lambda h: self.mixer(h, rotation, cache, start), self.ffn)
+        if carried is None:
+            carried = self.stand_in(x.shape[0], start, x.shape[1])
+        place = {"rotation": rotation, "cache": cache, "start": start}
+        sublayers: list[SubLayer] = []
+        if self.mixer is not None:
+            passed = place | {"carried": carried} if self.mixer in self.carrying else place
+            sublayers.append(partial(self.mixer, **passed))
+        if self.ffn is not None:
+            sublayers.append(partial(self.ffn, carried=carried) if self.ffn in self.carrying else self.ffn)
+        output: Tensor = self.residual(x, *sublayers)
         return output
 
+    def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
+        """What earlier layers would have left for tokens start .. start + n_tokens - 1."""
+        with factory(self.like.device, self.like.dtype):
+            found = [sublayer.stand_in(batch_size, start, n_tokens) for sublayer in self.carrying]
+        return {name: tensors for each in found for name, tensors in each.items()}
+
+    @property
+    def rope(self) -> Rope | None:
+        """What computes the rotation that the mixer takes."""
+        return None if self.mixer is None else self.mixer.rope
+
     def rotation(self, x: Tensor, start: int) -> Rotation | None:
-        """The rotation of the tokens of x (B, T, C), the first of which is at position `start`."""
-        if self.mixer.rope is None:
+        """The rotation of x (B, T, C), the last tokens of a sequence, the first of them at `start`."""
+        if self.rope is None:
             return None
-        rotation: Rotation = self.mixer.rope(
-            torch.arange(start, start + x.shape[1], device=x.device), x.dtype
-        )
+        end = start + x.shape[1]
+        rotation: Rotation = self.rope(torch.arange(start, end, device=x.device), x.dtype, end)
         return rotation
 
     @property
@@ -83,6 +119,8 @@ class Block(nn.Module):
 
     def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
         """An empty cache for this layer, on its device, in its dtype."""
+        if self.mixer is None:
+            return LayerCache()
         with factory(self.like.device, self.like.dtype):
             return self.mixer.new_cache(batch_size, capacity)
 
@@ -99,12 +137,13 @@ class Decoder(nn.Module):
         blocks = [Block(spec.blocks[name], spec.d_model, spec.norm) for name in layers]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
-        self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=False)
+        self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=spec.output.bias)
         self.tie_weights()
-        ropes = [block.mixer.rope for block in self.blocks]
+        ropes = [block.rope for block in self.blocks]
         self.ropes = [rope for rope in dict.fromkeys(ropes) if rope is not None]
         # By index, because torch.compile cannot trace a dictionary with Rope keys.
         self.rope_of_layer = [None if rope is None else self.ropes.index(rope) for rope in ropes]
+        self.reads = {name for block in self.blocks for each in block.carrying for name in each.reads}
 
     def tie_weights(self) -> None:
         """Make the head read the token embedding, where the spec ties them."""
@@ -114,7 +153,9 @@ class Decoder(nn.Module):
     def new_cache(self, batch_size: int, capacity: int) -> Cache:
         """An empty cache for sequences of up to `capacity` tokens, on the model's device, in its dtype."""
         self._check_length(capacity)
-        layers = [block.new_cache(batch_size, capacity) for block in self.blocks]
+        layers = [
+            block.new_cache(batch_size, capacity) for _ in range(self.spec.passes) for block in self.blocks
+        ]
         return Cache(layers, batch_size, capacity)
 
     def _check_length(self, length: int) -> None:
@@ -133,26 +174,45 @@ class Decoder(nn.Module):
         """
         start = 0 if cache is None else cache.length
         end = start + tokens.shape[1]
-        x, rotations = self.enter(tokens, start)
+        x, rotations = self.enter(tokens, start, None if cache is None else cache.capacity)
         if cache is not None and (end > cache.capacity or tokens.shape[0] != cache.batch_size):
             raise UsageError(
                 f"the cache has room for {cache.batch_size} x {cache.capacity:,} tokens; "
                 f"{tokens.shape[0]} x {end:,} were asked for"
             )
-        for i, block in enumerate(self.blocks):
-            x = block(x, rotations[i], None if cache is None else cache.layers[i], start)
+        carried = self.nothing_carried()
+        for visit, (block, rotation) in enumerate(self.visits(rotations)):
+            if self.between_passes(visit):
+                x = self.norm(x)
+            x = block(x, rotation, None if cache is None else cache.layers[visit], start, carried)
         if cache is not None:
             cache.length = end
         return self.logits(x[:, -1:] if last_only else x)
 
-    def enter(self, tokens: Tensor, start: int = 0) -> tuple[Tensor, list[Rotation | None]]:
+    def visits(self, rotations: Sequence[Rotation | None]) -> list[tuple[Block, Rotation | None]]:
+        """The layers, each with its rotation, in the order in which a token goes through them."""
+        return self.spec.passes * list(zip(self.blocks, rotations, strict=True))
+
+    def between_passes(self, visit: int) -> bool:
+        """Whether the final norm is applied before a visit."""
+        loop = self.spec.loop
+        return loop is not None and loop.norm and visit > 0 and visit % len(self.blocks) == 0
+
+    def nothing_carried(self) -> Carried:
+        """What the first layer finds of earlier layers."""
+        return dict.fromkeys(self.reads, ())
+
+    def enter(
+        self, tokens: Tensor, start: int = 0, length: int | None = None
+    ) -> tuple[Tensor, list[Rotation | None]]:
         """The residual stream (B, T, C) before the first layer, and the rotation of every layer; the first of
-        tokens (B, T) is at position `start`."""
+        tokens (B, T) is at position `start` of a sequence of `length` tokens, by default those up to the last
+        of them."""
         end = start + tokens.shape[1]
         self._check_length(end)
         positions = torch.arange(start, end, device=tokens.device)
         x: Tensor = self.embedding(tokens, positions)
-        rotations = [rope(positions, x.dtype) for rope in self.ropes]
+        rotations = [rope(positions, x.dtype, length or end) for rope in self.ropes]
         return x, [None if rope is None else rotations[rope] for rope in self.rope_of_layer]
 
     def logits(self, x: Tensor) -> Tensor:

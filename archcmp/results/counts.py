@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-COMPONENTS = ("embedding", "mixer", "ffn", "norm", "head")
-"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding."""
+COMPONENTS = ("embedding", "mixer", "ffn", "residual", "norm", "head")
+"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding, and
+what joins sub-layers to the residual stream, other than norms, as residual."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ Section = dict[str, Breakdown]
 class Counts:
     """Everything that is known of an architecture without a clock, for the whole batch.
 
-    params: `total`, and `active`, what one token visits, in elements.
+    params: `total`, `active`, what one token visits, and `active_less_embedding_and_head`, in elements.
     flops: `forward` (logits at every position), `prefill` (logits at the last), `decode` (one token per
     sequence) and `train`; a multiply-add is two.
     memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, and `train_state_bytes` (weights,
-    gradients and both Adam moments), in the requested dtype.
+    gradients and both Adam moments), in the requested dtype. Of one sequence: `kv_cache_per_token_bytes`,
+    what a token adds to the cache before any window is full, and `state_bytes`, what recurrent layers keep at
+    every length.
     """
 
     params: Section = field(default_factory=dict)

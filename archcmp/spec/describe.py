@@ -21,10 +21,10 @@ Value: TypeAlias = "int | float | bool | str | dict[str, Value] | None"
 Choices: TypeAlias = "dict[str, Value]"
 
 NONE = "none"
-IMPLIED = {"query_pre_attn_scalar": "head_dim"}
+IMPLIED = {"query_pre_attn_scalar": "head_dim", "v_head_dim": "head_dim"}
 """Options that are shown with another option's value when they are unset."""
 
-_WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output")
+_WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output", "loop")
 _FROM_ELSEWHERE = ("norm", "attention_factor", "latent_norm")
 """When unset, these take another option's value, so they are not shown as none."""
 _SHORTER = {"mixer.": "", "rope.scaling.": "scaling.", "ffn.router.": "router.", "ffn.expert.": "expert."}
@@ -100,12 +100,16 @@ def _flat(part: Part, below: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             if kind_of(type(value)) is None and name not in _EVERYWHERE:
                 yield path, True
             yield from _flat(value, path)
+        elif isinstance(value, tuple) and value and all(isinstance(number, float) for number in value):
+            yield path, f"{len(value)} numbers, {min(value):g} to {max(value):g}"
         elif not isinstance(value, (dict, tuple)) and not (value is None and name in _FROM_ELSEWHERE):
             yield path, getattr(part, IMPLIED[name]) if value is None and name in IMPLIED else value
 
 
-def _mixer(mixer: Any) -> str:
-    """'attention (GQA)', 'mla'."""
+def _mixer(mixer: Any) -> str | None:
+    """'attention (GQA)', 'mla'; None where there is none."""
+    if mixer is None:
+        return None
     kind, label = str(mixer.kind), str(mixer.label)
     return kind if label.lower() == kind else f"{kind} ({label})"
 
@@ -247,6 +251,13 @@ def by_place() -> dict[str, Choice]:
                 same = found.setdefault((choice.name, choice.meaning), choice)
                 places.setdefault(choice.place, same)
     return places
+
+
+def names_of(place: str) -> set[str]:
+    """What a place goes by, from all of its path to its last name: `ffn.router.scale`, `router.scale`,
+    `scale`."""
+    path = place.split(".")
+    return {".".join(path[i:]) for i in range(len(path))}
 
 
 def vocabulary() -> list[Choice]:

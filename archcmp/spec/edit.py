@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from archcmp.spec.reflect import Path, value_at
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.messages import to_spec_error
-from archcmp.spec.yaml.nodes import node_of
+from archcmp.spec.yaml.nodes import node_of, without_nulls
 
 Tree = dict[str, Any]
 
@@ -73,17 +73,11 @@ def put(tree: Tree, path: Path, value: Any) -> None:
     node[last] = _over(value_at(node, (last,)), value)
 
 
-def _without_nulls(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _without_nulls(value) for key, value in tree.items() if value is not None}
-    return [_without_nulls(value) for value in tree] if isinstance(tree, list) else tree
-
-
 def validated(tree: Tree, source: Callable[[Path], str]) -> ModelSpec:
     """The spec that changed data make, without the total that was published of the unchanged one. `source`
     says what a value comes from, for messages. Raises SpecError."""
     try:
-        spec = ModelSpec.model_validate(_without_nulls(tree))
+        spec = ModelSpec.model_validate(without_nulls(tree))
     except ValidationError as error:
         raise to_spec_error(error, node_of(tree, source)) from None
     return spec.model_copy(update={"published": None})

@@ -139,7 +139,7 @@ def _value(override: Override, is_text: bool = False) -> Any:
     """The value, written as tables show it or as YAML; as YAML alone where it `is_text`."""
     shown = parse_text(override.value)
     if is_text or isinstance(shown, (str, dict)):
-        return plain(parse_yaml(override.value, f"override {override}"), nulls=True)
+        return plain(parse_yaml(override.value, f"override {override}"))
     return shown
 
 

@@ -13,12 +13,13 @@ from typing import Any
 from archcmp.errors import SpecError, UsageError
 from archcmp.spec.edit import tree_of, validated
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.attention import Attention, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec, Run
+from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling
 
 MAX_EXPERTS, MAX_TOP_K = 8, 3
 N_GROUPS, TOP_GROUPS = 4, 2
@@ -79,12 +80,25 @@ SHRUNK = Scale(
 # ---- parts ------------------------------------------------------------------------------------------
 
 
-def _rope(rope: Any, scale: Scale) -> Any:
+def _rope(rope: Any, scale: Scale, head_dim: int) -> Any:
     if rope is None or rope.scaling is None or rope.scaling.kind == "linear":
         return rope
     length = scale.original_context_length(rope.scaling.original_context_length)
-    scaling = rope.scaling.model_copy(update={"original_context_length": length})
-    return rope.model_copy(update={"scaling": scaling})
+    changes: Changes = {"original_context_length": length}
+    if isinstance(rope.scaling, DynamicScaling):
+        changes["original_context_length"] = scale.context_length  # as in all configurations
+    if isinstance(rope.scaling, LongRopeScaling):
+        n = round(head_dim * rope.partial) // 2
+        for name in ("short_factor", "long_factor"):
+            factors = getattr(rope.scaling, name)
+            changes[name] = tuple(factors[i * len(factors) // n] for i in range(n))
+    return rope.model_copy(update={"scaling": rope.scaling.model_copy(update=changes)})
+
+
+def _temperature(temperature: QueryTemperature | None, scale: Scale) -> QueryTemperature | None:
+    if temperature is None:
+        return None
+    return temperature.model_copy(update={"floor_scale": scale.floor_scale(temperature.floor_scale)})
 
 
 def _head_dim(mixer: Attention, scale: Scale) -> int:
@@ -109,24 +123,26 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         "n_heads": n_heads,
         "n_kv_heads": {"MHA": n_heads, "MQA": 1}.get(mixer.label, grouped),
         "head_dim": head_dim,
-        "rope": _rope(mixer.rope, scale),
+        "temperature": _temperature(mixer.temperature, scale),
+        "rope": _rope(mixer.rope, scale, head_dim),
     }
-    if mixer.query_pre_attn_scalar is not None:
+    if mixer.v_head_dim is not None:
+        changes["v_head_dim"] = 3 * head_dim // 4
+    if mixer.query_pre_attn_scalar not in (None, 1):  # 1: scores are not divided, whatever the head
         changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
     if mixer.window is not None:
         changes["window"] = scale.window(mixer.window)
     if mixer.chunk is not None:
         changes["chunk"] = scale.window(mixer.chunk)
-    if mixer.temperature is not None:
-        floor_scale = scale.floor_scale(mixer.temperature.floor_scale)
-        changes["temperature"] = mixer.temperature.model_copy(update={"floor_scale": floor_scale})
     return mixer.model_copy(update=changes)
 
 
 def _mla(mixer: MLA, scale: Scale) -> MLA:
     dim = scale.head_dim
     changes: Changes = {"n_heads": scale.n_heads(dim), "kv_lora_rank": 2 * dim, "qk_nope_head_dim": dim}
-    changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4, "rope": _rope(mixer.rope, scale)}
+    changes["temperature"] = _temperature(mixer.temperature, scale)
+    changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4}
+    changes["rope"] = _rope(mixer.rope, scale, dim // 2)
     return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
 
 
@@ -145,6 +161,8 @@ def _moe(ffn: MoE, scale: Scale) -> MoE:
         "top_k": min(ffn.top_k, MAX_TOP_K),
         "expert": ffn.expert.model_copy(update={"d_ff": d_expert}),
     }
+    if ffn.latent is not None:
+        changes["latent"] = scale.d_model // 4
     if ffn.shared is not None:
         wide = max(1, ffn.shared.d_ff // ffn.expert.d_ff)
         changes["shared"] = ffn.shared.model_copy(update={"d_ff": d_expert * wide})
@@ -180,7 +198,7 @@ def shrunk_block(block: Block, scale: Scale = SHRUNK) -> Block:
     """The block with its mixer and feed-forward small."""
     parts = {"mixer": block.mixer, "ffn": block.ffn}
     return block.model_copy(
-        update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items()}
+        update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items() if part}
     )
 
 
@@ -234,9 +252,9 @@ def _shares(runs: Sequence[Run], n_layers: int) -> list[int]:
 
 
 def _proxy_scale(spec: ModelSpec, d_model: int, seq_len: int, vocab_size: int) -> Scale:
-    """Heads have 16 elements up to d_model = 128, 32 up to 256, and 64 beyond: at most 8 heads up to
-    d_model = 512. d_ff keeps its ratio to d_model. Lengths keep their ratio to the context, and are at least
-    an eighth of it."""
+    """Heads have 16 elements up to d_model = 128, 32 up to 256, and 64 beyond, but no more than those of the
+    large spec: at most 8 heads up to d_model = 512, unless its heads are narrower. d_ff keeps its ratio to
+    d_model. Lengths keep their ratio to the context, and are at least an eighth of it."""
 
     def d_ff(width: int) -> int:
         return -(-width * d_model // (spec.d_model * STEP)) * STEP
@@ -261,11 +279,11 @@ def _proxy_scale(spec: ModelSpec, d_model: int, seq_len: int, vocab_size: int) -
 def _check_kinds(spec: ModelSpec, small: ModelSpec, refused: str) -> None:
     """Raises UsageError where the number of heads made another kind of attention of a mixer."""
     for name, block in small.blocks.items():
-        mixer, kind = block.mixer, spec.blocks[name].mixer.label
-        if isinstance(mixer, Attention) and mixer.label != kind:
+        mixer, own = block.mixer, spec.blocks[name].mixer
+        if isinstance(mixer, Attention) and isinstance(own, Attention) and mixer.label != own.label:
             raise UsageError(
-                f"{refused}: n_heads = {mixer.n_heads} cannot be {kind}; n_heads = 4, 6 or 8 can. Write a "
-                f"d_model of so many times head_dim = {mixer.head_dim}"
+                f"{refused}: n_heads = {mixer.n_heads} cannot be {own.label}; n_heads = 4, 6 or 8 can. Write "
+                f"a d_model of so many times head_dim = {mixer.head_dim}"
             )
 
 

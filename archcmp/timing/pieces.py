@@ -96,7 +96,7 @@ class Piece:
     def activation_bytes(self, way: Pass, batch_size: int, seq_len: int, trains: bool = False) -> int:
         """An estimate of what one pass holds at once."""
         held = [
-            (part.count, trace(part, batch_size, seq_len, way).elements * part.dtype.itemsize)
+            (part.visits, trace(part, batch_size, seq_len, way).elements * part.dtype.itemsize)
             for part in self.parts
         ]
         if trains:
@@ -115,7 +115,7 @@ class Piece:
 
     def cache_bytes(self, batch_size: int, seq_len: int) -> int:
         """The cache of one copy."""
-        return sum(int(part.count * cache_bytes(part, batch_size, seq_len)) for part in self.parts)
+        return sum(int(part.visits * cache_bytes(part, batch_size, seq_len)) for part in self.parts)
 
     def _packing_bytes(self) -> int:
         """What packing for inference takes beside the weights: a copy of a head that is tied to the
@@ -161,4 +161,4 @@ def composed(spec: ModelSpec, dtype: torch.dtype, trains: bool) -> list[Piece]:
     large = spec.vocab_size * spec.d_model * dtype.itemsize > LARGE_TABLE_BYTES
     slices = VOCABULARY_SLICES if (trains or large) and not spec.embedding.positions else 1
     parts = decompose(spec, dtype, slices)
-    return [Piece(part.name, (part.once(),), partial(part.build, "meta"), part.count) for part in parts]
+    return [Piece(part.name, (part.once(),), partial(part.build, "meta"), part.visits) for part in parts]

@@ -114,34 +114,38 @@ class RunnableBlock:
         shape = (batch_size, n_tokens, self.copies[0].d_model)
         return torch.randn(shape, device=self.like.device).to(self.like.dtype)
 
-    def _rotation(self, start: int, end: int) -> tuple[Tensor, Tensor] | None:
-        rope = self.copies[0].mixer.rope
-        positions = torch.arange(start, end, device=self.like.device)
-        return None if rope is None else rope(positions, self.like.dtype)
+    def _place(self, batch_size: int, start: int, n_tokens: int) -> dict[str, object]:
+        """What a decoder passes to a block for tokens start .. start + n_tokens - 1."""
+        block = self.copies[0]
+        hidden = self.like.new_empty(batch_size, n_tokens, 0)
+        return {
+            "rotation": block.rotation(hidden, start),
+            "carried": block.stand_in(batch_size, start, n_tokens),
+        }
 
     def forward(self, batch_size: int, seq_len: int, last_only: bool) -> Run:
-        x, rotation = self._hidden(batch_size, seq_len), self._rotation(0, seq_len)
+        x, place = self._hidden(batch_size, seq_len), self._place(batch_size, 0, seq_len)
         call = caller(self.compiled, self.like.device)
-        return lambda block: call(block, x, rotation)
+        return lambda block: call(block, x, **place)
 
     def decoder(self, batch_size: int, seq_len: int) -> Callable[[], Tensor]:
-        x, rotation = self._hidden(batch_size, 1), self._rotation(seq_len - 1, seq_len)
+        x, place = self._hidden(batch_size, 1), self._place(batch_size, seq_len - 1, 1)
         caches = [_filled(block.new_cache(batch_size, seq_len), self.compiled) for block in self.copies]
         call = caller(self.compiled, self.like.device, steps=True)
 
         def step() -> Tensor:
             for block, cache in zip(self.copies, caches, strict=True):
-                output = call(block, x, rotation, cache, seq_len - 1)
+                output = call(block, x, cache=cache, start=seq_len - 1, **place)
             return output
 
         return step
 
     def backward(self, batch_size: int, seq_len: int) -> Run:
-        x, rotation = self._hidden(batch_size, seq_len).requires_grad_(), self._rotation(0, seq_len)
+        x, place = self._hidden(batch_size, seq_len).requires_grad_(), self._place(batch_size, 0, seq_len)
         gradient, call = self._hidden(batch_size, seq_len), caller(self.compiled, self.like.device)
 
         def run(block: nn.Module) -> Tensor:
-            output = call(block, x, rotation)
+            output = call(block, x, **place)
             output.backward(gradient)
             x.grad = None
             return output

@@ -44,9 +44,12 @@ def probe(model: Decoder, tokens: Tensor) -> Probe:
     """Figures of `model` on tokens (B, T). The blocks run as Python says, even where they are compiled."""
     found = Probe()
     x, rotations = model.enter(tokens)
-    for block, rotation in zip(model.blocks, rotations, strict=True):
+    carried = model.nothing_carried()
+    for visit, (block, rotation) in enumerate(model.visits(rotations)):
+        if model.between_passes(visit):
+            x = model.norm(x)
         with _Scores() as scores:
-            x = block.forward(x, rotation)
+            x = block.forward(x, rotation, carried=carried)
         found.max_logit.append(scores.largest)
         found.entropy.append(_finite(scores.entropy))
         found.entropy_min.append(_finite(scores.entropy_min))

@@ -26,8 +26,11 @@ def norm_weights(norm: Norm, dim: int) -> int:
 
 
 def _attention_weights(d_model: int, mixer: Attention) -> int:
-    heads = 2 * mixer.n_heads + 2 * mixer.n_kv_heads + (mixer.n_heads if mixer.output_gate else 0)
-    return d_model * mixer.head_dim * heads
+    heads = mixer.n_heads + mixer.n_kv_heads
+    gates = {None: 0, "element": mixer.n_heads * mixer.value_dim, "head": mixer.n_heads}
+    gate = gates[mixer.output_gate.per if mixer.output_gate else None]
+    values = mixer.value_dim * (heads if mixer.values == "own" else mixer.n_heads)
+    return d_model * (mixer.head_dim * heads + values + gate)
 
 
 def _mla_weights(d_model: int, mixer: MLA) -> int:
@@ -36,7 +39,9 @@ def _mla_weights(d_model: int, mixer: MLA) -> int:
     query = mixer.n_heads * d_qk * (rank or d_model) + (d_model * rank if rank else 0)
     down = d_model * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
     up = mixer.n_heads * (mixer.qk_nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
-    return query + down + up + mixer.n_heads * mixer.v_head_dim * d_model
+    out = mixer.n_heads * mixer.v_head_dim * d_model
+    gates = {None: 0, "element": out, "head": mixer.n_heads * d_model}
+    return query + down + up + out + gates[mixer.output_gate.per if mixer.output_gate else None]
 
 
 def delta_net_channels(mixer: GatedDeltaNet) -> int:
@@ -88,8 +93,11 @@ def _ffn_weights(d_model: int, ffn: GLU | MLP | MoE, n_experts: int | None) -> i
         return _dense_weights(d_model, ffn)
     shared = _dense_weights(d_model, ffn.shared) if ffn.shared else 0
     gate = d_model if ffn.shared_gate else 0
-    routed = (ffn.top_k if n_experts is None else n_experts) * _dense_weights(d_model, ffn.expert)
-    return d_model * ffn.n_experts + shared + gate + routed
+    routed = (ffn.top_k if n_experts is None else n_experts) * _dense_weights(
+        ffn.latent or d_model, ffn.expert
+    )
+    around = 2 * d_model * ffn.latent if ffn.latent else 0
+    return d_model * ffn.n_experts + shared + gate + routed + around
 
 
 def matmul_weights(spec: ModelSpec, block: Block, all_experts: bool = False) -> int:
@@ -114,7 +122,8 @@ def _qk_norm_weights(spec: ModelSpec, mixer: Attention) -> int:
 
 
 def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
-    return (2 if isinstance(ffn, GLU) else 1) * ffn.d_ff + d_model if ffn.bias else 0
+    learned = 4 if ffn.activation == "xielu" else 0
+    return learned + ((2 if isinstance(ffn, GLU) else 1) * ffn.d_ff + d_model if ffn.bias else 0)
 
 
 def other_weights(spec: ModelSpec, block: Block) -> int:
@@ -127,26 +136,34 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if isinstance(mixer, MLA):
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
+        total += mixer.n_heads if mixer.sinks else 0
     elif isinstance(mixer, GatedDeltaNet):
         total += delta_net_other_weights(mixer)
     else:
+        total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
-        total += mixer.head_dim * (mixer.n_heads + 2 * mixer.n_kv_heads) if mixer.qkv_bias else 0
+        if mixer.qkv_bias:
+            total += mixer.head_dim * (mixer.n_heads + mixer.n_kv_heads)
+            total += mixer.value_dim * mixer.n_kv_heads if mixer.values == "own" else 0
         total += spec.d_model if mixer.output_bias else 0
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
     router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
-    return total + router + ffn.n_experts * _bias_weights(spec.d_model, ffn.expert)
+    shared = _bias_weights(spec.d_model, ffn.shared) if ffn.shared else 0
+    return total + router + shared + ffn.n_experts * _bias_weights(ffn.latent or spec.d_model, ffn.expert)
 
 
 def parameters(spec: ModelSpec) -> int:
     head = 0 if spec.output.tied else spec.vocab_size * spec.d_model
+    head += spec.vocab_size if spec.output.bias else 0
     layers = sum(matmul_weights(spec, b, all_experts=True) + other_weights(spec, b) for b in blocks(spec))
-    return tables(spec) + layers + norm_weights(spec.norm, spec.d_model) + head
+    norms = [spec.norm, *([spec.embedding.norm] if spec.embedding.norm else [])]
+    return tables(spec) + layers + sum(norm_weights(norm, spec.d_model) for norm in norms) + head
 
 
 def tables(spec: ModelSpec) -> int:
-    return (spec.vocab_size + (spec.context_length if spec.embedding.positions else 0)) * spec.d_model
+    rows = spec.context_length + spec.embedding.position_offset if spec.embedding.positions else 0
+    return (spec.vocab_size + rows) * spec.d_model
 
 
 # ---- FLOPs ------------------------------------------------------------------------------------------
@@ -174,7 +191,7 @@ def _pair_flops(mixer: Attention | MLA) -> int:
     if isinstance(mixer, MLA):
         d_qk = mixer.qk_nope_head_dim + mixer.qk_rope_head_dim
         return mixer.n_heads * 2 * (d_qk + mixer.v_head_dim)
-    return mixer.n_heads * 4 * mixer.head_dim
+    return mixer.n_heads * 2 * (mixer.head_dim + mixer.value_dim)
 
 
 def _latent_pair_flops(mixer: Attention | MLA) -> int:
@@ -235,5 +252,5 @@ def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
             total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
         else:
             kept = min(length, mixer.window or mixer.chunk or length)
-            total += itemsize * kept * 2 * mixer.n_kv_heads * mixer.head_dim
+            total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)
     return total

@@ -19,17 +19,29 @@ from archcmp.results.counts import COMPONENTS
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
-from tests.known import FILES, PUBLISHED, PUBLISHED_IDS, distinct, tiny
+from tests.known import FILES, LATENT, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
 every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 
 SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
-DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()})
+MAIN = "blocks.main.mixer."
+OPTIONS = {
+    "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
+    "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
+    "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
+    "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
+    "narrow-values": tiny(MAIN + "v_head_dim=6", MAIN + "window=9", MAIN + "output_gate={per: head}"),
+    "keys-as-values": tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}"),
+    "alibi": tiny("blocks.main.mixer={window: 9, alibi: {max_bias: 8}}"),
+}
+"""What no published size has yet."""
+DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()}) | OPTIONS
 every_design = pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
 
 
@@ -42,7 +54,7 @@ def test_parameters_meet_the_published_total(reference: str) -> None:
     assert spec.published is None or total_params(spec) == spec.published.params
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@pytest.mark.parametrize("spec", (SPECS | OPTIONS).values(), ids=SPECS | OPTIONS)
 def test_parameters_are_the_closed_form(spec: ModelSpec) -> None:
     params = archcmp.count(spec, 1, 8, convention="6n").params
     assert params["total"].total == closed_forms.parameters(spec)
@@ -139,11 +151,47 @@ def test_values_known_by_hand() -> None:
     assert flops["train"].total == 95_517_388_308_480
 
 
-@pytest.mark.parametrize(("reference", "bytes_per_token"), [("olmo2:7b", 524_288), ("llama3:8b", 131_072)])
-def test_cache_bytes_per_token_known_by_hand(reference: str, bytes_per_token: int) -> None:
-    assert (
-        archcmp.count(load_spec(reference), 1, 2048).memory["kv_cache_bytes"].total == 2048 * bytes_per_token
-    )
+@pytest.mark.parametrize(
+    ("reference", "kib"),
+    {
+        "olmo2:7b": 512,
+        "llama3:8b": 128,
+        "deepseek-v3:671b": 68.625,
+        "gpt-oss:120b": 72,
+        "gemma3:27b": 496,
+        "qwen3-next:80b-a3b": 24,
+    }.items(),
+)
+def test_cache_bytes_of_a_token_are_the_published_ones(reference: str, kib: float) -> None:
+    """Windowed layers count, too; neither the batch nor the length matters."""
+    memory = archcmp.count(reference, 3, 4096, convention="6n").memory
+    assert memory["kv_cache_per_token_bytes"].total == kib * 1024
+
+
+@every_design
+def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
+    """Five tokens fill no window of these designs."""
+    memory = archcmp.count(spec, 3, 5, convention="6n").memory
+    per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
+    assert memory["kv_cache_bytes"].total == 3 * (state + 5 * per_token)
+    recurrent = any(isinstance(block.mixer, GatedDeltaNet) for block in spec.blocks.values())
+    assert (state > 0) == recurrent
+
+
+def test_the_recurrent_state_known_by_hand() -> None:
+    """Qwen3-Next has 36 recurrent layers of 32 heads; a state is 128 x 128 in float32, and a convolution
+    keeps the last 3 of 8,192 inputs in bfloat16."""
+    state = archcmp.count("qwen3-next:80b-a3b", 1, 8, convention="6n").memory["state_bytes"].total
+    assert state == 36 * (32 * 128 * 128 * 4 + 3 * 8192 * 2) == 75_456 * 1024
+
+
+@pytest.mark.parametrize(
+    ("reference", "billions"),
+    [("glm-4.5:355b", 32.08), ("glm-4.5:air", 12.18), ("qwen3-next:80b-a3b", 3.25), ("gpt-oss:120b", 4.55)],
+)
+def test_active_parameters_in_neither_embedding_nor_head(reference: str, billions: float) -> None:
+    params = archcmp.count(reference, 1, 8, convention="6n").params
+    assert round(params["active_less_embedding_and_head"].total / 1e9, 2) == billions
 
 
 def test_causal_pairs_are_counted_one_by_one() -> None:

@@ -10,6 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from random import Random
+from typing import Any
 from unittest.mock import patch
 
 import yaml
@@ -19,6 +20,7 @@ from archcmp.errors import ArchcmpError
 from archcmp.report.export import rendered
 from archcmp.results.store import read
 from archcmp.spec.hf import import_config
+from archcmp.spec.hf.convert import MODEL_TYPES
 from archcmp.spec.yaml.load import load_spec
 from archcmp.spec.yaml.write import to_yaml
 from tests.fuzz.recipe import (
@@ -61,8 +63,20 @@ def spec(rng: Random, folder: Path) -> str:
 
 def configuration(rng: Random, folder: Path) -> str:
     """A published configuration with mistakes; what is imported survives being written."""
+    return _imported(mutated(rng.choice(CONFIGURATIONS), rng), folder)
+
+
+def model_type(rng: Random, folder: Path) -> str:
+    """The same of a small configuration of any model type, as transformers writes it."""
+    from tests.oracle.configs import random_config
+
+    config = json.loads(json.dumps(random_config(rng.choice(sorted(MODEL_TYPES)), rng.randrange(20))))
+    return _imported(mutated(config, rng), folder)
+
+
+def _imported(config: dict[str, Any], folder: Path) -> str:
     path, written = folder / "config.json", folder / "written.yaml"
-    path.write_text(json.dumps(mutated(rng.choice(CONFIGURATIONS), rng)))
+    path.write_text(json.dumps(config))
     try:
         found = import_config(path, "fuzzed").spec
     except ArchcmpError as error:
@@ -188,6 +202,7 @@ def command_line(rng: Random, folder: Path) -> str:
 CASES: dict[str, Callable[[Random, Path], str]] = {
     "spec": spec,
     "configuration": configuration,
+    "model_type": model_type,
     "document": document,
     "command": command_line,
 }

@@ -46,6 +46,9 @@ WRITTEN = {
     "linear": "kind: linear, factor: 4",
     "llama3": "kind: llama3, factor: 4, original_context_length: 16",
     "yarn": "kind: yarn, factor: 4, original_context_length: 16",
+    "dynamic": "kind: dynamic, factor: 4, original_context_length: 10",
+    "longrope": "kind: longrope, factor: 4, original_context_length: 10, "
+    "short_factor: [1, 1.5, 2, 3], long_factor: [1, 2, 4, 8]",
 }
 
 
@@ -78,6 +81,8 @@ REGISTRIES: dict[str, Any] = {
 _MOE: dict[str, object] = yaml.safe_load(f"{{{MIXTURE_OPTIONS}}}")
 MOES: dict[str, dict[str, object]] = {
     "sigmoid": {"router": {"scoring": "sigmoid", "renormalize": True, "scale": 2.5, "correction_bias": True}},
+    "softcapped": {"router": {"scoring": "sigmoid", "softcap": 2}},
+    "sparsemixer": {"router": {"scoring": "sparsemixer", "jitter": 0.8}},
     "router-bias": {"router": {"scoring": "softmax", "renormalize": True, "bias": True}},
     "groups-max": {
         "router": {"scoring": "softmax", "groups": {"n_groups": 3, "top_groups": 2, "score": "max"}}
@@ -88,6 +93,8 @@ MOES: dict[str, dict[str, object]] = {
     "weighs-input": {"top_k": 1, "router": {"scoring": "sigmoid", "weighs": "input"}},
     "mlp-experts": {"expert": {"kind": "mlp", "d_ff": 8, "activation": "relu", "bias": True}},
     "shared": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "shared_gate": True},
+    "averaged": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "combine": "average"},
+    "latent": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "latent": 6},
     "clamped": {
         "expert": {"kind": "glu", "d_ff": 8, "activation": "quick_gelu", "bias": True}
         | {"clamp": 7, "up_offset": True}
@@ -106,15 +113,28 @@ EXTRA = {
     "no-positions": [MAIN + "mixer.rope=null"],
     "partial-rotary": [MAIN + "mixer.rope.partial=0.5"],
     "learned-positions": [MAIN + "mixer.rope=null", "embedding.positions=learned"],
+    "spare-positions": [
+        MAIN + "mixer.rope=null",
+        "embedding={positions: learned, position_offset: 2}",
+    ],
     "biases": [MAIN + "mixer.qkv_bias=true", MAIN + "mixer.output_bias=true", MAIN + "ffn.bias=true"],
     "unit-offset": ["norm.unit_offset=true"],
+    "layernorm-unit-offset": ["norm={kind: layernorm, unit_offset: true}"],
+    "layernorm-unit-offset-each-head": [
+        "norm={kind: layernorm, unit_offset: true}",
+        MAIN + "mixer.qk_norm=each_head",
+    ],
     "layernorm-no-bias": ["norm={kind: layernorm, bias: false}"],
     "layernorm-bare": ["norm={kind: layernorm, bias: false, weight: false}"],
     "layernorm-qk": [MAIN + "mixer.qk_norm={kind: per_head, norm: {kind: layernorm}}"],
     "tied": ["output.tied=true"],
+    "head-bias": ["output.bias=true"],
+    "head-bias-tied": ["output.bias=true", "output.tied=true"],
     "no-final-norm": ["output.norm=false"],
     "logit-softcap": ["output.softcap=5"],
     "embedding-scale": ["embedding.scale=sqrt_d_model"],
+    "embedding-norm": ["embedding.norm=layernorm"],
+    "rope-reverse": [MAIN + "mixer.rope.reverse=true"],
     "logit-scale": ["output.scale=0.5"],
     "residual-multiplier": [MAIN + "residual.multiplier=0.3"],
     "parallel-own-norms": [MAIN + "residual={kind: parallel, shared_norm: false}"],
@@ -126,13 +146,40 @@ EXTRA = {
     "sinks-window": [MAIN + "mixer.sinks=true", MAIN + "mixer.window=5"],
     "sinks-chunk-softcap": [MAIN + "mixer.sinks=true", MAIN + "mixer.chunk=4", MAIN + "mixer.softcap=3"],
     "temperature": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
-    "output-gate": [MAIN + "mixer.output_gate=true"],
+    "temperature-from-zero": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5, from_zero: true}"],
+    "narrow-values": [MAIN + "mixer.v_head_dim=6", MAIN + "mixer.value_scale=0.7"],
+    "narrow-values-window": [MAIN + "mixer.v_head_dim=6", MAIN + "mixer.window=5"],
+    "wide-values-chunk": [MAIN + "mixer.v_head_dim=10", MAIN + "mixer.chunk=5"],
+    "keys-as-values": [
+        MAIN + "mixer.values=keys",
+        MAIN + "mixer.v_norm={kind: rmsnorm, weight: false}",
+        MAIN + "mixer.qk_norm=per_head",
+    ],
+    "value-norm": [MAIN + "mixer.v_norm={kind: layernorm}", MAIN + "mixer.v_head_dim=6"],
+    "alibi": [MAIN + "mixer.rope=null", MAIN + "mixer.alibi={max_bias: 8}"],
+    "alibi-window-sinks": [
+        MAIN + "mixer={n_heads: 6, alibi: {max_bias: 2, scaled: true}}",
+        MAIN + "mixer.window=5",
+        MAIN + "mixer.sinks=true",
+    ],
+    "alibi-chunk-softcap": [
+        MAIN + "mixer.alibi={max_bias: 3}",
+        MAIN + "mixer.chunk=5",
+        MAIN + "mixer.softcap=3",
+    ],
+    "output-gate": [MAIN + "mixer.output_gate={per: element}"],
+    "output-gate-head": [MAIN + "mixer.output_gate={per: head, activation: softplus}"],
     "rope-interleaved": [MAIN + "mixer.rope.interleaved=true", MAIN + "mixer.rope.partial=0.5"],
     "yarn-mscale": [
         MAIN + "mixer.rope.scaling={kind: yarn, factor: 4, original_context_length: 16, truncate: false, "
         "mscale: 1, mscale_all_dim: 0.5}"
     ],
     "mla-low-rank-query": [LATENT, MAIN + "mixer.q_lora_rank=10"],
+    "mla-no-positions": [LATENT, MAIN + "mixer.rope=null"],
+    "mla-sinks": [LATENT, MAIN + "mixer.sinks=true"],
+    "mla-gate-head": [LATENT, MAIN + "mixer.output_gate={per: head}"],
+    "mla-gate-element": [LATENT, MAIN + "mixer.output_gate={per: element}"],
+    "mla-temperature": [LATENT, MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
     "mla-yarn": [
         LATENT,
         MAIN + "mixer.rope={theta: 100, interleaved: true, scaling: {kind: yarn, factor: 4, "
@@ -141,6 +188,12 @@ EXTRA = {
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
     "two-blocks": list(MAIN_AND_FAR),
+    "looped": [*MAIN_AND_FAR, "loop={passes: 3, norm: true}"],
+    "one-sublayer": [
+        "blocks.mix={extends: main, ffn: null}",
+        "blocks.think={extends: main, mixer: null}",
+        "layers[0].repeat=[mix, think]",
+    ],
     **{f"activation-{name}": [MAIN + f"ffn.activation={name}"] for name in ACTIVATIONS},
 }
 CASES = {
@@ -251,7 +304,16 @@ def test_half_precision_follows_float32(model: Decoder, dtype: torch.dtype) -> N
     assert error < (0.06 if dtype == torch.bfloat16 else 0.01)
 
 
-CONTROL_FLOW = ("window", "chunk", "sinks-window", "temperature", "mla-yarn", "moe-groups-top2", "two-blocks")
+CONTROL_FLOW = (
+    "window",
+    "alibi-window-sinks",
+    "chunk",
+    "sinks-window",
+    "temperature",
+    "mla-yarn",
+    "moe-groups-top2",
+    "two-blocks",
+)
 COMPILED = [name for name in SPECS if name not in EXTRA or name in CONTROL_FLOW]
 
 

@@ -31,6 +31,12 @@ def _mlp_layer_types(rng: Random, options: Options) -> list[str]:
     return [rng.choice(["dense", "sparse"]) for _ in range(options["num_hidden_layers"])]
 
 
+def _by_kind(rng: Random, kinds: list[str], options: Options) -> list[int]:
+    """A number of query heads for each kind of layer."""
+    heads = {kind: options["num_key_value_heads"] * rng.choice([1, 2, 3]) for kind in sorted(set(kinds))}
+    return [heads[kind] for kind in kinds]
+
+
 def _flag(rng: Random, options: Options) -> bool:
     return rng.random() < 0.5
 
@@ -100,6 +106,13 @@ SAMPLERS: dict[str, Sampler] = {
         64,
     ),
     "n_inner": _of(None, 40),
+    "ffn_dim": _of(24, 40),
+    "enable_bias": _flag,
+    "layer_norm_elementwise_affine": _flag,
+    "_remove_final_layer_norm": _flag,
+    "scale_embedding": _flag,
+    "rotary_dim": lambda rng, o: rng.choice([2, 4, 8]),
+    "qk_layernorm": _flag,
     "linear_num_key_heads": _of(1, 2),
     "linear_num_value_heads": lambda rng, o: o["linear_num_key_heads"] * rng.choice([1, 2]),
     "linear_key_head_dim": _of(8, 12),
@@ -119,8 +132,10 @@ SAMPLERS: dict[str, Sampler] = {
     "num_kv_heads": lambda rng, o: _kv_heads(rng, o) if o["new_decoder_architecture"] else None,
     "ffn_hidden_size": _of(None, 40),
     "bias": _flag,
+    "original_max_position_embeddings": _of(16, 4096),
     "mlp_layer_types": _mlp_layer_types,
     "num_shared_experts": _of(1, 2),
+    "shared_expert_combination_strategy": _of("sum", "average"),
     "num_dense_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "route_scale": _of(1.0, 2.4),
     "router_scaling_factor": _of(1.0, 2.8),
@@ -129,6 +144,7 @@ SAMPLERS: dict[str, Sampler] = {
     "use_bias": _flag,
     "qkv_bias": _flag,
     "norm_epsilon": _of(1e-5, 1e-6),
+    "norm_eps": _of(1e-5, 1e-6),
     "layer_norm_epsilon": _of(1e-5, 1e-6),
     "max_window_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "shared_intermediate_size": _of(24, 40),
@@ -143,6 +159,19 @@ SAMPLERS: dict[str, Sampler] = {
     "expert_selection_fn": _of("softmax", "sigmoid"),
     "prefix_dense_intermediate_size": _of(24, 40),
     "prefix_dense_sliding_window_pattern": _of(1, 4),
+    "attention_value_scale": _of(None, 0.707),
+    "alibi": _flag,
+    "n_heads": _of(2, 4, 6, 12),
+    "d_model": lambda rng, o: o["n_heads"] * rng.choice([8, 16]),
+    "n_layers": _of(1, 2, 3),
+    "max_seq_len": _of(64, 256),
+    "attn_config": lambda rng, o: {
+        "softmax_scale": rng.choice([None, 0.3]),
+        "clip_qkv": rng.choice([None, 0.3]),
+    },
+    "gating": _of(True, "per-head", "per-element"),
+    "num_attention_heads_per_layer": lambda rng, o: _by_kind(rng, o["layer_types"], o),
+    "moe_routed_scaling_factor": _of(1.0, 2.5),
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 
@@ -154,12 +183,19 @@ ROPES: list[Options] = [
     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
     {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16, "attention_factor": 1.3}
     | {"beta_fast": 16.0, "beta_slow": 2.0},
+    {"rope_type": "dynamic", "factor": 2.0},
+    {"rope_type": "longrope", "factor": 4.0, "original_max_position_embeddings": 16},
+    {"rope_type": "longrope", "attention_factor": 1.3, "original_max_position_embeddings": 32},
 ]
+
+SCALINGS = {rope["rope_type"] for rope in ROPES}
 
 FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
     | {"topk_method": "group_limited_greedy", "num_experts_per_tok": 2},
     "deepseek_v3": {"attention_bias": False, "num_experts_per_tok": 2},
+    "phimoe": {"num_experts_per_tok": 2, "router_jitter_noise": 0.3},
+    "mistral4": {"attention_bias": False, "num_experts_per_tok": 2},
     "glm4_moe": {"num_experts_per_tok": 2},
     "gemma": {"attention_bias": False},
     "gemma2": {"attention_bias": False},
@@ -168,6 +204,7 @@ FIXED: dict[str, Options] = {
     "phi3": {"attention_bias": False},
     "gpt_neox": {"num_key_value_heads": None},
     "olmo": {},
+    "stablelm": {"qk_layernorm": False},
     "qwen3_next": {"layer_types": None, "attention_bias": False, "decoder_sparse_step": 1},
     "llama4_text": {"layer_types": None},
     "exaone_moe": {"num_experts_per_tok": 2, "num_experts": 8},
@@ -179,8 +216,10 @@ FIXED: dict[str, Options] = {
     "afmoe": {"attention_bias": False},
     "ernie4_5_moe": {"use_bias": False},
     "cwm": {"attention_bias": False},
-    "cohere2_moe": {"num_shared_experts": 0},
     "hy_v3": {"mlp_bias": False},
+    "laguna": {"attention_bias": False},
+    "mpt": {"logit_scale": None},
+    "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
@@ -196,15 +235,42 @@ LAYER_KINDS = {
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
-PARTIAL = ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2", "glm", "glm4")
+BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash")
+"""The types whose kinds of layer have rotary positions of their own."""
+
+PARTIAL = (
+    "laguna",
+    "mimo_v2_flash",
+    "gpt_neox",
+    "stablelm",
+    "phi3",
+    "glm4_moe",
+    "qwen3_next",
+    "minimax_m2",
+    "glm",
+    "glm4",
+    "phi",
+    "nemotron",
+)
 """The types that may rotate a part of a head."""
+
+TEMPERED = ("ministral3", "mistral4")
+"""The types whose positions come with a temperature of queries."""
 
 
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
-    scalings = ROPES[:1] if kind == "phi3" else ROPES
-    rope = rng.choice(scalings) | {"rope_theta": rng.choice([100.0, 10_000.0])}
+    scalings = {"phi3": ("default", "longrope"), "phimoe": ("default",), "mistral4": ("yarn",)}
+    allowed = scalings.get(kind, SCALINGS)
+    rope = rng.choice([rope for rope in ROPES if rope["rope_type"] in allowed])
+    rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+    if kind in TEMPERED:
+        step = rng.choice([16, 20] if rope["rope_type"] == "yarn" else [3, 5])
+        rope |= {"llama_4_scaling_beta": rng.choice([0.1, 0.5]), "original_max_position_embeddings": step}
+    if rope["rope_type"] == "longrope":
+        n = int(head_dim * rope.get("partial_rotary_factor", 1)) // 2
+        rope |= {name: [rng.uniform(1, 20) for _ in range(n)] for name in ("short_factor", "long_factor")}
     return rope
 
 
@@ -225,12 +291,14 @@ def random_config(kind: str, seed: int) -> Options:
             "num_key_value_heads": options["num_attention_heads"],
             "head_dim": options["qk_rope_head_dim"],
         }
+    if kind == "mistral4":
+        del options["head_dim"]
     if kind in EVEN_HEADS:
         options["head_dim"] = options["hidden_size"] // options["num_attention_heads"]
     width = options.get("hidden_size", 0) // options.get("num_attention_heads", 1)
     head_dim = options.get("head_dim", width)
     if "rope_parameters" in fields:
-        by_layer = kind in ("gemma3_text", "olmo3", "mellum")
+        by_layer = kind in BY_KIND_OF_LAYER
         rope = _rope(rng, kind, head_dim)
         plain = {"rope_type": "default", "rope_theta": 50.0}
         options["rope_parameters"] = (

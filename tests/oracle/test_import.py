@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from typer.testing import CliRunner
 
 import archcmp
 from archcmp.analysis.check import total_params
 from archcmp.cli import app
 from archcmp.errors import ConfigError
-from archcmp.oracle.models import NO_TOKENS
+from archcmp.oracle.models import NO_TOKENS, import_transformers, reference_attention
 from archcmp.oracle.verify import TOLERANCE, randomise, stored, verify_model
 from archcmp.spec.hf import import_config, to_config
 from archcmp.spec.hf.convert import ALIASES, DEFAULTS, LANGUAGE_MODELS, MODEL_TYPES, NESTED
@@ -27,6 +26,7 @@ from archcmp.spec.yaml.write import to_short_yaml
 from tests.known import CONFIGS, PUBLISHED, PUBLISHED_IDS, attention
 from tests.oracle.configs import random_config
 
+transformers = import_transformers()
 IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
@@ -96,7 +96,7 @@ def test_random_configurations_compute_what_transformers_computes(kind: str, see
     config = random_config(kind, seed)
     spec = import_config(config).spec
     torch.manual_seed(seed)
-    made = transformers.AutoConfig.for_model(**config | {"attn_implementation": "eager"})
+    made = transformers.AutoConfig.for_model(**config | {"attn_implementation": reference_attention(kind)})
     theirs = transformers.AutoModelForCausalLM.from_config(made)
     result = verify_model(kind, spec, theirs, n_tokens=23, seed=seed)
     assert result.agrees, (result, config)
@@ -166,8 +166,8 @@ def test_an_unknown_field_is_refused_by_name() -> None:
     [
         (
             "llama3-8b",
-            {"rope_scaling": {"rope_type": "longrope"}},
-            "longrope.*known: default, linear, llama3",
+            {"rope_scaling": {"rope_type": "ntk"}},
+            "ntk.*known: default, linear, llama3",
         ),
         ("llama3-8b", {"rope_scaling": {"rope_type": "linear", "factor": 2, "tilt": 1}}, "rope_scaling.tilt"),
         ("llama3-8b", {"hidden_act": "mish"}, "the value 'mish' of hidden_act"),
@@ -195,7 +195,11 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         ("qwen3-8b", {"layer_types": ["full_attention"] * 3}, "num_hidden_layers must be .*, not 36"),
         ("smollm3-3b", {"no_rope_layers": [1, 0]}, "num_hidden_layers must be .*, not 36"),
         ("phi3-mini", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "yarn"),
-        ("olmo2-7b", {"model_type": "olmo9"}, "Did you mean olmo.*archcmp new"),
+        (
+            "olmo2-7b",
+            {"model_type": "olmo9"},
+            "olmo.? is the nearest by name, most likely another architecture.*archcmp new",
+        ),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(name: str, change: dict[str, Any], said: str) -> None:
@@ -273,10 +277,24 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("minimax_m2", {"attn_type_list": [1, 0]}, "the value 0 of attn_type_list"),
         ("granitemoehybrid", {}, "the value 'linear_attention' of layer_types"),
         ("granitemoehybrid", {"layer_types": ["attention"] * 32}, "the value 8 of num_local_experts"),
-        ("cohere2_moe", {"num_shared_experts": 2}, "the value 'average' of shared_expert_combination"),
-        ("falcon", {"alibi": True}, "the value True of alibi"),
+        (
+            "cohere2_moe",
+            {"num_shared_experts": 2, "shared_expert_combination_strategy": "max"},
+            "the value 'max' of shared_expert_combination_strategy; known: sum, average",
+        ),
+        ("mpt", {"attn_config": {"alibi": False}}, "attn_config: .* the value False of alibi"),
+        ("mpt", {"attn_config": {"qk_gn": True}}, "attn_config: .*qk_gn"),
+        ("laguna", {"num_attention_heads_per_layer": [8] * 39 + [16]}, "of num_attention_heads_per_layer"),
+        ("mimo_v2_flash", {"swa_num_key_value_heads": 4}, "the value 4 of swa_num_key_value_heads"),
         ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
         ("hy_v3", {"mlp_layer_types": ["odd"] * 80}, "the value 'odd' of mlp_layer_types"),
+        (
+            "opt",
+            {"word_embed_proj_dim": 512},
+            "the value 512 of word_embed_proj_dim; it is hidden_size = 768",
+        ),
+        ("opt", {"do_layer_norm_before": False}, "the value False of do_layer_norm_before"),
+        ("gptj", {"rotary_dim": None}, "the value None of rotary_dim"),
         ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
     ],
 )

@@ -67,10 +67,11 @@ def test_a_comma_between_braces_separates_nothing() -> None:
 
 def test_a_key_changes_the_models_that_have_it_and_the_others_are_told() -> None:
     told: list[str] = []
-    olmo, deepseek = load_models(["olmo2", "deepseek-v3"], ["window=512"], notify=told.append)
+    names = ["olmo2", "deepseek-v3", "kimi-k2"]
+    olmo, deepseek, _ = load_models(names, ["window=512"], notify=told.append)
     assert attention(olmo.spec).window == 512
     assert (deepseek.id, deepseek.spec) == ("deepseek-v3:671b", load_spec("deepseek-v3"))
-    assert told == ["DeepSeek-V3 671B has no window, so that window stays as it is there"]
+    assert told == ["no window in DeepSeek-V3 671B, Kimi K2 1T: left unchanged"]
 
 
 @pytest.mark.parametrize("vary", [[], ["zzz=1,2"]])

@@ -152,6 +152,20 @@ BROKEN = {
         16,
         ["rope.scaling.beta_fast: beta_fast must be at least beta_slow = 1"],
     ),
+    "sparsemixer without jitter": (
+        "{kind: glu, d_ff: 64, activation: silu}",
+        "{kind: moe, n_experts: 4, top_k: 2, router: {scoring: sparsemixer}, expert: {kind: glu, d_ff: 6, "
+        "activation: silu}}",
+        17,
+        ["router.jitter: scoring: sparsemixer needs jitter", "Add jitter: 0.01"],
+    ),
+    "an average of one": (
+        "{kind: glu, d_ff: 64, activation: silu}",
+        "{kind: moe, n_experts: 4, top_k: 2, router: {scoring: softmax}, combine: average, "
+        "expert: {kind: glu, d_ff: 6, activation: silu}}",
+        17,
+        ["ffn.combine: combine needs a shared expert"],
+    ),
     "python object": ("name: Mine", "name: !!python/object:os.system x", 1, ["tag", "not allowed"]),
     "not YAML": ("{tied: false}", "{tied: false", 7, ["not valid YAML"]),
 }
@@ -194,6 +208,16 @@ def test_all_mistakes_are_told_at_once_and_none_that_follows_from_another(tmp_pa
     assert all(one.startswith(start) for one, start in zip(told, expected, strict=True)), told
 
 
+def test_a_mistake_that_blocks_share_is_told_once() -> None:
+    """Each override sets an option in both blocks of Gemma 3."""
+    with pytest.raises(SpecError) as caught:
+        load_spec("gemma3", ["ffn.activation=siluu", "head_dim=x"])
+    assert [each.file for each in (caught.value, *caught.value.others)] == [
+        "override head_dim=x",
+        "override ffn.activation=siluu",
+    ]
+
+
 def test_a_run_that_is_wrong_does_not_make_the_layers_too_few(tmp_path: Path) -> None:
     (told,) = _mistakes(GOOD.replace("n_layers: 4", "count: 4"), tmp_path)
     assert "count is now n_layers" in told
@@ -214,12 +238,17 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
         ),
         (", activation: silu", "", "activation is gelu, gelu_tanh, quick_gelu, silu, relu or relu2"),
         ("norm: {kind: rmsnorm, eps: 1.0e-6}\n", "", "norm is a mapping with kind: rmsnorm or layernorm"),
-        ("output: {tied: false}\n", "", "output is a mapping with tied and, if wanted, norm, scale, softcap"),
+        (
+            "output: {tied: false}\n",
+            "",
+            "output is a mapping with tied and, if wanted, bias, norm, scale, softcap",
+        ),
         (
             "{kind: glu, d_ff: 64, activation: silu}",
             "{kind: moe, n_experts: 8, top_k: 2}",
-            "router is a mapping with scoring (softmax or sigmoid) and, if wanted, renormalize, scale, bias, "
-            "correction_bias, groups, weighs. expert is a mapping with kind: mlp or glu",
+            "router is a mapping with scoring (softmax, sigmoid or sparsemixer) and, if wanted, renormalize, "
+            "scale, bias, correction_bias, groups, weighs, softcap, jitter. expert is a mapping with kind: "
+            "mlp or glu",
         ),
         (
             "kind: glu, d_ff",

@@ -36,6 +36,13 @@ def test_an_explanation_is_a_sentence_and_its_source_a_link(choice: describe.Cho
     assert choice.source is None or choice.source.startswith("https://")
 
 
+def test_the_explanation_of_a_name_that_is_written_says_what_it_stands_for() -> None:
+    for option in [*reflect.options(Block), *reflect.options(ModelSpec)]:
+        if not option.parts and option.path[-1] not in ("kind", *ModelSpec.ABOUT):
+            for name in reflect.names(option.owner, option.name):
+                assert all(word in option.meaning for word in name.split("_")), (option.path, name)
+
+
 @pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 def test_every_feature_is_explained(reference: str) -> None:
     assert features(load_spec(reference)) <= NAMES

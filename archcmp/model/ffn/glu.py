@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from archcmp.model.ffn.activations import ACTIVATIONS
+from archcmp.model.ffn.activations import build_activation
 from archcmp.model.linear import Linear, MakeLinear
 from archcmp.model.ops.grouped import Groups
 from archcmp.spec.schema.ffn import GLU as GLUSpec
@@ -21,7 +21,7 @@ class GLU(nn.Module):
     def __init__(self, spec: GLUSpec, d_model: int, linear: MakeLinear = Linear) -> None:
         super().__init__()
         self.spec = spec
-        self.activation = ACTIVATIONS[spec.activation]
+        self.activation = build_activation(spec.activation)
         self.gate_up = linear(d_model, 2 * spec.d_ff, spec.bias)
         self.down = linear(spec.d_ff, d_model, spec.bias)
 

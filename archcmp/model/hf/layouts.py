@@ -49,11 +49,17 @@ def _qkv_by_group(theirs: Tensor, block: Block) -> Any:
     return torch.cat([part.flatten(0, 2) for part in groups.split([of_each, 1, 1], dim=1)])
 
 
+def _qkv_by_shard(theirs: Tensor, block: Block) -> Any:
+    """Rows ordered by the 4 shards that CodeGen was trained on (q, v, k of each) -> all q, all k, all v."""
+    q, v, k = theirs.unflatten(0, (4, 3, -1)).unbind(1)
+    return torch.cat([part.flatten(0, 1) for part in (q, k, v)])
+
+
 def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
     """Rows ordered by head (query, output gate of each) -> one of the two."""
     mixer = block.mixer
     assert isinstance(mixer, Attention)
-    if not mixer.output_gate:
+    if mixer.output_gate is None:
         return theirs
     return theirs.unflatten(0, (mixer.n_heads, 2, mixer.head_dim))[:, which].flatten(0, 1)
 
@@ -97,7 +103,7 @@ def _ba(theirs: Tensor, block: Block) -> Any:
 
 
 def _flat(theirs: Tensor, block: Block) -> Any:
-    """(1, experts) -> (experts,)."""
+    """(1, experts), or a number -> one dimension."""
     return theirs.flatten()
 
 
@@ -128,8 +134,10 @@ def _experts(gate: str, up: str) -> Way:
     return Way((gate, up))
 
 
-_GATE = "self_attn.gate_proj.weight"
-"""In checkpoints with this tensor, the output gate is apart from the queries."""
+_GATES = ("self_attn.gate_proj.weight", "self_attn.g_proj.weight")
+"""In checkpoints with these tensors, the output gate is apart from the queries."""
+
+_QKV = ("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*")
 
 _GPT_OSS = "mlp.experts.gate_up_proj_bias"
 """In checkpoints with this tensor, the rows of gate and up alternate."""
@@ -142,34 +150,43 @@ _SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_fo
 
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
-    "embedding.positions": ("wpe",),
-    "norm": ("norm", "ln_f", "final_layer_norm"),
+    "embedding.positions": ("wpe", "embed_positions"),
+    "embedding.norm": ("word_embeddings_layernorm",),
+    "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""
 
-HEADS = ("lm_head.weight", "embed_out.weight")
+HEADS = ("lm_head.weight", "embed_out.weight", "output_projection.weight")
 
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
-        Way(("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*"), marker=_GATE),
-        Way(("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*"), (_query, _as_is, _as_is)),
+        *(Way(_QKV, marker=marker) for marker in _GATES),
+        Way(_QKV, (_query, _as_is, _as_is)),
+        Way(_QKV[:2]),
         _one("self_attn.qkv_proj.*"),
         _one("attention.query_key_value.*", _qkv_by_group),
         _one("self_attention.query_key_value.*", _qkv_by_group),
         Way(tuple(f"attn.attention.{part}_proj.*" for part in "qkv")),
+        _one("attn.Wqkv.*"),
+        Way(tuple(f"attn.{part}_proj.*" for part in "qkv")),
+        _one("attn.qkv_proj.*", _qkv_by_shard),
         _one("attn.c_attn.*", _transposed),
     ),
     "mixer.out.*": (
         _one("self_attn.o_proj.*"),
         _one("self_attn.dense.*"),
+        _one("self_attn.out_proj.*"),
         _one("attention.dense.*"),
         _one("self_attention.dense.*"),
         _one("attn.attention.out_proj.*"),
+        _one("attn.out_proj.*"),
         _one("linear_attn.out_proj.*"),
+        _one("attn.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
     ),
-    "mixer.gate.*": (
+    "mixer.gate.proj.*": (
         _one("self_attn.gate_proj.*"),
+        _one("self_attn.g_proj.*"),
         _one("self_attn.q_proj.*", _output_gate),
     ),
     "mixer.q_heads.norm.*": (_one("self_attn.q_norm.*"), _one("self_attn.q_layernorm.*")),
@@ -178,7 +195,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.k_heads.*": (_one("self_attn.k_norm.*"),),
     "mixer.q_norm.*": (_one("self_attn.query_layernorm.*"),),
     "mixer.k_norm.*": (_one("self_attn.key_layernorm.*"),),
-    "mixer.sinks": (_one("self_attn.sinks"),),
+    "mixer.sinks": (_one("self_attn.sinks"), _one("self_attn.attention_sink_bias")),
     "mixer.q.*": (_one("self_attn.q_proj.*"),),
     "mixer.q.down.*": (_one("self_attn.q_a_proj.*"),),
     "mixer.q.norm.*": (_one("self_attn.q_a_layernorm.*"),),
@@ -207,6 +224,10 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.up.*": (
         _one("mlp.up_proj.*"),
         _one("mlp.dense_h_to_4h.*"),
+        _one("ffn.up_proj.*"),
+        _one("mlp.fc_in.*"),
+        _one("mlp.fc1.*"),
+        _one("fc1.*"),
         *(Way(("mlp.c_fc.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_fc.*", _transposed),
     ),
@@ -214,10 +235,15 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.down_proj.*"),
         _one("feed_forward.down_proj.*"),
         _one("mlp.dense_4h_to_h.*"),
+        _one("ffn.down_proj.*"),
+        _one("mlp.fc_out.*"),
+        _one("mlp.fc2.*"),
+        _one("fc2.*"),
         _one("shared_mlp.output_linear.*"),
         *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_proj.*", _transposed),
     ),
+    "ffn.activation.*": (_one("mlp.act_fn.*", _flat),),
     "ffn.router.scores.*": (
         _one("mlp.gate.*"),
         _one("mlp.gate.wg.*"),
@@ -231,6 +257,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.router.correction": (
         _one("mlp.gate.e_score_correction_bias"),
         _one("mlp.e_score_correction_bias"),
+        _one("mlp.experts.e_score_correction_bias"),
         _one("block_sparse_moe.e_score_correction_bias"),
         _one("mlp.expert_bias"),
         _one("mlp.gate.moe_statics.e_score_correction_bias", _flat),
@@ -270,12 +297,22 @@ INSIDE: dict[str, tuple[Way, ...]] = {
 is taken. `*` is the parameter's last name, weight or bias."""
 
 _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
-    "before.0": (_one("input_layernorm.*"), _one("ln_1.*"), _one("ln_attn.*")),
+    "before.0": (
+        _one("input_layernorm.*"),
+        _one("ln_1.*"),
+        _one("norm_1.*"),
+        _one("ln_attn.*"),
+        _one("self_attn_layer_norm.*"),
+        _one("attention_layernorm.*"),
+    ),
     "before.1": (
         _one("post_attention_layernorm.*"),
         _one("ln_2.*"),
+        _one("norm_2.*"),
         _one("pre_feedforward_layernorm.*"),
         _one("ln_mlp.*"),
+        _one("final_layer_norm.*"),
+        _one("feedforward_layernorm.*"),
     ),
 }
 NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
@@ -298,12 +335,13 @@ NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
 }
 """The ways to find the norms of each residual, below `residual.`."""
 
-BLOCKS = ("layers", "h")
+BLOCKS = ("layers", "h", "blocks")
 
 BUFFERS = {
     "layers": r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
     r"|layers\.\d+\.attention\.(masked_)?bias",
-    "h": r"h\.\d+\.attn\.(attention\.)?(masked_)?bias",
+    "blocks": r"(?!)",
+    "h": r"h\.\d+\.attn\.((attention\.)?(masked_)?bias|causal_mask)",
 }
 """Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
 

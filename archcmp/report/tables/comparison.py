@@ -60,6 +60,9 @@ def params_table(doc: Document) -> Table:
         rows.append(row("active per token", active, Count))
         less = [None if a is None or e is None else a - e for a, e in zip(active, embeddings, strict=True)]
         rows.append(row("less embedding", less, Count, level=1))
+        inner = totals(sections, "active_less_embedding_and_head")
+        if any(inner) and inner != less:
+            rows.append(row("and less head", inner, Count, level=1))
     return Table("Parameters", header(doc), rows)
 
 
@@ -100,17 +103,24 @@ def _crossover_notes(doc: Document) -> list[str]:
 
 
 _MEMORY_LABELS = {"weights_bytes": "weights", "kv_cache_bytes": "KV cache"}
+_MEMORY_LABELS |= {"kv_cache_per_token_bytes": "KV cache per token", "state_bytes": "recurrent state"}
 _MEMORY_LABELS |= {"train_state_bytes": "training state"}
+_MEMORY_NOTES = {
+    "KV cache per token": "KV cache per token: of one sequence, before any window is full.",
+    "recurrent state": "Recurrent state: of one sequence, at any length; KV cache includes it.",
+    "training state": "Training state: weights, gradients and both Adam moments, without activations.",
+}
 
 
 def memory_table(doc: Document) -> Table:
-    """Bytes in the requested dtype, a row per term."""
+    """Bytes in the requested dtype, a row per term; none for a recurrent state that no model has."""
     sections = [result.memory for result in doc.cells[0].models]
     rows = [
         row(_MEMORY_LABELS.get(name, name.removesuffix("_bytes")), totals(sections, name), Bytes)
         for name in dict.fromkeys(name for section in sections for name in section)
+        if name != "state_bytes" or any(totals(sections, name))
     ]
-    notes = ["Training state: weights, gradients and both Adam moments, without activations."]
+    notes = [_MEMORY_NOTES[row.label] for row in rows if row.label in _MEMORY_NOTES]
     return Table(f"Memory, {shape_text(doc)}, {doc.request.dtype}", header(doc), rows, notes)
 
 

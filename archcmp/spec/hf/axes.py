@@ -170,7 +170,7 @@ def write_listed(mixtures: list[bool], config: Tree) -> None:
 def sparse_steps(fields: Fields, n_layers: int) -> list[bool]:
     """Every `decoder_sparse_step`-th layer that is not among `mlp_only_layers` (Qwen)."""
     step = fields.number("decoder_sparse_step", 1)
-    dense = fields.get("mlp_only_layers", None) or []
+    dense = frozenset(fields.get("mlp_only_layers", None) or ())
     return [i not in dense and (i + 1) % step == 0 for i in range(n_layers)]
 
 
@@ -184,7 +184,8 @@ def interleaved_steps(fields: Fields, n_layers: int) -> list[bool]:
     step = fields.number("interleave_moe_layer_step", 1)
     listed = fields.get("moe_layers", None)
     if listed is not None:
-        return [i in listed for i in range(n_layers)]
+        mixtures = frozenset(listed)
+        return [i in mixtures for i in range(n_layers)]
     return [(i + 1) % step == 0 for i in range(n_layers)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archcmp.spec.hf.bindings import Binding, Field, Only, Tree, activation
+from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.fields import Fields
 
 RMSNORM: Tree = {"kind": "rmsnorm"}
@@ -26,6 +26,16 @@ def head_dim_of(fields: Fields) -> int:
 
 def n_heads_of(fields: Fields) -> int:
     return int(fields.get("num_attention_heads"))
+
+
+class EvenHeads:
+    """Heads share the width of the model evenly, and no field says how wide they are."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        draft.set(":mixer.head_dim", head_dim_of(fields))
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        pass
 
 
 def sizes(context: int, tied: bool, eps: float = 1e-6, eps_key: str = "rms_norm_eps") -> tuple[Binding, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,11 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from archcmp.errors import ConfigError, did_you_mean
+from archcmp.errors import ConfigError, nearest
 from archcmp.spec.hf import families
 from archcmp.spec.hf.bindings import Tree
-from archcmp.spec.hf.fields import FURTHER_HEADS
+from archcmp.spec.hf.fields import FURTHER_HEADS, Fields
 from archcmp.spec.hf.model_type import ModelType
+from archcmp.spec.schema.base import MAX_LAYERS
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.messages import to_spec_error
 from archcmp.spec.yaml.nodes import node_of
@@ -79,9 +81,28 @@ def known_model_types() -> list[str]:
     return sorted({*MODEL_TYPES, *ALIASES, *NESTED})
 
 
-def _read_file(path: Path) -> tuple[Tree, str]:
-    file = path / CONFIG_FILE if path.is_dir() else path
+_ON_THE_HUB = re.compile(
+    r"(?:https?://(?:huggingface\.co|hf\.co)/)?(\w[\w.-]*/[\w.-]+)(?:/(?:blob|resolve)/.*)?/?"
+)
+"""The name of a repository, or its address, or that of a file in it."""
+
+
+def _download(name: str) -> str:
+    """How to come by a configuration that is no file here, where the name may be that of a repository."""
+    found = _ON_THE_HUB.fullmatch(name)
+    if found is None or (found[1] == name and name.endswith(".json")):
+        return ""
+    return (
+        f". archcmp downloads nothing; from the Hub: hf download {found[1]} {CONFIG_FILE} --local-dir ., "
+        f"then archcmp import {CONFIG_FILE}"
+    )
+
+
+def _read_file(name: str) -> tuple[Tree, str]:
+    file = Path(name)
     try:
+        if file.is_dir():
+            file /= CONFIG_FILE
         if file.exists() and not file.is_file():
             raise ConfigError(f"{file}: not a regular file")
         with file.open("rb") as stream:
@@ -89,6 +110,8 @@ def _read_file(path: Path) -> tuple[Tree, str]:
         if len(data) > MAX_BYTES:
             raise ConfigError(f"{file}: larger than any configuration")
         config = json.loads(data.decode("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{name}: no such file{_download(name)}") from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -112,14 +135,21 @@ def _text_part(config: Tree) -> tuple[Tree, list[str]]:
 
 
 def _model_type(config: Tree, source: str) -> ModelType:
+    if config.get("peft_type") is not None:
+        base = config.get("base_model_name_or_path") or "its base model"
+        raise ConfigError(f"{source}: not a model but an adapter; import the configuration of {base}")
     if config.get("model_type") is None:
-        raise ConfigError(f"{source}: model_type is missing; it names the architecture, such as llama")
+        raise ConfigError(
+            f"{source}: has no model_type, so it is not a model's {CONFIG_FILE} of Hugging Face"
+        )
     name = str(config["model_type"])
     kind = MODEL_TYPES.get(ALIASES.get(name, name))
     if kind is None:
+        near = nearest(name, known_model_types())
+        alike = f"; {near[0]} is the nearest by name, most likely another architecture" if near else ""
         raise ConfigError(
-            f"{source}: no model type '{name}' is known. {did_you_mean(name, known_model_types(), 'Known')}. "
-            "Or write its spec by hand: archcmp new NAME --from SPEC, with the options of archcmp choices"
+            f"{source}: model type '{name}' is none of the {len(known_model_types())} that are known{alike}. "
+            "Write its spec by hand: archcmp new NAME --from SPEC, with the options of archcmp choices"
         )
     return kind
 
@@ -130,10 +160,11 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
     if isinstance(config, Mapping):
         tree, source = dict(config), CONFIG_FILE
     else:
-        tree, source = _read_file(Path(config))
+        tree, source = _read_file(str(config))
     text, left_out = _text_part(tree)
     kind = _model_type(text, source)
     text = DEFAULTS.get(str(text["model_type"]), {}) | text
+    further = _further_heads(text, source)
     try:
         options, ignored = kind.read(text, source)
         spec = ModelSpec.model_validate(options | {"name": name or _name(tree, kind)})
@@ -142,12 +173,16 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
         raise ConfigError(kind.explained(problem)) from None
     except (TypeError, AttributeError, KeyError, IndexError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{source}: a field has the wrong form: {error}") from None
-    return Imported(spec, sorted({*ignored} - {*FURTHER_HEADS}), [*left_out, *_further_heads(text)])
+    return Imported(spec, sorted({*ignored} - {*FURTHER_HEADS}), [*left_out, *further])
 
 
-def _further_heads(config: Tree) -> list[str]:
+def _further_heads(config: Tree, source: str) -> list[str]:
     """Layers that predict tokens after the next one. Specs leave them out."""
-    return [f"{key}: {config[key]}" for key in FURTHER_HEADS if config.get(key)]
+    given = {key: config[key] for key in FURTHER_HEADS if config.get(key) is not None}
+    for key, n in given.items():
+        if type(n) is not int or not 0 <= n <= MAX_LAYERS:
+            raise Fields(config, source).wrong(key, n, f"a whole number from 0 to {MAX_LAYERS:,}")
+    return [f"{key}: {n}" for key, n in given.items() if n]
 
 
 def _name(config: Tree, kind: ModelType) -> str:

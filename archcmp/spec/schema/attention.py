@@ -44,14 +44,38 @@ QKNorm = Annotated[AllHeadsQKNorm | PerHeadQKNorm | EachHeadQKNorm, Slot(shortha
 
 
 class QueryTemperature(Part):
-    """Queries at position p are multiplied by 1 + attn_scale * ln(1 + floor((p + 1) / floor_scale)), so that
-    scores stay sharp over long contexts: Llama 4's layers without positions.
-    https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
+    """The query of the n-th token is multiplied by 1 + attn_scale * ln(1 + floor(n / floor_scale)), so that
+    scores stay sharp over long contexts. n counts from 1 (Llama 4's layers without positions), or from 0 with
+    `from_zero` (Ministral 3, Mistral Small 4). https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
 
     floor_scale: Length
     """Tokens after which the factor grows by a step."""
     attn_scale: Positive
     """How much the factor grows."""
+    from_zero: bool = False
+    """The first token is number 0, not 1: Ministral 3, Mistral Small 4."""
+
+
+class ALiBi(Part):
+    """Scores fall with distance: slope_h * (j - i) is added to the score of query i and key j. The slopes of
+    n heads are 2^(-max_bias h / n), h = 1 .. n, if n is a power of two. Between two powers of two they are
+    those of the lower one, then the first, third, fifth and so on of the higher one. MPT, Falcon-RW.
+    https://arxiv.org/abs/2108.12409"""
+
+    max_bias: Positive
+    """The least slope is 2^-max_bias: 8 in the paper."""
+    scaled: bool = False
+    """The bias is multiplied by the scale of the scores, as q k^T is: Falcon-RW."""
+
+
+class OutputGate(Part):
+    """The heads' output is multiplied by activation(W_g x) before the output projection.
+    https://arxiv.org/abs/2505.06708"""
+
+    per: Literal["element", "head"]
+    """One gate per element of the heads' output (Qwen3-Next, Trinity), or one per head (Laguna, Step 3.7)."""
+    activation: Literal["sigmoid", "softplus"] = "sigmoid"
+    """The function that makes gates of W_g x: sigmoid (Qwen3-Next), or softplus, ln(1 + exp(z)) (Laguna)."""
 
 
 class Attention(Part):
@@ -64,7 +88,9 @@ class Attention(Part):
     n_kv_heads: Dim
     """Heads of the keys and values; it divides n_heads."""
     head_dim: Dim
-    """Elements of a head's query, key and value."""
+    """Elements of a head's query and key."""
+    v_head_dim: Dim | None = None
+    """Elements of a head's value, head_dim by default: MiMo-V2-Flash."""
     qkv_bias: bool = False
     """Queries, keys and values have a bias, q = W_q x + b: GPT-2, Qwen2."""
     output_bias: bool = False
@@ -73,6 +99,13 @@ class Attention(Part):
     """scale = query_pre_attn_scalar^-0.5; head_dim^-0.5 by default."""
     qk_norm: QKNorm | None = None
     """Queries and keys are normalised. The QK-norm uses the model's norm unless it names another."""
+    values: Literal["own", "keys"] = "own"
+    """What values are made of: a projection of their own (own), or the projection of the keys, neither
+    normalised as keys are nor rotated (keys): Gemma 4."""
+    v_norm: Norm | None = None
+    """The values of each head are normalised, by {kind: rmsnorm, weight: false} in Gemma 4."""
+    value_scale: Positive = 1.0
+    """Values are multiplied by this number: MiMo-V2-Flash."""
     clip_qkv: Positive | None = None
     """q, k and v are clamped to +-clip_qkv: OLMo 1."""
     window: Length | None = None
@@ -82,10 +115,11 @@ class Attention(Part):
     sinks: bool = False
     """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
     temperature: QueryTemperature | None = None
-    output_gate: bool = False
-    """The heads' output is multiplied by sigmoid(W_g x): Qwen3-Next."""
+    output_gate: OutputGate | None = None
+    """The heads' output is gated. W_g has a bias where queries have one."""
     softcap: Positive | None = None
     """Scores are bounded: softcap * tanh(score / softcap)."""
+    alibi: ALiBi | None = None
     rope: Rope | None = None
 
     LABELS: ClassVar[dict[str, str]] = {
@@ -103,6 +137,11 @@ class Attention(Part):
             return "MHA"
         return "MQA" if self.n_kv_heads == 1 else "GQA"
 
+    @property
+    def value_dim(self) -> int:
+        """Elements of a head's value."""
+        return self.v_head_dim or self.head_dim
+
     @model_validator(mode="after")
     def _dimensions_divide(self) -> Attention:
         if self.n_heads % self.n_kv_heads:
@@ -111,15 +150,17 @@ class Attention(Part):
                 f"n_kv_heads = {self.n_kv_heads} does not divide n_heads = {self.n_heads}; "
                 f"{divisors(self.n_heads)}",
             )
-        if self.n_heads * self.head_dim > MAX_DIM:
-            width = self.n_heads * self.head_dim
-            raise fault(("n_heads",), f"n_heads x head_dim = {width:,} must be at most {MAX_DIM:,}")
+        for name, dim in (("head_dim", self.head_dim), ("v_head_dim", self.value_dim)):
+            if (width := self.n_heads * dim) > MAX_DIM:
+                raise fault(("n_heads",), f"n_heads x {name} = {width:,} must be at most {MAX_DIM:,}")
+        if self.values == "keys" and self.value_dim != self.head_dim:
+            raise fault(
+                ("v_head_dim",),
+                f"values made of keys have head_dim = {self.head_dim} elements",
+                "Set v_head_dim to null, or values to own",
+            )
         if self.window and self.chunk:
             raise fault(("chunk",), "chunk and window cannot both be set", "Set one of them to null")
-        if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
-            raise fault(
-                ("rope", "partial") if self.rope.partial < 1 else ("head_dim",),
-                f"rope rotates pairs of dimensions, but {turned:g} of head_dim = {self.head_dim} "
-                "is not an even whole number",
-            )
+        if self.rope:
+            self.rope.check_width(self.head_dim, "head_dim")
         return self

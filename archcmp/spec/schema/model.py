@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.base import MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
+from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.mla import MLA
@@ -18,32 +18,54 @@ Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
 
 
 class Block(Part):
-    """One layer: a token mixer and a channel mixer, joined to the residual stream by `residual`."""
+    """One layer: a token mixer and a channel mixer, joined to the residual stream by `residual`. A layer of
+    one sub-layer has null for the other: Nemotron 3, https://arxiv.org/abs/2512.20848"""
 
     residual: Residual
-    """How norms and the residual stream join the two sub-layers."""
-    mixer: Mixer
+    """How norms and the residual stream join the sub-layers."""
+    mixer: Mixer | None
     """The sub-layer in which tokens exchange information."""
-    ffn: FFN
+    ffn: FFN | None
     """The sub-layer that treats each token on its own."""
+
+    @model_validator(mode="after")
+    def _has_a_sublayer(self) -> Block:
+        if self.mixer is None and self.ffn is None:
+            raise fault(("ffn",), "mixer and ffn cannot both be null", "Give the block one of them")
+        return self
 
 
 class Embedding(Part):
-    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2)."""
+    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2), then the
+    norm, if there is one (nanochat)."""
 
     scale: Literal["sqrt_d_model"] | Positive | None = None
     """Token vectors are multiplied by this number: sqrt(d_model) in Gemma, another in Granite."""
     positions: Literal["learned"] | None = None
     """A learned vector per position is added to the token vector: GPT-2."""
+    position_offset: Annotated[int, Field(ge=0, le=MAX_DIM)] = 0
+    """Position p has row p + position_offset of the table, which has so many more rows: 2 in OPT, BioGPT."""
+    norm: Norm | None = None
+    """The embedding is normalised before the first layer: nanochat, BLOOM."""
+
+    @model_validator(mode="after")
+    def _offset_needs_positions(self) -> Embedding:
+        if self.position_offset and self.positions is None:
+            raise fault(
+                ("position_offset",), "position_offset needs positions: learned", "Remove position_offset"
+            )
+        return self
 
 
 class Output(Part):
     """Logits from the last hidden state: the final norm (`norm: false` for none, as in the original
-    Transformer), then the token embedding (`tied`) or a matrix of its own, times `scale` (Granite, Command
-    R), then the softcap."""
+    Transformer), then the token embedding (`tied`) or a matrix of its own, plus a `bias` (GPT-J, Phi), times
+    `scale` (Granite, Command R), then the softcap."""
 
     tied: bool
     """Logits come from the token embedding, not from a matrix of their own."""
+    bias: bool = False
+    """A learned number per token of the vocabulary is added to its logit: GPT-J, CodeGen, Phi-2."""
     norm: bool = True
     """The last hidden state is normalised. The original Transformer leaves this norm out."""
     scale: Positive = 1.0
@@ -67,6 +89,16 @@ class Run(Part):
             hint = "Write {repeat: [...], n_layers: 8}; n_layers is the number of layers of the whole run"
             raise fault(("count",), "count is now n_layers", hint)
         return options
+
+
+class Loop(Part):
+    """All layers are gone through again, with the same weights: a looped transformer. Every pass has keys and
+    values of its own in the cache. Ouro, Nanbeige 4.2. https://arxiv.org/abs/2510.25741"""
+
+    passes: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
+    """How often a token goes through the layers."""
+    norm: bool = False
+    """The final norm is applied between passes, too: Ouro."""
 
 
 class Published(Part):
@@ -102,7 +134,8 @@ class ModelSpec(Part):
     source: Text | None = None
     """Where the weights of this size are."""
     note: Text | None = None
-    """What a reader should know of this size, in one line."""
+    """What a reader should know of this size, in one line. `Not certain: rope.theta.` names what no file of
+    its publisher confirms; lists mark the model."""
     published: Published | None = None
     """What the publisher's checkpoint holds, which a build must meet."""
 
@@ -122,6 +155,8 @@ class ModelSpec(Part):
     """Kinds of layers, by names of your own."""
     layers: Annotated[tuple[Run, ...], Field(min_length=1, strict=False)]
     """The order of the layers: runs of blocks, one after the other."""
+    loop: Loop | None = None
+    """The layers are gone through more than once."""
 
     @property
     def title(self) -> str:
@@ -130,10 +165,18 @@ class ModelSpec(Part):
             return self.name
         return f"{self.name} {self.size.upper() if self.size[0].isdigit() else self.size}"
 
+    @property
+    def passes(self) -> int:
+        """How often a token goes through the layers."""
+        return 1 if self.loop is None else self.loop.passes
+
     @model_validator(mode="after")
     def _layers_name_blocks(self) -> ModelSpec:
         if (n_layers := sum(run.n_layers for run in self.layers)) > MAX_LAYERS:
             raise fault(("layers",), f"the layers add up to {n_layers:,}; at most {MAX_LAYERS:,} are allowed")
+        if (visited := n_layers * self.passes) > MAX_LAYERS:
+            most = f"{visited:,} layers are gone through; at most {MAX_LAYERS:,} are allowed"
+            raise fault(("loop", "passes"), most)
         for i, run in enumerate(self.layers):
             for j, name in enumerate(run.repeat):
                 if name not in self.blocks:

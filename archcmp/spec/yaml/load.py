@@ -24,7 +24,7 @@ from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import SUFFIXES, find_spec
 from archcmp.spec.yaml.merge import apply_size, inherited, mapping, merge, resolve_extends
 from archcmp.spec.yaml.messages import to_spec_error
-from archcmp.spec.yaml.nodes import Node, plain, read
+from archcmp.spec.yaml.nodes import Node, plain, read, without_nulls
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _of_file(wanted: Reference) -> ModelSpec:
         if key in tree.value:
             raise tree.value[key].error(key, problem, hint)
     try:
-        spec = ModelSpec.model_validate(plain(tree))
+        spec = ModelSpec.model_validate(without_nulls(plain(tree)))
     except ValidationError as error:
         raise to_spec_error(error, tree) from None
     return spec.model_copy(update={"size": size})
@@ -292,9 +292,12 @@ def load_models(
                 made.add(kept)
                 own_name = " ".join([name, *(_change(spec, override) for override in kept)])
                 models.append(NamedSpec("+".join((id, *kept)), own_name, changed))
+    unchanged: dict[str, list[str]] = {}
     for (key, name), error in lacking.items():
         if key not in found:
             raise error
-        if notify:
-            notify(f"{name} has no {key}, so that {key} stays as it is there")
+        unchanged.setdefault(key, []).append(name)
+    if notify:
+        for key, names in unchanged.items():
+            notify(f"no {key} in {', '.join(names)}: left unchanged")
     return _unique(models)

@@ -15,7 +15,7 @@ from archcmp.errors import SpecError, did_you_mean
 from archcmp.spec import reflect
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.merge import FILE_KEYS
-from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain
+from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain, without_nulls
 
 _BOUNDS = {
     "greater_than": "above {gt}",
@@ -72,7 +72,7 @@ def _kind(node: Node) -> str | None:
 
 def _owner(path: KeyPath, root: Node) -> type[BaseModel]:
     """The schema class that rules the mapping at `path`; of a choice whose kind is unknown, the slot's."""
-    tree = plain(root)
+    tree = without_nulls(plain(root))
     owners = (reflect.part_at(ModelSpec, tree, path[:end]) for end in range(len(path), -1, -1))
     return next(owner for owner in owners if owner is not None)
 
@@ -218,11 +218,12 @@ def _complaint(error: ErrorDetails, root: Node) -> SpecError:
 
 def _once(complaints: Iterable[SpecError]) -> Iterator[SpecError]:
     """One complaint per key, though each member of a union has its own, and one for a key that several blocks
-    take from the same line."""
+    take from the same line or override."""
     seen: set[object] = set()
     for complaint in complaints:
-        line, last = complaint.line, complaint.key.rpartition(".")[2]
-        places: set[object] = {complaint.key} | ({(line, last, complaint.problem)} if line else set())
+        place, last = (complaint.file, complaint.line), complaint.key.rpartition(".")[2]
+        shared = complaint.line is not None or complaint.file.startswith("override ")
+        places: set[object] = {complaint.key} | ({(place, last, complaint.problem)} if shared else set())
         if seen.isdisjoint(places):
             seen |= places
             yield complaint

@@ -63,13 +63,23 @@ def node_of(tree: Any, source: Callable[[KeyPath], str], path: KeyPath = (), fil
     return Node(tree, here, None)
 
 
-def plain(node: Node, nulls: bool = False) -> object:
-    """The bare Python value; keys that are removed (null) are left out, unless `nulls` are wanted."""
+_NULL_IS_A_VALUE = frozenset({"mixer", "ffn"})
+"""Options that must be written, so that null does not remove them: a block has no such sub-layer."""
+
+
+def plain(node: Node) -> object:
+    """The bare Python value."""
     if isinstance(node.value, dict):
-        return {k: plain(v, nulls) for k, v in node.value.items() if nulls or v.value is not None}
-    if isinstance(node.value, list):
-        return [plain(v, nulls) for v in node.value]
-    return node.value
+        return {key: plain(value) for key, value in node.value.items()}
+    return [plain(value) for value in node.value] if isinstance(node.value, list) else node.value
+
+
+def without_nulls(tree: object) -> object:
+    """Plain data without the keys that null removes."""
+    if isinstance(tree, dict):
+        kept = {key: value for key, value in tree.items() if value is not None or key in _NULL_IS_A_VALUE}
+        return {key: without_nulls(value) for key, value in kept.items()}
+    return [without_nulls(value) for value in tree] if isinstance(tree, list) else tree
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

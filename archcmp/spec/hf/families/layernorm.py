@@ -10,14 +10,17 @@ from archcmp.spec.hf.common import (
     ATTENTION_BIAS,
     GLU,
     LLAMA_BLOCK,
+    MLP_BIAS,
     WINDOW,
     attention,
     feed_forward,
     head_dim_of,
     heads,
+    inverse_root,
+    inverse_square,
     sizes,
 )
-from archcmp.spec.hf.fields import Fields
+from archcmp.spec.hf.fields import IGNORED, Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
@@ -48,6 +51,68 @@ class FalconParts:
         config["num_ln_in_parallel_attn"] = 2 if shared is False else 1
 
 
+class FalconPositions:
+    """Rotary positions, or, where `alibi` is true, biases that are scaled as the scores are (Falcon-RW)."""
+
+    rope = RopeFields()
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        self.rope.read(fields, draft)
+        if fields.number("alibi", False):
+            draft.set(":mixer.rope", None)
+            draft.set(":mixer.alibi", {"max_bias": 8.0, "scaled": True})
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        self.rope.write(draft, config)
+        config["alibi"] = any(draft.values(":mixer.alibi"))
+
+
+class MPTAttention:
+    """The options in `attn_config`. transformers computes biases by distance whatever `alibi` says, and with
+    8 as their greatest exponent."""
+
+    known = (
+        Only("attn_type", "multihead_attention"),
+        Only("attn_uses_sequence_id", False),
+        Only("prefix_lm", False),
+        Only("qk_ln", False),
+        Only("alibi", True),
+        Only("alibi_bias_max", 8),
+    )
+    unused = frozenset({"attn_pdrop", "attn_impl", "model_type"})
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        given = fields.get("attn_config", None) or {}
+        if not isinstance(given, dict):
+            raise fields.wrong("attn_config", given, "a mapping")
+        options = Fields(given, f"{fields.source}, attn_config")
+        for binding in self.known:
+            binding.read(options, draft)
+        scale, limit = options.get("softmax_scale", None), options.get("clip_qkv", None)
+        draft.set(":mixer.query_pre_attn_scalar", inverse_square(scale) if scale else None)
+        draft.set(":mixer.clip_qkv", float(limit) if limit else None)
+        unknown = [key for key in options.unread() if key not in IGNORED and key not in self.unused]
+        if unknown:
+            raise options.refuse_all(unknown, "mpt")
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        (scalar, *_), (limit, *_) = (
+            draft.values(f":mixer.{key}") for key in ("query_pre_attn_scalar", "clip_qkv")
+        )
+        scale = None if scalar is None else inverse_root(scalar)
+        config["attn_config"] = {"softmax_scale": scale, "clip_qkv": limit}
+
+
+class HeadDimOfWidth:
+    """The dimensions of a head, d_model / n_heads. Falcon's configurations have no field for them."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        draft.set(":mixer.head_dim", head_dim_of(fields))
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class AttentionTypes:
     """Layers with a window and layers without one, in runs of `attention_types` (GPT-Neo)."""
@@ -57,7 +122,11 @@ class AttentionTypes:
     def read(self, fields: Fields, n_layers: int) -> list[str]:
         runs = fields.get("attention_types", None) or [[["global", "local"], 12]]
         fields.get("attention_layers", None)
-        kinds = [kind for pattern, times in runs for _ in range(times) for kind in pattern]
+        kinds: list[str] = []
+        for pattern, times in runs:
+            if len(kinds) + len(pattern) * times > n_layers:
+                raise fields.wrong("attention_types", runs, f"the kinds of {n_layers:,} layers")
+            kinds += list(pattern) * times
         if unknown := set(kinds) - set(self.parts):
             raise fields.refuse("attention_types", min(unknown), "known: global, local")
         return kinds
@@ -202,6 +271,19 @@ MODEL_TYPES = (
         ),
     ),
     ModelType(
+        "nemotron",
+        {"norm": {"kind": "layernorm", "unit_offset": True}, "output": {}},
+        {"residual": "pre_norm", "mixer": attention(), "ffn": {"kind": "mlp"}},
+        (
+            *sizes(4096, tied=False, eps=1e-5, eps_key="norm_eps"),
+            *heads(),
+            *feed_forward("relu2"),
+            *ATTENTION_BIAS,
+            MLP_BIAS,
+            RopeFields(partial=0.5),
+        ),
+    ),
+    ModelType(
         "falcon",
         {"norm": {"kind": "layernorm"}, "output": {}},
         {"residual": {"kind": "parallel"}, "mixer": attention(), "ffn": {"kind": "mlp"}},
@@ -209,14 +291,42 @@ MODEL_TYPES = (
             *sizes(2048, tied=True, eps=1e-5, eps_key="layer_norm_epsilon"),
             Field("num_attention_heads", ":mixer.n_heads"),
             FalconParts(),
-            Field("head_dim", ":mixer.head_dim", head_dim_of),
+            HeadDimOfWidth(),
             Field("ffn_hidden_size", ":ffn.d_ff", four_widths),
             activation(":ffn.activation", "activation", "gelu"),
             Field("bias", ":mixer.qkv_bias", False),
             Field("bias", ":mixer.output_bias", False),
             Field("bias", ":ffn.bias", False),
-            Only("alibi", False),
-            RopeFields(),
+            FalconPositions(),
+        ),
+    ),
+    ModelType(
+        "mpt",
+        {"norm": {"kind": "layernorm", "bias": False}, "output": {}},
+        {
+            "residual": "pre_norm",
+            "mixer": attention(alibi={"max_bias": 8.0}),
+            "ffn": {"kind": "mlp", "activation": "gelu"},
+        },
+        (
+            Field("vocab_size", "vocab_size", 50_368),
+            Field("max_seq_len", "context_length", 2048),
+            Field("d_model", "d_model", 2048),
+            Field("layer_norm_epsilon", "norm.eps", 1e-5, decode=float),
+            Field("tie_word_embeddings", "output.tied", True),
+            Field("n_heads", ":mixer.n_heads", 16),
+            Field("n_heads", ":mixer.n_kv_heads", 16),
+            Field("head_dim", ":mixer.head_dim", lambda f: f.get("d_model", 2048) // f.get("n_heads", 16)),
+            Field("ffn_hidden_size", ":ffn.d_ff", lambda f: 4 * f.get("d_model", 2048)),
+            MPTAttention(),
+            Only("expansion_ratio", 4),
+            Only("no_bias", True),
+            Only("logit_scale", None),
+        ),
+        n_layers="n_layers",
+        unused=frozenset(
+            {"learned_pos_emb", "init_device", "init_config", "embedding_fraction", "norm_type", "verbose"}
+            | {"resid_pdrop", "emb_pdrop"}
         ),
     ),
     ModelType(
