@@ -40,7 +40,7 @@ UNCOUNTED = frozenset(
         *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
         *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
-        *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where"),
+        *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where", "lt"),
     )
 )
 """Elementwise, normalising and lookup operators that the models use. fvcore has its own list of operators
