@@ -41,7 +41,7 @@ UNCOUNTED = frozenset(
         *("abs", "maximum"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
         *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
-        *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where"),
+        *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where", "lt"),
     )
 )
 """Elementwise, normalising and lookup operators that the models use. fvcore has its own list of operators

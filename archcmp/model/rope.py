@@ -99,13 +99,16 @@ class Rope:
 
     @property
     def turned(self) -> int:
-        """The number of dimensions of a head that are rotated."""
-        return round(self.head_dim * self.spec.partial)
+        """The number of dimensions of a head that are rotated, those by an angle of 0 included."""
+        return self.head_dim if self.spec.proportional else round(self.head_dim * self.spec.partial)
 
     def frequencies(self, device: torch.device, length: int) -> Tensor:
         """(turned / 2,) float32 radians per token, in a sequence of `length` tokens."""
         exponents = torch.arange(0, self.turned, 2, device=device).float() / self.turned
         frequencies = 1.0 / self.spec.theta**exponents
+        if self.spec.proportional:
+            n_fastest = int(self.head_dim * self.spec.partial // 2)
+            frequencies = frequencies * (torch.arange(len(frequencies), device=device) < n_fastest)
         scaling = self.spec.scaling
         if scaling is None:
             return frequencies

@@ -88,7 +88,7 @@ def _rope(rope: Any, scale: Scale, head_dim: int) -> Any:
     if isinstance(rope.scaling, DynamicScaling):
         changes["original_context_length"] = scale.context_length  # as in all configurations
     if isinstance(rope.scaling, LongRopeScaling):
-        n = round(head_dim * rope.partial) // 2
+        n = (head_dim if rope.proportional else round(head_dim * rope.partial)) // 2
         for name in ("short_factor", "long_factor"):
             factors = getattr(rope.scaling, name)
             changes[name] = tuple(factors[i * len(factors) // n] for i in range(n))

@@ -134,6 +134,7 @@ EXTRA = {
     "logit-softcap": ["output.softcap=5"],
     "embedding-scale": ["embedding.scale=sqrt_d_model"],
     "embedding-norm": ["embedding.norm=layernorm"],
+    "rope-proportional": [MAIN + "mixer.rope={theta: 100, partial: 0.5, proportional: true}"],
     "rope-reverse": [MAIN + "mixer.rope.reverse=true"],
     "logit-scale": ["output.scale=0.5"],
     "residual-multiplier": [MAIN + "residual.multiplier=0.3"],

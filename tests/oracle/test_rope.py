@@ -18,6 +18,7 @@ from archcmp.spec.hf import import_config
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.rope import LongRopeScaling
+from archcmp.spec.schema.rope import Rope as RopeSpec
 from tests.known import attention
 
 SMALL: dict[str, Any] = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2}
@@ -108,3 +109,14 @@ def test_phi_models_with_a_long_context(name: str) -> None:
     assert isinstance(small, LongRopeScaling)
     assert small.long_factor[0] == 48 and len(small.long_factor) == (6 if name == "phi-4-mini" else 8)
     assert verify_spec(name, spec).agrees
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_proportional_frequencies(share: float) -> None:
+    """Those of the whole head, of which the slow ones do not turn."""
+    rope = {"rope_type": "proportional", "rope_theta": 100.0, "partial_rotary_factor": share}
+    made = transformers.AutoConfig.for_model(**SMALL | {"head_dim": 16, "rope_parameters": rope})
+    theirs, factor = ROPE_INIT_FUNCTIONS["proportional"](made, torch.device("cpu"))
+    ours = Rope(RopeSpec(theta=100.0, partial=share, proportional=True), 16)
+    assert torch.allclose(ours.frequencies(torch.device("cpu"), 1), theirs)
+    assert ours.attention_factor == factor and ours.turned == 2 * len(theirs)

@@ -129,6 +129,9 @@ class Rope(Part):
     """The base of the frequencies; a larger one turns more slowly."""
     partial: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The share of head_dim that is rotated: GPT-NeoX, Phi, StableLM."""
+    proportional: bool = False
+    """The frequencies are theta^(-2i/head_dim), those of the whole head, of which the fastest ones rotate
+    `partial` of the dimensions; dimension i is paired with i + head_dim/2: Gemma 4."""
     interleaved: bool = False
     """Dimension 2i is paired with 2i + 1, not i with i + d/2: GPT-J, Command R, DeepSeek."""
     reverse: bool = False
@@ -138,7 +141,7 @@ class Rope(Part):
 
     def check_width(self, head_dim: int, key: str) -> None:
         """Raise the fault that a head of `head_dim` elements cannot be rotated so; `key` holds head_dim."""
-        turned = round(head_dim * self.partial, 6)
+        turned = head_dim if self.proportional else round(head_dim * self.partial, 6)
         if turned % 2:
             raise fault(
                 ("rope", "partial") if self.partial < 1 else (key,),
