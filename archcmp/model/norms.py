@@ -32,10 +32,16 @@ class RMSNorm(Normalization):
 
 
 class LayerNorm(nn.LayerNorm, Normalization):
-    """(x - mean(x)) / sqrt(var(x) + eps) * weight + bias. https://arxiv.org/abs/1607.06450"""
+    """(x - mean(x)) / sqrt(var(x) + eps) * weight + bias; or * (1 + weight) with unit_offset (Nemotron-4),
+    where weights start at 0. https://arxiv.org/abs/1607.06450"""
 
     def __init__(self, spec: LayerNormSpec, dim: int) -> None:
         super().__init__(dim, eps=spec.eps, elementwise_affine=spec.weight, bias=spec.bias)
+        self.unit_offset = spec.unit_offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = 1 + self.weight if self.unit_offset else self.weight
+        return F.layer_norm(x, self.normalized_shape, weight, self.bias, self.eps)
 
 
 NORMS: dict[type[Part], type[nn.Module]] = {

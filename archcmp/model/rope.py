@@ -1,6 +1,7 @@
-"""Rotary positions and their context extensions: linear, llama3, yarn.
+"""Rotary positions and their context extensions: linear, llama3, yarn, dynamic, longrope.
 
-A scaling takes frequencies (rotated dimensions / 2,) in radians per token and returns as many.
+A scaling takes frequencies (rotated dimensions / 2,) in radians per token, theta and the length of the
+sequence, and returns as many frequencies.
 
 Pairs of dimensions are rotated by position * frequency_i. Dimension i of the first half of the rotated part
 is paired with dimension i of its second half; interleaved, dimension 2i is paired with 2i + 1.
@@ -16,18 +17,24 @@ import torch
 from torch import Tensor
 
 from archcmp.spec.schema.base import Part
-from archcmp.spec.schema.rope import LinearScaling, Llama3Scaling, YarnScaling
+from archcmp.spec.schema.rope import (
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    YarnScaling,
+)
 from archcmp.spec.schema.rope import Rope as RopeSpec
 
 Rotation = tuple[Tensor, Tensor]
 """cos and sin, each (T, rotated dimensions / 2)."""
 
 
-def _linear(frequencies: Tensor, scaling: LinearScaling, theta: float) -> Tensor:
+def _linear(frequencies: Tensor, scaling: LinearScaling, theta: float, length: int) -> Tensor:
     return frequencies / scaling.factor
 
 
-def _llama3(frequencies: Tensor, scaling: Llama3Scaling, theta: float) -> Tensor:
+def _llama3(frequencies: Tensor, scaling: Llama3Scaling, theta: float, length: int) -> Tensor:
     """A blend of f / factor and f by the number of rotations of f over the original context: f / factor below
     low_freq_factor rotations, f above high_freq_factor."""
     turns = frequencies * scaling.original_context_length / (2 * math.pi)
@@ -36,7 +43,7 @@ def _llama3(frequencies: Tensor, scaling: Llama3Scaling, theta: float) -> Tensor
     return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
-def _yarn(frequencies: Tensor, scaling: YarnScaling, theta: float) -> Tensor:
+def _yarn(frequencies: Tensor, scaling: YarnScaling, theta: float, length: int) -> Tensor:
     """The same blend, but linear in the index between the dimensions of beta_fast and beta_slow rotations."""
     n = len(frequencies)
 
@@ -51,10 +58,27 @@ def _yarn(frequencies: Tensor, scaling: YarnScaling, theta: float) -> Tensor:
     return frequencies * (1 - scaled + scaled / scaling.factor)
 
 
+def _dynamic(frequencies: Tensor, scaling: DynamicScaling, theta: float, length: int) -> Tensor:
+    """theta grows by a factor g^(d / (d - 2)), so that frequency i of n falls by g^(-i / (n - 1))."""
+    if length <= scaling.original_context_length:
+        return frequencies
+    growth = scaling.factor * length / scaling.original_context_length - (scaling.factor - 1)
+    n = len(frequencies)
+    return frequencies * growth ** (-torch.arange(n, device=frequencies.device) / max(n - 1, 1))
+
+
+def _longrope(frequencies: Tensor, scaling: LongRopeScaling, theta: float, length: int) -> Tensor:
+    is_long = length > scaling.original_context_length
+    factors = scaling.long_factor if is_long else scaling.short_factor
+    return frequencies / torch.tensor(factors, dtype=torch.float32, device=frequencies.device)
+
+
 SCALINGS: dict[type[Part], Callable[..., Tensor]] = {
     LinearScaling: _linear,
     Llama3Scaling: _llama3,
     YarnScaling: _yarn,
+    DynamicScaling: _dynamic,
+    LongRopeScaling: _longrope,
 }
 
 
@@ -64,7 +88,7 @@ def _mscale(factor: float, mscale: float) -> float:
 
 @dataclass(frozen=True)
 class Rope:
-    """Positions (T,) int64 -> Rotation in `dtype`, computed in float32.
+    """Positions (T,) int64 in a sequence of `length` tokens -> Rotation in `dtype`, computed in float32.
 
     Stateless and compared by value, so that a decoder computes each distinct rotation once per pass
     and casting a model to bfloat16 cannot spoil its frequencies.
@@ -78,21 +102,26 @@ class Rope:
         """The number of dimensions of a head that are rotated."""
         return round(self.head_dim * self.spec.partial)
 
-    def frequencies(self, device: torch.device) -> Tensor:
-        """(turned / 2,) float32 radians per token."""
+    def frequencies(self, device: torch.device, length: int) -> Tensor:
+        """(turned / 2,) float32 radians per token, in a sequence of `length` tokens."""
         exponents = torch.arange(0, self.turned, 2, device=device).float() / self.turned
         frequencies = 1.0 / self.spec.theta**exponents
         scaling = self.spec.scaling
-        return SCALINGS[type(scaling)](frequencies, scaling, self.spec.theta) if scaling else frequencies
+        if scaling is None:
+            return frequencies
+        return SCALINGS[type(scaling)](frequencies, scaling, self.spec.theta, length)
 
     @property
     def attention_factor(self) -> float:
-        """The factor of cos and sin in yarn, which keeps the temperature of scores over longer contexts."""
+        """The factor of cos and sin in yarn and longrope, which keeps the temperature of scores over longer
+        contexts."""
         scaling = self.spec.scaling
-        if not isinstance(scaling, YarnScaling):
+        if not isinstance(scaling, YarnScaling | LongRopeScaling):
             return 1.0
         if scaling.attention_factor:
             return scaling.attention_factor
+        if isinstance(scaling, LongRopeScaling):
+            return math.sqrt(1 + math.log(scaling.factor) / math.log(max(scaling.original_context_length, 2)))
         if scaling.mscale and scaling.mscale_all_dim:
             return _mscale(scaling.factor, scaling.mscale) / _mscale(scaling.factor, scaling.mscale_all_dim)
         return _mscale(scaling.factor, 1.0)
@@ -105,8 +134,10 @@ class Rope:
             return _mscale(scaling.factor, scaling.mscale_all_dim) ** 2
         return 1.0
 
-    def __call__(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
-        angles = positions[:, None].float() * self.frequencies(positions.device)
+    def __call__(self, positions: Tensor, dtype: torch.dtype, length: int) -> Rotation:
+        angles = positions[:, None].float() * self.frequencies(positions.device, length)
+        if self.spec.reverse:
+            angles = -angles
         factor = self.attention_factor
         return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
 

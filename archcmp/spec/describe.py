@@ -100,6 +100,8 @@ def _flat(part: Part, below: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             if kind_of(type(value)) is None and name not in _EVERYWHERE:
                 yield path, True
             yield from _flat(value, path)
+        elif isinstance(value, tuple) and value and all(isinstance(number, float) for number in value):
+            yield path, f"{len(value)} numbers, {min(value):g} to {max(value):g}"
         elif not isinstance(value, (dict, tuple)) and not (value is None and name in _FROM_ELSEWHERE):
             yield path, getattr(part, IMPLIED[name]) if value is None and name in IMPLIED else value
 

@@ -19,6 +19,7 @@ from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec, Run
+from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling
 
 MAX_EXPERTS, MAX_TOP_K = 8, 3
 N_GROUPS, TOP_GROUPS = 4, 2
@@ -79,12 +80,19 @@ SHRUNK = Scale(
 # ---- parts ------------------------------------------------------------------------------------------
 
 
-def _rope(rope: Any, scale: Scale) -> Any:
+def _rope(rope: Any, scale: Scale, head_dim: int) -> Any:
     if rope is None or rope.scaling is None or rope.scaling.kind == "linear":
         return rope
     length = scale.original_context_length(rope.scaling.original_context_length)
-    scaling = rope.scaling.model_copy(update={"original_context_length": length})
-    return rope.model_copy(update={"scaling": scaling})
+    changes: Changes = {"original_context_length": length}
+    if isinstance(rope.scaling, DynamicScaling):
+        changes["original_context_length"] = scale.context_length  # as in all configurations
+    if isinstance(rope.scaling, LongRopeScaling):
+        n = round(head_dim * rope.partial) // 2
+        for name in ("short_factor", "long_factor"):
+            factors = getattr(rope.scaling, name)
+            changes[name] = tuple(factors[i * len(factors) // n] for i in range(n))
+    return rope.model_copy(update={"scaling": rope.scaling.model_copy(update=changes)})
 
 
 def _temperature(temperature: QueryTemperature | None, scale: Scale) -> QueryTemperature | None:
@@ -115,7 +123,7 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         "n_heads": n_heads,
         "n_kv_heads": {"MHA": n_heads, "MQA": 1}.get(mixer.label, grouped),
         "head_dim": head_dim,
-        "rope": _rope(mixer.rope, scale),
+        "rope": _rope(mixer.rope, scale, head_dim),
         "temperature": _temperature(mixer.temperature, scale),
     }
     if mixer.query_pre_attn_scalar is not None:
@@ -130,7 +138,8 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
 def _mla(mixer: MLA, scale: Scale) -> MLA:
     dim = scale.head_dim
     changes: Changes = {"n_heads": scale.n_heads(dim), "kv_lora_rank": 2 * dim, "qk_nope_head_dim": dim}
-    changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4, "rope": _rope(mixer.rope, scale)}
+    changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4}
+    changes["rope"] = _rope(mixer.rope, scale, dim // 2)
     changes["temperature"] = _temperature(mixer.temperature, scale)
     return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
 

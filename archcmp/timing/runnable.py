@@ -117,7 +117,7 @@ class RunnableBlock:
     def _rotation(self, start: int, end: int) -> tuple[Tensor, Tensor] | None:
         rope = self.copies[0].mixer.rope
         positions = torch.arange(start, end, device=self.like.device)
-        return None if rope is None else rope(positions, self.like.dtype)
+        return None if rope is None else rope(positions, self.like.dtype, end)
 
     def forward(self, batch_size: int, seq_len: int, last_only: bool) -> Run:
         x, rotation = self._hidden(batch_size, seq_len), self._rotation(0, seq_len)

@@ -149,8 +149,10 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
 
 def parameters(spec: ModelSpec) -> int:
     head = 0 if spec.output.tied else spec.vocab_size * spec.d_model
+    head += spec.vocab_size if spec.output.bias else 0
     layers = sum(matmul_weights(spec, b, all_experts=True) + other_weights(spec, b) for b in blocks(spec))
-    return tables(spec) + layers + norm_weights(spec.norm, spec.d_model) + head
+    norms = [spec.norm, *([spec.embedding.norm] if spec.embedding.norm else [])]
+    return tables(spec) + layers + sum(norm_weights(norm, spec.d_model) for norm in norms) + head
 
 
 def tables(spec: ModelSpec) -> int:

@@ -46,6 +46,9 @@ WRITTEN = {
     "linear": "kind: linear, factor: 4",
     "llama3": "kind: llama3, factor: 4, original_context_length: 16",
     "yarn": "kind: yarn, factor: 4, original_context_length: 16",
+    "dynamic": "kind: dynamic, factor: 4, original_context_length: 10",
+    "longrope": "kind: longrope, factor: 4, original_context_length: 10, "
+    "short_factor: [1, 1.5, 2, 3], long_factor: [1, 2, 4, 8]",
 }
 
 
@@ -112,13 +115,22 @@ EXTRA = {
     "learned-positions": [MAIN + "mixer.rope=null", "embedding.positions=learned"],
     "biases": [MAIN + "mixer.qkv_bias=true", MAIN + "mixer.output_bias=true", MAIN + "ffn.bias=true"],
     "unit-offset": ["norm.unit_offset=true"],
+    "layernorm-unit-offset": ["norm={kind: layernorm, unit_offset: true}"],
+    "layernorm-unit-offset-each-head": [
+        "norm={kind: layernorm, unit_offset: true}",
+        MAIN + "mixer.qk_norm=each_head",
+    ],
     "layernorm-no-bias": ["norm={kind: layernorm, bias: false}"],
     "layernorm-bare": ["norm={kind: layernorm, bias: false, weight: false}"],
     "layernorm-qk": [MAIN + "mixer.qk_norm={kind: per_head, norm: {kind: layernorm}}"],
     "tied": ["output.tied=true"],
+    "head-bias": ["output.bias=true"],
+    "head-bias-tied": ["output.bias=true", "output.tied=true"],
     "no-final-norm": ["output.norm=false"],
     "logit-softcap": ["output.softcap=5"],
     "embedding-scale": ["embedding.scale=sqrt_d_model"],
+    "embedding-norm": ["embedding.norm=layernorm"],
+    "rope-reverse": [MAIN + "mixer.rope.reverse=true"],
     "logit-scale": ["output.scale=0.5"],
     "residual-multiplier": [MAIN + "residual.multiplier=0.3"],
     "parallel-own-norms": [MAIN + "residual={kind: parallel, shared_norm: false}"],

@@ -141,7 +141,7 @@ def test_rotation_depends_on_distance_only_and_keeps_length() -> None:
     q, k = torch.randn(16), torch.randn(16)
 
     def at(x: Tensor, position: int) -> Tensor:
-        return rope.rotate(x.view(1, 1, 1, 16), rope(torch.tensor([position]), torch.float32)).flatten()
+        return rope.rotate(x.view(1, 1, 1, 16), rope(torch.tensor([position]), torch.float32, 30)).flatten()
 
     assert torch.allclose(at(q, 9) @ at(k, 4), at(q, 25) @ at(k, 20), atol=1e-5)
     assert math.isclose(at(q, 7).norm(), q.norm(), rel_tol=1e-5)
@@ -152,8 +152,8 @@ def test_casting_a_model_does_not_spoil_its_positions() -> None:
     """Frequencies kept in bfloat16 would turn token 60 by a visibly wrong angle."""
     model = build_model(tiny("blocks.main.mixer.rope.theta=1000000"))
     positions = torch.tensor([60])
-    exact = model.ropes[0](positions, torch.float32)
-    cast = model.to(torch.bfloat16).ropes[0](positions, torch.float32)
+    exact = model.ropes[0](positions, torch.float32, 61)
+    cast = model.to(torch.bfloat16).ropes[0](positions, torch.float32, 61)
     assert all(torch.equal(a, b) for a, b in zip(exact, cast, strict=True))
 
 

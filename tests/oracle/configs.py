@@ -100,6 +100,8 @@ SAMPLERS: dict[str, Sampler] = {
         64,
     ),
     "n_inner": _of(None, 40),
+    "rotary_dim": lambda rng, o: rng.choice([2, 4, 8]),
+    "qk_layernorm": _flag,
     "linear_num_key_heads": _of(1, 2),
     "linear_num_value_heads": lambda rng, o: o["linear_num_key_heads"] * rng.choice([1, 2]),
     "linear_key_head_dim": _of(8, 12),
@@ -119,6 +121,7 @@ SAMPLERS: dict[str, Sampler] = {
     "num_kv_heads": lambda rng, o: _kv_heads(rng, o) if o["new_decoder_architecture"] else None,
     "ffn_hidden_size": _of(None, 40),
     "bias": _flag,
+    "original_max_position_embeddings": _of(16, 4096),
     "mlp_layer_types": _mlp_layer_types,
     "num_shared_experts": _of(1, 2),
     "shared_expert_combination_strategy": _of("sum", "average"),
@@ -130,6 +133,7 @@ SAMPLERS: dict[str, Sampler] = {
     "use_bias": _flag,
     "qkv_bias": _flag,
     "norm_epsilon": _of(1e-5, 1e-6),
+    "norm_eps": _of(1e-5, 1e-6),
     "layer_norm_epsilon": _of(1e-5, 1e-6),
     "max_window_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "shared_intermediate_size": _of(24, 40),
@@ -155,7 +159,12 @@ ROPES: list[Options] = [
     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
     {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16, "attention_factor": 1.3}
     | {"beta_fast": 16.0, "beta_slow": 2.0},
+    {"rope_type": "dynamic", "factor": 2.0},
+    {"rope_type": "longrope", "factor": 4.0, "original_max_position_embeddings": 16},
+    {"rope_type": "longrope", "attention_factor": 1.3, "original_max_position_embeddings": 32},
 ]
+
+SCALINGS = {rope["rope_type"] for rope in ROPES}
 
 FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
@@ -171,6 +180,7 @@ FIXED: dict[str, Options] = {
     "phi3": {"attention_bias": False},
     "gpt_neox": {"num_key_value_heads": None},
     "olmo": {},
+    "stablelm": {"qk_layernorm": False},
     "qwen3_next": {"layer_types": None, "attention_bias": False, "decoder_sparse_step": 1},
     "llama4_text": {"layer_types": None},
     "exaone_moe": {"num_experts_per_tok": 2, "num_experts": 8},
@@ -198,21 +208,45 @@ LAYER_KINDS = {
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
-PARTIAL = ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2", "glm", "glm4")
+PARTIAL = (
+    "gpt_neox",
+    "stablelm",
+    "phi3",
+    "glm4_moe",
+    "qwen3_next",
+    "minimax_m2",
+    "glm",
+    "glm4",
+    "phi",
+    "nemotron",
+)
 """The types that may rotate a part of a head."""
 
 TEMPERED = ("ministral3", "mistral4")
 """The types whose positions come with a temperature of queries."""
 
+ALLOWED_SCALINGS = {
+    "phi3": ("default", "longrope"),
+    "phimoe": ("default", "longrope"),
+    "ministral3": ("default", "linear", "yarn"),
+    "mistral4": ("yarn",),
+}
+"""The scalings of positions that a type has, where it has not all."""
+
 
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
-    scalings = {"phi3": ROPES[:1], "phimoe": ROPES[:1], "mistral4": ROPES[3:]}.get(kind, ROPES)
-    rope = rng.choice(scalings) | {"rope_theta": rng.choice([100.0, 10_000.0])}
+    rope = rng.choice([rope for rope in ROPES if rope["rope_type"] in ALLOWED_SCALINGS.get(kind, SCALINGS)])
+    rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+    if rope["rope_type"] == "longrope":
+        n = int(head_dim * rope.get("partial_rotary_factor", 1)) // 2
+        rope |= {name: [rng.uniform(1, 20) for _ in range(n)] for name in ("short_factor", "long_factor")}
     if kind in TEMPERED:
         step = rng.choice([16, 20] if rope["rope_type"] == "yarn" else [3, 5])
         rope |= {"llama_4_scaling_beta": rng.choice([0.1, 0.5]), "original_max_position_embeddings": step}
+    if kind == "phimoe" and rope["rope_type"] == "longrope":
+        rope |= {"short_mscale": 1.2, "long_mscale": 1.2, "original_max_position_embeddings": 64}
     return rope
 
 

@@ -166,8 +166,8 @@ def test_an_unknown_field_is_refused_by_name() -> None:
     [
         (
             "llama3-8b",
-            {"rope_scaling": {"rope_type": "longrope"}},
-            "longrope.*known: default, linear, llama3",
+            {"rope_scaling": {"rope_type": "ntk"}},
+            "ntk.*known: default, linear, llama3",
         ),
         ("llama3-8b", {"rope_scaling": {"rope_type": "linear", "factor": 2, "tilt": 1}}, "rope_scaling.tilt"),
         ("llama3-8b", {"hidden_act": "mish"}, "the value 'mish' of hidden_act"),
@@ -252,6 +252,19 @@ PUBLISHED_FIELDS: dict[str, tuple[dict[str, Any], int, list[str]]] = {
         ["num_mtp_modules: 3"],
     ),
     "hy_v3": ({"num_nextn_predict_layers": 1}, 295_034, ["num_nextn_predict_layers: 1"]),
+    "phimoe": (
+        {"attention_bias": True, "lm_head_bias": True, "original_max_position_embeddings": 4096}
+        | {
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "short_factor": [1.0] * 64,
+                "long_factor": [2.0] * 64,
+            }
+            | {"rope_theta": 1e4, "short_mscale": 1.243163121016122, "long_mscale": 1.243163121016122}
+        },
+        41_873,
+        [],
+    ),
     "mellum": ({"num_nextn_predict_layers": 0}, 12_150, []),
 }
 
@@ -280,6 +293,14 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ),
         ("falcon", {"alibi": True}, "the value True of alibi"),
         ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
+        (
+            "phimoe",
+            {"rope_parameters": {"type": "longrope", "short_mscale": 1.2}},
+            "value None of rope_scaling",
+        ),
+        ("phimoe", {"num_experts_per_tok": 1}, "the value 1 of num_experts_per_tok"),
+        ("mistral4", {"head_dim": 64}, "the value 64 of head_dim"),
+        ("ministral3", {"rope_parameters": {"rope_theta": 1e4}}, "llama_4_scaling_beta"),
         ("hy_v3", {"mlp_layer_types": ["odd"] * 80}, "the value 'odd' of mlp_layer_types"),
         ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
     ],

@@ -44,7 +44,7 @@ EVERYTHING = [
     *("qkv_bias=yes", "output_bias=yes", "query_pre_attn_scalar=33", "qk_norm=each_head", "clip_qkv=8"),
     *("window=7", "sinks=yes", "output_gate={per: head}"),
     "temperature={floor_scale: 4, attn_scale: 0.1, from_zero: true}",
-    *("softcap=50", "rope={theta: 500, partial: 0.5, interleaved: true}", "n_layers=3"),
+    *("softcap=50", "rope={theta: 500, partial: 0.5, interleaved: true, reverse: true}", "n_layers=3"),
     "rope.scaling={kind: yarn, factor: 4, original_context_length: 32, mscale: 2, mscale_all_dim: 3}",
     *("ffn={kind: moe, n_experts: 8, top_k: 3, shared_gate: true}", "d_model=32", "vocab_size=1,234"),
     "ffn.router={scoring: sigmoid, renormalize: true, scale: 2.5, bias: true, correction_bias: true}",
@@ -54,10 +54,11 @@ EVERYTHING = [
     "ffn.shared={kind: mlp, d_ff: 13, activation: gelu, bias: true}",
     *(
         "context_length=99",
-        "norm={kind: layernorm, eps: 1.0e-3, bias: false}",
+        "norm={kind: layernorm, eps: 1.0e-3, bias: false, unit_offset: true}",
         "embedding.scale=sqrt_d_model",
+        "embedding.norm={kind: layernorm, bias: false}",
     ),
-    *("embedding.positions=learned", "output={tied: true, norm: false, scale: 0.5, softcap: 30}"),
+    *("embedding.positions=learned", "output={tied: true, bias: true, norm: false, scale: 0.5, softcap: 30}"),
 ]
 
 

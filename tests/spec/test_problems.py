@@ -228,7 +228,11 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
         ),
         (", activation: silu", "", "activation is gelu, gelu_tanh, quick_gelu, silu, relu or relu2"),
         ("norm: {kind: rmsnorm, eps: 1.0e-6}\n", "", "norm is a mapping with kind: rmsnorm or layernorm"),
-        ("output: {tied: false}\n", "", "output is a mapping with tied and, if wanted, norm, scale, softcap"),
+        (
+            "output: {tied: false}\n",
+            "",
+            "output is a mapping with tied and, if wanted, bias, norm, scale, softcap",
+        ),
         (
             "{kind: glu, d_ff: 64, activation: silu}",
             "{kind: moe, n_experts: 8, top_k: 2}",

@@ -49,6 +49,12 @@ def _qkv_by_group(theirs: Tensor, block: Block) -> Any:
     return torch.cat([part.flatten(0, 2) for part in groups.split([of_each, 1, 1], dim=1)])
 
 
+def _qkv_by_shard(theirs: Tensor, block: Block) -> Any:
+    """Rows ordered by the 4 shards that CodeGen was trained on (q, v, k of each) -> all q, all k, all v."""
+    q, v, k = theirs.unflatten(0, (4, 3, -1)).unbind(1)
+    return torch.cat([part.flatten(0, 1) for part in (q, k, v)])
+
+
 def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
     """Rows ordered by head (query, output gate of each) -> one of the two."""
     mixer = block.mixer
@@ -145,7 +151,8 @@ _SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_fo
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
     "embedding.positions": ("wpe",),
-    "norm": ("norm", "ln_f", "final_layer_norm"),
+    "embedding.norm": ("word_embeddings_layernorm",),
+    "norm": ("norm", "ln_f", "final_layer_norm", "final_layernorm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""
 
@@ -159,6 +166,8 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("attention.query_key_value.*", _qkv_by_group),
         _one("self_attention.query_key_value.*", _qkv_by_group),
         Way(tuple(f"attn.attention.{part}_proj.*" for part in "qkv")),
+        Way(tuple(f"attn.{part}_proj.*" for part in "qkv")),
+        _one("attn.qkv_proj.*", _qkv_by_shard),
         _one("attn.c_attn.*", _transposed),
     ),
     "mixer.out.*": (
@@ -167,6 +176,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("attention.dense.*"),
         _one("self_attention.dense.*"),
         _one("attn.attention.out_proj.*"),
+        _one("attn.out_proj.*"),
         _one("linear_attn.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
     ),
@@ -210,6 +220,8 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.up.*": (
         _one("mlp.up_proj.*"),
         _one("mlp.dense_h_to_4h.*"),
+        _one("mlp.fc_in.*"),
+        _one("mlp.fc1.*"),
         *(Way(("mlp.c_fc.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_fc.*", _transposed),
     ),
@@ -217,6 +229,8 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.down_proj.*"),
         _one("feed_forward.down_proj.*"),
         _one("mlp.dense_4h_to_h.*"),
+        _one("mlp.fc_out.*"),
+        _one("mlp.fc2.*"),
         _one("shared_mlp.output_linear.*"),
         *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_proj.*", _transposed),
@@ -306,7 +320,7 @@ BLOCKS = ("layers", "h")
 BUFFERS = {
     "layers": r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
     r"|layers\.\d+\.attention\.(masked_)?bias",
-    "h": r"h\.\d+\.attn\.(attention\.)?(masked_)?bias",
+    "h": r"h\.\d+\.attn\.((attention\.)?(masked_)?bias|causal_mask)",
 }
 """Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
 

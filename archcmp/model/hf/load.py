@@ -114,7 +114,7 @@ def _ways(block: Block) -> dict[str, tuple[Way, ...]]:
 def _outside_piece(name: str, weights: StateDict, place: _Place) -> _Piece:
     module, _, kind = name.rpartition(".")
     if module == "head":
-        return _Piece(name, slice(None), place.head)
+        return _Piece(name, slice(None), place.head.removesuffix("weight") + kind)
     candidates = [f"{place.prefix}{theirs}.{kind}" for theirs in OUTSIDE[module]]
     return _Piece(name, slice(None), next((c for c in candidates if c in weights), candidates[0]))
 

@@ -44,7 +44,8 @@ class EachHeadNorm(Normalization):
         super().__init__()
         self.heads = (n_heads, head_dim)
         bare = norm.model_copy(
-            update={"weight": False} | ({"bias": False} if norm.kind == "layernorm" else {})
+            update={"weight": False, "unit_offset": False}
+            | ({"bias": False} if norm.kind == "layernorm" else {})
         )
         self.norm = build_norm(bare, head_dim)
         self.weight = nn.Parameter(torch.empty(self.heads))

@@ -11,7 +11,16 @@ from archcmp.spec.hf.fields import Fields
 
 _YARN = ("factor", "beta_fast", "beta_slow", "truncate", "attention_factor", "mscale", "mscale_all_dim")
 _LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor")
-_OPTIONS = {"linear": ("factor",), "llama3": _LLAMA3, "yarn": _YARN}
+_LONGROPE = ("factor", "short_factor", "long_factor", "attention_factor")
+_OPTIONS = {
+    "linear": ("factor",),
+    "llama3": _LLAMA3,
+    "yarn": _YARN,
+    "dynamic": ("factor",),
+    "longrope": _LONGROPE,
+}
+_RENAMED = {"su": "longrope"}
+"""Names of scalings in the first files of Phi-3 -> their names since."""
 _ORIGINAL = "original_max_position_embeddings"
 _NOT_SCALING = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "rotary_pct", _ORIGINAL)
 _SECTIONS = ("mrope_section", "mrope_interleaved")
@@ -32,12 +41,15 @@ class RopeFields:
     theta_key: str = "rope_theta"
     scaled: bool = True
     interleaved: bool = False
+    reverse: bool = False
     partial: float = 1.0
     turns_part: bool = False
     """Whether configurations of this type may rotate a part of the head. Types with a `partial` may."""
     scaling: Tree | None = None
     """The scaling where the configuration names none."""
     kinds: tuple[str, ...] = ("default", *_OPTIONS)
+    original: int | None = None
+    """What the type takes for an original_max_position_embeddings that is left out."""
     sections: bool = False
     """Whether configurations of this type may share the dimensions among the axes of images (M-RoPE)."""
 
@@ -61,6 +73,8 @@ class RopeFields:
             rope["partial"] = partial
         if self.interleaved:
             rope["interleaved"] = True
+        if self.reverse:
+            rope["reverse"] = True
         if scaling:
             rope["scaling"] = scaling
         draft.set(self.path, rope)
@@ -88,6 +102,7 @@ class RopeFields:
 
     def _scaling(self, fields: Fields, options: Tree) -> Tree | None:
         kind = options.get("rope_type") or options.get("type") or "default"
+        kind = _RENAMED.get(kind, kind)
         if self.sections and kind == "mrope":
             kind = "default"
         if kind not in self.kinds:
@@ -100,19 +115,30 @@ class RopeFields:
                 raise fields.refuse(
                     f"rope_scaling.{key}", value, f"options of {kind}: {', '.join(known) or 'none'}"
                 )
+        original = self._original(fields, options, kind)
         if kind == "default":
             return None
         scaling: Tree = {"kind": kind}
         for key in known:
             if options.get(key) not in (None, 0):
-                scaling[key] = options[key] if isinstance(options[key], bool) else float(options[key])
+                scaling[key] = _number_or_list(options[key])
         if options.get("truncate") is False:
             scaling["truncate"] = False
         if kind != "linear":
-            scaling["original_context_length"] = int(
-                options.get(_ORIGINAL) or fields.get("max_position_embeddings")
-            )
+            scaling["original_context_length"] = original
+        if kind == "longrope":
+            factor = options.get("factor") or fields.get("max_position_embeddings") / original
+            scaling["factor"] = max(float(factor), 1.0)
         return scaling
+
+    def _original(self, fields: Fields, options: Tree, kind: str) -> int | None:
+        """The length before it was extended. A field beside the options has priority where all layers share
+        them. In dynamic scaling it is always the context length."""
+        beside = fields.get(_ORIGINAL, self.original) if self.layer_type is None else None
+        if kind in ("default", "linear"):
+            return None
+        given = None if kind == "dynamic" else beside or options.get(_ORIGINAL)
+        return int(given or fields.get("max_position_embeddings"))
 
     def write(self, draft: Draft, config: Tree) -> None:
         ropes = [rope for rope in draft.values(self.path) if rope is not None]
@@ -121,10 +147,18 @@ class RopeFields:
         parameters = _parameters(ropes[0])
         if self.partial != 1:
             parameters["partial_rotary_factor"] = ropes[0]["partial"]
+        if self.original is not None and _ORIGINAL in parameters:
+            config[_ORIGINAL] = parameters[_ORIGINAL]
         if self.layer_type is None:
             config["rope_parameters"] = parameters
         else:
             config.setdefault("rope_parameters", {})[self.layer_type] = parameters
+
+
+def _number_or_list(value: Any) -> Any:
+    if isinstance(value, list):
+        return [float(number) for number in value]
+    return value if isinstance(value, bool) else float(value)
 
 
 def _parameters(rope: Tree) -> dict[str, Any]:
@@ -132,9 +166,14 @@ def _parameters(rope: Tree) -> dict[str, Any]:
     if rope["partial"] < 1:
         parameters["partial_rotary_factor"] = rope["partial"]
     if rope["scaling"] is not None:
-        options = {key: value for key, value in rope["scaling"].items() if value is not None}
+        options = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in rope["scaling"].items()
+            if value is not None
+        }
         parameters["rope_type"] = options.pop("kind")
-        if "original_context_length" in options:
-            parameters[_ORIGINAL] = options.pop("original_context_length")
+        original = options.pop("original_context_length", None)
+        if original is not None and parameters["rope_type"] != "dynamic":
+            parameters[_ORIGINAL] = original
         parameters |= options
     return parameters

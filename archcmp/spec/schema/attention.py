@@ -128,10 +128,6 @@ class Attention(Part):
             raise fault(("n_heads",), f"n_heads x head_dim = {width:,} must be at most {MAX_DIM:,}")
         if self.window and self.chunk:
             raise fault(("chunk",), "chunk and window cannot both be set", "Set one of them to null")
-        if self.rope and (turned := round(self.head_dim * self.rope.partial, 6)) % 2:
-            raise fault(
-                ("rope", "partial") if self.rope.partial < 1 else ("head_dim",),
-                f"rope rotates pairs of dimensions, but {turned:g} of head_dim = {self.head_dim} "
-                "is not an even whole number",
-            )
+        if self.rope:
+            self.rope.check_width(self.head_dim, "head_dim")
         return self

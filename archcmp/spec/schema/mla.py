@@ -58,15 +58,12 @@ class MLA(Part):
 
     @model_validator(mode="after")
     def _rotary_part_is_even(self) -> MLA:
-        if self.rope and self.qk_rope_head_dim % 2:
-            raise fault(
-                ("qk_rope_head_dim",),
-                f"qk_rope_head_dim = {self.qk_rope_head_dim} is odd, but rope rotates pairs of dimensions",
-            )
         if self.rope and self.rope.partial != 1:
             raise fault(
                 ("rope", "partial"), "mla takes qk_rope_head_dim instead of rope.partial", "Remove it"
             )
+        if self.rope:
+            self.rope.check_width(self.qk_rope_head_dim, "qk_rope_head_dim")
         if self.n_heads * max(self.qk_head_dim, self.v_head_dim) > MAX_DIM:
             raise fault(("n_heads",), f"n_heads x head dimensions must be at most {MAX_DIM:,}")
         return self

@@ -29,21 +29,26 @@ class Block(Part):
 
 
 class Embedding(Part):
-    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2)."""
+    """Token vectors times scale, plus, with `positions: learned`, a vector per position (GPT-2), then the
+    norm, if there is one (nanochat)."""
 
     scale: Literal["sqrt_d_model"] | Positive | None = None
     """Token vectors are multiplied by this number: sqrt(d_model) in Gemma, another in Granite."""
     positions: Literal["learned"] | None = None
     """A learned vector per position is added to the token vector: GPT-2."""
+    norm: Norm | None = None
+    """The embedding is normalised before the first layer: nanochat, BLOOM."""
 
 
 class Output(Part):
     """Logits from the last hidden state: the final norm (`norm: false` for none, as in the original
-    Transformer), then the token embedding (`tied`) or a matrix of its own, times `scale` (Granite, Command
-    R), then the softcap."""
+    Transformer), then the token embedding (`tied`) or a matrix of its own, plus a `bias` (GPT-J, Phi), times
+    `scale` (Granite, Command R), then the softcap."""
 
     tied: bool
     """Logits come from the token embedding, not from a matrix of their own."""
+    bias: bool = False
+    """A learned number per token of the vocabulary is added to its logit: GPT-J, CodeGen, Phi-2."""
     norm: bool = True
     """The last hidden state is normalised. The original Transformer leaves this norm out."""
     scale: Positive = 1.0

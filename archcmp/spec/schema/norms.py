@@ -29,7 +29,8 @@ class RMSNorm(Part):
 
 
 class LayerNorm(Part):
-    """(x - mean(x)) / sqrt(var(x) + eps) * weight + bias; OLMo 1 has neither weight nor bias.
+    """(x - mean(x)) / sqrt(var(x) + eps) * weight + bias; with unit_offset * (1 + weight) + bias, as
+    Nemotron-4 does; OLMo 1 has neither weight nor bias.
     https://arxiv.org/abs/1607.06450"""
 
     kind: Literal["layernorm"]
@@ -39,11 +40,15 @@ class LayerNorm(Part):
     """A learned factor per dimension."""
     bias: bool = True
     """A learned number per dimension is added at the end."""
+    unit_offset: bool = False
+    """The factor is 1 + weight: Nemotron-4, Minitron."""
 
     @model_validator(mode="after")
-    def _bias_needs_weight(self) -> LayerNorm:
+    def _bias_and_offset_need_weight(self) -> LayerNorm:
         if self.bias and not self.weight:
             raise fault(("bias",), "bias needs weight: true in a layernorm", "Write bias: false")
+        if self.unit_offset and not self.weight:
+            raise fault(("unit_offset",), "unit_offset needs weight: true", "Remove one of the two")
         return self
 
 

@@ -78,6 +78,47 @@ class YarnScaling(Part):
         return self
 
 
+class DynamicScaling(Part):
+    """Dynamic NTK: in sequences of L > original_context_length tokens theta is multiplied by
+    (factor L / original_context_length - factor + 1)^(d / (d - 2)), d the rotated dimensions.
+    https://arxiv.org/abs/2309.00071
+
+    L is known before the pass: the tokens of the pass, or the capacity of the cache. So decoding computes
+    what one pass over the whole sequence computes."""
+
+    kind: Literal["dynamic"]
+    factor: Annotated[float, Field(ge=1)]
+    """How much theta grows with the length of the sequence."""
+    original_context_length: Length
+    """Tokens of the context before it was extended."""
+
+
+class LongRopeScaling(Part):
+    """LongRoPE: frequency i is divided by short_factor[i] in sequences of up to original_context_length
+    tokens, and by long_factor[i] in longer ones. cos and sin are scaled by attention_factor, by default
+    sqrt(1 + ln(factor) / ln(original_context_length)). Phi-3 128K, Phi-4-mini.
+    https://arxiv.org/abs/2402.13753
+
+    The length is known before the pass: the tokens of the pass, or the capacity of the cache. So decoding
+    computes what one pass over the whole sequence computes. vLLM, too, chooses the factors once, by the
+    longest sequence that it serves."""
+
+    kind: Literal["longrope"]
+    factor: Annotated[float, Field(ge=1)]
+    """The length of the extended context over that of the original one."""
+    short_factor: Annotated[tuple[Positive, ...], Field(min_length=1, strict=False)]
+    """What each frequency is divided by in sequences of up to original_context_length tokens."""
+    long_factor: Annotated[tuple[Positive, ...], Field(min_length=1, strict=False)]
+    """What each frequency is divided by in longer sequences."""
+    original_context_length: Length
+    """Tokens of the context before it was extended."""
+    attention_factor: Positive | None = None
+    """Scales cos and sin; sqrt(1 + ln(factor) / ln(original_context_length)) by default."""
+
+
+Scaling = LinearScaling | Llama3Scaling | YarnScaling | DynamicScaling | LongRopeScaling
+
+
 class Rope(Part):
     """Rotary positions, or none where rope is null (NoPE): pairs of dimensions are rotated by position *
     theta^(-2i/d). `partial` is the share of head_dim that is rotated. Dimension i is paired with i + d/2;
@@ -90,5 +131,26 @@ class Rope(Part):
     """The share of head_dim that is rotated: GPT-NeoX, Phi, StableLM."""
     interleaved: bool = False
     """Dimension 2i is paired with 2i + 1, not i with i + d/2: GPT-J, Command R, DeepSeek."""
-    scaling: Annotated[LinearScaling | Llama3Scaling | YarnScaling, Slot()] | None = None
+    reverse: bool = False
+    """Pairs are rotated by -position * theta^(-2i/d), the same function of permuted weights: nanochat."""
+    scaling: Annotated[Scaling, Slot()] | None = None
     """Frequencies are scaled for contexts longer than those of pretraining."""
+
+    def check_width(self, head_dim: int, key: str) -> None:
+        """Raise the fault that a head of `head_dim` elements cannot be rotated so; `key` holds head_dim."""
+        turned = round(head_dim * self.partial, 6)
+        if turned % 2:
+            raise fault(
+                ("rope", "partial") if self.partial < 1 else (key,),
+                f"rope rotates pairs of dimensions, but {turned:g} of {key} = {head_dim} "
+                "is not an even whole number",
+            )
+        if not isinstance(self.scaling, LongRopeScaling):
+            return
+        for name in ("short_factor", "long_factor"):
+            if (given := len(getattr(self.scaling, name))) != turned // 2:
+                raise fault(
+                    ("rope", "scaling", name),
+                    f"{name} has {given} numbers, but {turned:g} rotated dimensions have {turned // 2:g} "
+                    "frequencies",
+                )

@@ -30,6 +30,8 @@ def llama_like(name: str, *bindings: Binding, block: Tree | None = None, **optio
     return ModelType(name, {"norm": RMSNORM, "output": {}}, block or LLAMA_BLOCK, bindings, **options)
 
 
+_BARE_RMSNORM: Tree = {"kind": "rmsnorm", "weight": False}
+
 MODEL_TYPES = (
     llama_like(
         "llama",
@@ -91,9 +93,29 @@ MODEL_TYPES = (
         *heads(),
         *feed_forward(),
         Field("sliding_window", ":mixer.window", None, nullable=True),
-        RopeFields(turns_part=True, kinds=("default",)),
+        RopeFields(turns_part=True, kinds=("default", "longrope"), original=4096),
         NO_ATTENTION_BIAS,
-        unused=frozenset({"original_max_position_embeddings"}),
+        Only("mlp_bias", False),
+        Only("lm_head_bias", False),
+        unused=frozenset({"full_attn_mod", "interpolate_factor"}),
+    ),
+    ModelType(
+        "nanochat",
+        {"norm": _BARE_RMSNORM, "embedding": {"norm": _BARE_RMSNORM}, "output": {}},
+        {
+            "residual": "pre_norm",
+            "mixer": attention(qk_norm={"kind": "per_head", "after_rope": True}),
+            "ffn": {"kind": "mlp"},
+        },
+        (
+            *sizes(2048, tied=False),
+            Field("rms_norm_eps", "embedding.norm.eps", 1e-6, decode=float),
+            *heads(),
+            *feed_forward("relu2"),
+            *ATTENTION_BIAS,
+            Field("final_logit_softcapping", "output.softcap", 15.0, nullable=True, decode=float),
+            RopeFields(reverse=True),
+        ),
     ),
     llama_like(
         "granite",

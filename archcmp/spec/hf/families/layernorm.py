@@ -10,6 +10,7 @@ from archcmp.spec.hf.common import (
     ATTENTION_BIAS,
     GLU,
     LLAMA_BLOCK,
+    MLP_BIAS,
     WINDOW,
     attention,
     feed_forward,
@@ -199,6 +200,19 @@ MODEL_TYPES = (
             Field("attention_bias", ":mixer.output_bias", True),
             Field("mlp_bias", ":ffn.bias", True),
             RopeFields(),
+        ),
+    ),
+    ModelType(
+        "nemotron",
+        {"norm": {"kind": "layernorm", "unit_offset": True}, "output": {}},
+        {"residual": "pre_norm", "mixer": attention(), "ffn": {"kind": "mlp"}},
+        (
+            *sizes(4096, tied=False, eps=1e-5, eps_key="norm_eps"),
+            *heads(),
+            *feed_forward("relu2"),
+            *ATTENTION_BIAS,
+            MLP_BIAS,
+            RopeFields(partial=0.5),
         ),
     ),
     ModelType(
