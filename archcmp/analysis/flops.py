@@ -1,9 +1,9 @@
 """FLOPs: fvcore reads a trace of each part on the meta device.
 
 One FLOP is one multiply or one add. Counted: every matmul, attention's q k^T and its product with v, the
-products of a recurrence with its state, convolutions. Not counted: embedding lookup, norms, rope, softmax,
-activations, softcaps, decays, choosing experts. An operator that is on neither list is an error, never a
-silent 0.
+products of a recurrence with its state, convolutions. Not counted: embedding lookup, norms, rope, alibi,
+softmax, activations, softcaps, decays, choosing experts. An operator that is on neither list is an error,
+never a silent 0.
 """
 
 from __future__ import annotations

@@ -19,13 +19,15 @@ class LayerCache:
 class FullCache(LayerCache):
     """Keys and values of up to `capacity` positions, allocated at once; reads are slices, never copies."""
 
-    def __init__(self, batch_size: int, n_kv_heads: int, capacity: int, head_dim: int) -> None:
+    def __init__(
+        self, batch_size: int, n_kv_heads: int, capacity: int, head_dim: int, value_dim: int
+    ) -> None:
         self.k = torch.zeros(batch_size, n_kv_heads, capacity, head_dim)
-        self.v = torch.zeros(batch_size, n_kv_heads, capacity, head_dim)
+        self.v = torch.zeros(batch_size, n_kv_heads, capacity, value_dim)
 
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Keep the keys and values (B, G, T, D) of positions start .. start + T - 1. Return all keys and
-        values that these tokens may attend to, oldest first (for T = 1 in any order)."""
+        """Keep the keys (B, G, T, D) and values (B, G, T, Dv) of positions start .. start + T - 1. Return all
+        keys and values that these tokens may attend to, oldest first (for T = 1 in any order)."""
         end = start + k.shape[2]
         self.k[:, :, start:end] = k
         self.v[:, :, start:end] = v
@@ -57,6 +59,17 @@ class RollingCache(FullCache):
         self.v[:, :, slot : slot + 1] = v
         filled = min(start + 1, window)
         return self.k[:, :, :filled], self.v[:, :, :filled]
+
+
+class OrderedCache(RollingCache):
+    """The same, always read oldest first, at the cost of a copy per token: for scores that depend on the
+    distance."""
+
+    def _append_one(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        keys, values = super()._append_one(k, v, start)
+        filled = keys.shape[2]
+        oldest_first = torch.arange(start + 1 - filled, start + 1, device=k.device) % self.k.shape[2]
+        return keys[:, :, oldest_first], values[:, :, oldest_first]
 
 
 class ChunkCache(FullCache):

@@ -27,6 +27,12 @@ UNLISTED = ("Mistral4",)
 """Causal language models that transformers has but does not find by their configurations."""
 
 
+def reference_attention(model_type: str) -> str:
+    """The attention of transformers that logits are compared with: the eager one, except in Falcon, where it
+    adds the biases of alibi twice."""
+    return "sdpa" if model_type == "falcon" else "eager"
+
+
 def import_transformers() -> Any:
     """The `transformers` package, with a quiet log. Raises UsageError where it is not installed."""
     try:
@@ -60,14 +66,15 @@ def reference_config(spec: ModelSpec) -> Any:
 
 
 def transformers_model(
-    spec: ModelSpec, device: str | torch.device, dtype: torch.dtype, attention: str = "sdpa"
+    spec: ModelSpec, device: str | torch.device, dtype: torch.dtype, attention: str | None = "sdpa"
 ) -> nn.Module:
-    """The model of `transformers` that computes the same as `spec`, with random weights, without dropout, and
-    with eager attention where it has no other. Raises UsageError where there is no such model or
-    `transformers` is not installed."""
+    """The model of `transformers` that computes the same as `spec`, with random weights and without dropout.
+    Its attention is eager where it has no other; None takes the `reference_attention`. Raises UsageError
+    where there is no such model or `transformers` is not installed."""
     config = reference_config(spec)
     transformers = import_transformers()
     supports_sdpa = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa
+    attention = attention or reference_attention(config.model_type)
     config._attn_implementation = attention if supports_sdpa else "eager"
     for name in NO_DROPOUT:
         if hasattr(config, name):

@@ -16,7 +16,13 @@ from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import check_hf_weights, load_hf_weights
 from archcmp.model.hf.checkpoint import SafetensorsFolder
-from archcmp.oracle.models import find_config, import_transformers, reference_config, transformers_model
+from archcmp.oracle.models import (
+    find_config,
+    import_transformers,
+    reference_attention,
+    reference_config,
+    transformers_model,
+)
 from archcmp.spec.hf import import_config
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
@@ -154,7 +160,7 @@ def verify_spec(name: str, spec: ModelSpec, tolerance: float = TOLERANCE) -> Ver
     longer than the windows. Raises UsageError where `transformers` has no such model."""
     find_config(spec)
     small = shrunk(spec)
-    return verify_model(name, small, transformers_model(small, "cpu", torch.float32, "eager"), tolerance)
+    return verify_model(name, small, transformers_model(small, "cpu", torch.float32, None), tolerance)
 
 
 # ---- checkpoints ------------------------------------------------------------------------------------
@@ -208,12 +214,13 @@ def _pretrained(folder: Path, spec: ModelSpec) -> nn.Module:
     """The model that transformers loads from the folder. transformers reads the configuration itself, unless
     it does not know the model type."""
     transformers = import_transformers()
-    options = {"attn_implementation": "eager", "local_files_only": True, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (KeyError, ValueError):
         config = reference_config(spec)
+    options = {"attn_implementation": reference_attention(config.model_type), "trust_remote_code": False}
+    options |= {"local_files_only": True, "use_safetensors": True}
     model: nn.Module = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, config=config, dtype=torch.float32, use_safetensors=True, **options
+        folder, config=config, dtype=torch.float32, **options
     )
     return model.eval()

@@ -21,7 +21,7 @@ Value: TypeAlias = "int | float | bool | str | dict[str, Value] | None"
 Choices: TypeAlias = "dict[str, Value]"
 
 NONE = "none"
-IMPLIED = {"query_pre_attn_scalar": "head_dim"}
+IMPLIED = {"query_pre_attn_scalar": "head_dim", "v_head_dim": "head_dim"}
 """Options that are shown with another option's value when they are unset."""
 
 _WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output")

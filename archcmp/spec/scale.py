@@ -126,6 +126,8 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         "rope": _rope(mixer.rope, scale, head_dim),
         "temperature": _temperature(mixer.temperature, scale),
     }
+    if mixer.v_head_dim is not None:
+        changes["v_head_dim"] = 3 * head_dim // 4
     if mixer.query_pre_attn_scalar is not None:
         changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
     if mixer.window is not None:

@@ -26,9 +26,11 @@ def norm_weights(norm: Norm, dim: int) -> int:
 
 
 def _attention_weights(d_model: int, mixer: Attention) -> int:
-    gates = {None: 0, "element": mixer.n_heads * mixer.head_dim, "head": mixer.n_heads}
+    heads = mixer.n_heads + mixer.n_kv_heads
+    gates = {None: 0, "element": mixer.n_heads * mixer.value_dim, "head": mixer.n_heads}
     gate = gates[mixer.output_gate.per if mixer.output_gate else None]
-    return d_model * (mixer.head_dim * (2 * mixer.n_heads + 2 * mixer.n_kv_heads) + gate)
+    values = mixer.value_dim * (heads if mixer.values == "own" else mixer.n_heads)
+    return d_model * (mixer.head_dim * heads + values + gate)
 
 
 def _mla_weights(d_model: int, mixer: MLA) -> int:
@@ -137,8 +139,11 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     elif isinstance(mixer, GatedDeltaNet):
         total += delta_net_other_weights(mixer)
     else:
+        total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
-        total += mixer.head_dim * (mixer.n_heads + 2 * mixer.n_kv_heads) if mixer.qkv_bias else 0
+        if mixer.qkv_bias:
+            total += mixer.head_dim * (mixer.n_heads + mixer.n_kv_heads)
+            total += mixer.value_dim * mixer.n_kv_heads if mixer.values == "own" else 0
         total += spec.d_model if mixer.output_bias else 0
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
@@ -184,7 +189,7 @@ def _pair_flops(mixer: Attention | MLA) -> int:
     if isinstance(mixer, MLA):
         d_qk = mixer.qk_nope_head_dim + mixer.qk_rope_head_dim
         return mixer.n_heads * 2 * (d_qk + mixer.v_head_dim)
-    return mixer.n_heads * 4 * mixer.head_dim
+    return mixer.n_heads * 2 * (mixer.head_dim + mixer.value_dim)
 
 
 def _latent_pair_flops(mixer: Attention | MLA) -> int:
@@ -245,5 +250,5 @@ def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
             total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
         else:
             kept = min(length, mixer.window or mixer.chunk or length)
-            total += itemsize * kept * 2 * mixer.n_kv_heads * mixer.head_dim
+            total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)
     return total

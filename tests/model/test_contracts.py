@@ -143,6 +143,26 @@ EXTRA = {
     "sinks-chunk-softcap": [MAIN + "mixer.sinks=true", MAIN + "mixer.chunk=4", MAIN + "mixer.softcap=3"],
     "temperature": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
     "temperature-from-zero": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5, from_zero: true}"],
+    "narrow-values": [MAIN + "mixer.v_head_dim=6", MAIN + "mixer.value_scale=0.7"],
+    "narrow-values-window": [MAIN + "mixer.v_head_dim=6", MAIN + "mixer.window=5"],
+    "wide-values-chunk": [MAIN + "mixer.v_head_dim=10", MAIN + "mixer.chunk=5"],
+    "keys-as-values": [
+        MAIN + "mixer.values=keys",
+        MAIN + "mixer.v_norm={kind: rmsnorm, weight: false}",
+        MAIN + "mixer.qk_norm=per_head",
+    ],
+    "value-norm": [MAIN + "mixer.v_norm={kind: layernorm}", MAIN + "mixer.v_head_dim=6"],
+    "alibi": [MAIN + "mixer.rope=null", MAIN + "mixer.alibi={max_bias: 8}"],
+    "alibi-window-sinks": [
+        MAIN + "mixer={n_heads: 6, alibi: {max_bias: 2, scaled: true}}",
+        MAIN + "mixer.window=5",
+        MAIN + "mixer.sinks=true",
+    ],
+    "alibi-chunk-softcap": [
+        MAIN + "mixer.alibi={max_bias: 3}",
+        MAIN + "mixer.chunk=5",
+        MAIN + "mixer.softcap=3",
+    ],
     "output-gate": [MAIN + "mixer.output_gate={per: element}"],
     "output-gate-head": [MAIN + "mixer.output_gate={per: head, activation: softplus}"],
     "rope-interleaved": [MAIN + "mixer.rope.interleaved=true", MAIN + "mixer.rope.partial=0.5"],
@@ -274,7 +294,16 @@ def test_half_precision_follows_float32(model: Decoder, dtype: torch.dtype) -> N
     assert error < (0.06 if dtype == torch.bfloat16 else 0.01)
 
 
-CONTROL_FLOW = ("window", "chunk", "sinks-window", "temperature", "mla-yarn", "moe-groups-top2", "two-blocks")
+CONTROL_FLOW = (
+    "window",
+    "alibi-window-sinks",
+    "chunk",
+    "sinks-window",
+    "temperature",
+    "mla-yarn",
+    "moe-groups-top2",
+    "two-blocks",
+)
 COMPILED = [name for name in SPECS if name not in EXTRA or name in CONTROL_FLOW]
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from archcmp.errors import UsageError
-from archcmp.model.build import build_model
+from archcmp.model.build import build_block, build_model
 from archcmp.model.cache import FullCache, RollingCache
+from archcmp.model.mixers.attention import Attention
 from archcmp.model.ops import attention as sdpa
 from archcmp.model.ops.attention import WAYS, attention, prefer
 from archcmp.model.residual import RESIDUALS
@@ -25,7 +26,13 @@ from tests.known import MAIN_AND_FAR, tiny
 
 
 def naive_attention(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None, softcap: float | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+    slopes: Tensor | None,
 ) -> Tensor:
     """The definition, one query at a time, in float64."""
     group, offset = q.shape[1] // k.shape[1], k.shape[2] - q.shape[2]
@@ -38,6 +45,8 @@ def naive_attention(
             scores = scale * torch.einsum("bd,bsd->bs", q[:, h, t].double(), keys)
             if softcap is not None:
                 scores = softcap * torch.tanh(scores / softcap)
+            if slopes is not None:
+                scores = scores + slopes[h] * torch.arange(first + 1 - last, 1)
             output[:, h, t] = torch.einsum("bs,bsd->bd", scores.softmax(-1), values)
     return output
 
@@ -51,6 +60,7 @@ def naive_attention(
     softcap=st.none() | st.floats(0.5, 50),
     d_v=st.sampled_from([4, 8]),
     chunk=st.integers(1, 30),
+    biased=st.booleans(),
 )
 def test_attention_is_its_definition(
     n_new: int,
@@ -60,15 +70,17 @@ def test_attention_is_its_definition(
     softcap: float | None,
     d_v: int,
     chunk: int,
+    biased: bool,
 ) -> None:
     torch.manual_seed(n_new)
+    slopes = torch.rand(heads[0]) if biased else None
     q = torch.randn(2, heads[0], n_new, 8)
     k = torch.randn(2, heads[1], n_past + n_new, 8)
     v = torch.randn(2, heads[1], n_past + n_new, d_v)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sdpa, "PIECE", chunk)
-        ours = attention(q, k, v, 0.7, window, softcap)
-    assert (ours - naive_attention(q, k, v, 0.7, window, softcap)).abs().max() < 1e-5
+        ours = attention(q, k, v, 0.7, window, softcap, slopes=slopes)
+    assert (ours - naive_attention(q, k, v, 0.7, window, softcap, slopes)).abs().max() < 1e-5
 
 
 def test_windowed_attention_is_differentiable_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +169,19 @@ def test_casting_a_model_does_not_spoil_its_positions() -> None:
     assert all(torch.equal(a, b) for a, b in zip(exact, cast, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("n_heads", "exponents"),
+    [(4, [2, 4, 6, 8]), (1, [8]), (6, [2, 4, 6, 8, 1, 3]), (3, [4, 8, 2]), (5, [2, 4, 6, 8, 1])],
+)
+def test_the_slopes_of_alibi_are_those_of_its_paper(n_heads: int, exponents: list[int]) -> None:
+    """For numbers between two powers of two, those of the lower one, then some of the higher one's."""
+    heads = f"{{n_heads: {n_heads}, n_kv_heads: {n_heads}, alibi: {{max_bias: 8}}}}"
+    mixer = build_block(tiny(f"blocks.main.mixer={heads}"), "main").mixer
+    assert isinstance(mixer, Attention)
+    slopes = mixer.slopes(torch.device("cpu"))
+    assert slopes is not None and slopes.tolist() == [2.0**-exponent for exponent in exponents]
+
+
 def test_windowed_layers_keep_only_their_window() -> None:
     model = build_model(tiny(*MAIN_AND_FAR), "meta")
     full, rolling = model.new_cache(batch_size=1, capacity=64).layers
@@ -177,7 +202,10 @@ def test_sequences_beyond_learned_positions_or_the_cache_are_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("options", [{}, {"softcap": 2.0}, {"sinks": torch.tensor([0.5, -1.0, 2.0, 0.0])}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"softcap": 2.0}, {"sinks": torch.tensor([0.5, -1.0, 2.0, 0.0])}, {"slopes": torch.rand(4)}],
+)
 @pytest.mark.parametrize("window", [None, 5])
 @pytest.mark.parametrize("first", WAYS)
 def test_every_way_to_compute_one_tokens_attention_gives_what_the_whole_gives(

@@ -57,6 +57,15 @@ def test_misshapen_tensors_are_named_and_nothing_is_written(
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_values_made_of_keys_have_no_tensor_of_their_own(checkpoint: dict[str, Tensor]) -> None:
+    model = archcmp.build_model(tiny("blocks.main.mixer.values=keys"))
+    with pytest.raises(WeightsError, match=r"not in Tiny.*v_proj"):
+        archcmp.load_hf_weights(model, checkpoint)
+    archcmp.load_hf_weights(model, {name: t for name, t in checkpoint.items() if "v_proj" not in name})
+    with pytest.raises(WeightsError, match=r"missing.*k_proj"):
+        archcmp.load_hf_weights(model, {name: t for name, t in checkpoint.items() if "k_proj" not in name})
+
+
 def test_an_unknown_layout_is_refused(model: Decoder) -> None:
     with pytest.raises(WeightsError, match="unknown layout"):
         archcmp.load_hf_weights(model, {"foo.weight": torch.zeros(1)})

@@ -31,6 +31,12 @@ def _mlp_layer_types(rng: Random, options: Options) -> list[str]:
     return [rng.choice(["dense", "sparse"]) for _ in range(options["num_hidden_layers"])]
 
 
+def _by_kind(rng: Random, kinds: list[str], options: Options) -> list[int]:
+    """A number of query heads for each kind of layer."""
+    heads = {kind: options["num_key_value_heads"] * rng.choice([1, 2, 3]) for kind in sorted(set(kinds))}
+    return [heads[kind] for kind in kinds]
+
+
 def _flag(rng: Random, options: Options) -> bool:
     return rng.random() < 0.5
 
@@ -138,6 +144,7 @@ SAMPLERS: dict[str, Sampler] = {
     "max_window_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "shared_intermediate_size": _of(24, 40),
     "position_embedding_type": _of(None, "rope"),
+    "moe_router_logit_softcapping": _of(0.0, 0.5),
     "moe_num_experts": _of(4, 7),
     "moe_k": _of(1, 2, 3),
     "moe_topk": _of(1, 2, 3),
@@ -148,6 +155,19 @@ SAMPLERS: dict[str, Sampler] = {
     "expert_selection_fn": _of("softmax", "sigmoid"),
     "prefix_dense_intermediate_size": _of(24, 40),
     "prefix_dense_sliding_window_pattern": _of(1, 4),
+    "attention_value_scale": _of(None, 0.707),
+    "alibi": _flag,
+    "n_heads": _of(2, 4, 6, 12),
+    "d_model": lambda rng, o: o["n_heads"] * rng.choice([8, 16]),
+    "n_layers": _of(1, 2, 3),
+    "max_seq_len": _of(64, 256),
+    "attn_config": lambda rng, o: {
+        "softmax_scale": rng.choice([None, 0.3]),
+        "clip_qkv": rng.choice([None, 0.3]),
+    },
+    "gating": _of(True, "per-head", "per-element"),
+    "num_attention_heads_per_layer": lambda rng, o: _by_kind(rng, o["layer_types"], o),
+    "moe_routed_scaling_factor": _of(1.0, 2.5),
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 
@@ -193,6 +213,9 @@ FIXED: dict[str, Options] = {
     "ernie4_5_moe": {"use_bias": False},
     "cwm": {"attention_bias": False},
     "hy_v3": {"mlp_bias": False},
+    "laguna": {"attention_bias": False},
+    "mpt": {"logit_scale": None},
+    "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
@@ -208,7 +231,12 @@ LAYER_KINDS = {
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
+BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash")
+"""The types whose kinds of layer have rotary positions of their own."""
+
 PARTIAL = (
+    "laguna",
+    "mimo_v2_flash",
     "gpt_neox",
     "stablelm",
     "phi3",
@@ -274,7 +302,7 @@ def random_config(kind: str, seed: int) -> Options:
     width = options.get("hidden_size", 0) // options.get("num_attention_heads", 1)
     head_dim = options.get("head_dim", width)
     if "rope_parameters" in fields:
-        by_layer = kind in ("gemma3_text", "olmo3", "mellum")
+        by_layer = kind in BY_KIND_OF_LAYER
         rope = _rope(rng, kind, head_dim)
         plain = {"rope_type": "default", "rope_theta": 50.0}
         options["rope_parameters"] = (

@@ -15,7 +15,7 @@ import archcmp
 from archcmp.analysis.check import total_params
 from archcmp.cli import app
 from archcmp.errors import ConfigError
-from archcmp.oracle.models import NO_TOKENS, import_transformers
+from archcmp.oracle.models import NO_TOKENS, import_transformers, reference_attention
 from archcmp.oracle.verify import TOLERANCE, randomise, stored, verify_model
 from archcmp.spec.hf import import_config, to_config
 from archcmp.spec.hf.convert import ALIASES, DEFAULTS, LANGUAGE_MODELS, MODEL_TYPES, NESTED
@@ -96,7 +96,7 @@ def test_random_configurations_compute_what_transformers_computes(kind: str, see
     config = random_config(kind, seed)
     spec = import_config(config).spec
     torch.manual_seed(seed)
-    made = transformers.AutoConfig.for_model(**config | {"attn_implementation": "eager"})
+    made = transformers.AutoConfig.for_model(**config | {"attn_implementation": reference_attention(kind)})
     theirs = transformers.AutoModelForCausalLM.from_config(made)
     result = verify_model(kind, spec, theirs, n_tokens=23, seed=seed)
     assert result.agrees, (result, config)
@@ -291,7 +291,10 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
             {"num_shared_experts": 2, "shared_expert_combination_strategy": "max"},
             "the value 'max' of shared_expert_combination_strategy; known: sum, average",
         ),
-        ("falcon", {"alibi": True}, "the value True of alibi"),
+        ("mpt", {"attn_config": {"alibi": False}}, "attn_config: .* the value False of alibi"),
+        ("mpt", {"attn_config": {"qk_gn": True}}, "attn_config: .*qk_gn"),
+        ("laguna", {"num_attention_heads_per_layer": [8] * 39 + [16]}, "of num_attention_heads_per_layer"),
+        ("mimo_v2_flash", {"swa_num_key_value_heads": 4}, "the value 4 of swa_num_key_value_heads"),
         ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
         (
             "phimoe",

@@ -42,7 +42,8 @@ def test_what_is_shown_of_another_model_makes_a_spec_that_shows_the_same(family:
 EVERYTHING = [
     *("residual={kind: parallel, shared_norm: false}", "n_heads=8", "n_kv_heads=4", "head_dim=16"),
     *("qkv_bias=yes", "output_bias=yes", "query_pre_attn_scalar=33", "qk_norm=each_head", "clip_qkv=8"),
-    *("window=7", "sinks=yes", "output_gate={per: head}"),
+    *("window=7", "sinks=yes", "output_gate={per: head}", "v_head_dim=16", "values=keys", "value_scale=0.5"),
+    *("v_norm={kind: layernorm}", "alibi={max_bias: 8, scaled: true}"),
     "temperature={floor_scale: 4, attn_scale: 0.1, from_zero: true}",
     *("softcap=50", "rope={theta: 500, partial: 0.5, interleaved: true, reverse: true}", "n_layers=3"),
     "rope.scaling={kind: yarn, factor: 4, original_context_length: 32, mscale: 2, mscale_all_dim: 3}",

@@ -36,7 +36,8 @@ class Masked(Contest):
         """Per (query, key) pair a boolean, and what SDPA makes of it in the dtype; per token q, k, v, the
         keys and values repeated for every head, two outputs, and a float32 copy of what is drawn."""
         pairs = self.seq_len**2 * (1 + self.dtype.itemsize)
-        widest = max(mixer.n_heads * mixer.head_dim for mixer in _windowed(self.spec, self.seq_len).values())
+        mixers = _windowed(self.spec, self.seq_len).values()
+        widest = max(mixer.n_heads * max(mixer.head_dim, mixer.value_dim) for mixer in mixers)
         return pairs + self.batch_size * self.seq_len * widest * (8 * self.dtype.itemsize + 4)
 
     def _mixer(self, cell: str) -> tuple[Attention, int]:
@@ -70,10 +71,10 @@ class Masked(Contest):
 
     def _projections(self, mixer: Attention) -> list[Tensor]:
         """Random q, k, v (B, heads, T, D), laid out as projections leave them."""
-        shape = (self.batch_size, self.seq_len)
+        shape, n_kv_heads = (self.batch_size, self.seq_len), mixer.n_kv_heads
+        heads = [(mixer.n_heads, mixer.head_dim), (n_kv_heads, mixer.head_dim), (n_kv_heads, mixer.value_dim)]
         return [
-            torch.randn(*shape, heads, mixer.head_dim, device=self.device).to(self.dtype).transpose(1, 2)
-            for heads in (mixer.n_heads, mixer.n_kv_heads, mixer.n_kv_heads)
+            torch.randn(*shape, *each, device=self.device).to(self.dtype).transpose(1, 2) for each in heads
         ]
 
 

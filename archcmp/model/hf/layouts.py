@@ -152,7 +152,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
     "embedding.positions": ("wpe",),
     "embedding.norm": ("word_embeddings_layernorm",),
-    "norm": ("norm", "ln_f", "final_layer_norm", "final_layernorm"),
+    "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""
 
@@ -162,12 +162,14 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
         *(Way(_QKV, marker=marker) for marker in _GATES),
         Way(_QKV, (_query, _as_is, _as_is)),
+        Way(_QKV[:2]),
         _one("self_attn.qkv_proj.*"),
         _one("attention.query_key_value.*", _qkv_by_group),
         _one("self_attention.query_key_value.*", _qkv_by_group),
         Way(tuple(f"attn.attention.{part}_proj.*" for part in "qkv")),
         Way(tuple(f"attn.{part}_proj.*" for part in "qkv")),
         _one("attn.qkv_proj.*", _qkv_by_shard),
+        _one("attn.Wqkv.*"),
         _one("attn.c_attn.*", _transposed),
     ),
     "mixer.out.*": (
@@ -191,7 +193,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.k_heads.*": (_one("self_attn.k_norm.*"),),
     "mixer.q_norm.*": (_one("self_attn.query_layernorm.*"),),
     "mixer.k_norm.*": (_one("self_attn.key_layernorm.*"),),
-    "mixer.sinks": (_one("self_attn.sinks"),),
+    "mixer.sinks": (_one("self_attn.sinks"), _one("self_attn.attention_sink_bias")),
     "mixer.q.*": (_one("self_attn.q_proj.*"),),
     "mixer.q.down.*": (_one("self_attn.q_a_proj.*"),),
     "mixer.q.norm.*": (_one("self_attn.q_a_layernorm.*"),),
@@ -222,6 +224,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.dense_h_to_4h.*"),
         _one("mlp.fc_in.*"),
         _one("mlp.fc1.*"),
+        _one("ffn.up_proj.*"),
         *(Way(("mlp.c_fc.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_fc.*", _transposed),
     ),
@@ -231,6 +234,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.dense_4h_to_h.*"),
         _one("mlp.fc_out.*"),
         _one("mlp.fc2.*"),
+        _one("ffn.down_proj.*"),
         _one("shared_mlp.output_linear.*"),
         *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
         _one("mlp.c_proj.*", _transposed),
@@ -248,6 +252,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.router.correction": (
         _one("mlp.gate.e_score_correction_bias"),
         _one("mlp.e_score_correction_bias"),
+        _one("mlp.experts.e_score_correction_bias"),
         _one("block_sparse_moe.e_score_correction_bias"),
         _one("mlp.expert_bias"),
         _one("mlp.gate.moe_statics.e_score_correction_bias", _flat),
@@ -287,10 +292,11 @@ INSIDE: dict[str, tuple[Way, ...]] = {
 is taken. `*` is the parameter's last name, weight or bias."""
 
 _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
-    "before.0": (_one("input_layernorm.*"), _one("ln_1.*"), _one("ln_attn.*")),
+    "before.0": (_one("input_layernorm.*"), _one("ln_1.*"), _one("norm_1.*"), _one("ln_attn.*")),
     "before.1": (
         _one("post_attention_layernorm.*"),
         _one("ln_2.*"),
+        _one("norm_2.*"),
         _one("pre_feedforward_layernorm.*"),
         _one("ln_mlp.*"),
     ),
@@ -315,12 +321,13 @@ NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
 }
 """The ways to find the norms of each residual, below `residual.`."""
 
-BLOCKS = ("layers", "h")
+BLOCKS = ("layers", "h", "blocks")
 
 BUFFERS = {
     "layers": r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
     r"|layers\.\d+\.attention\.(masked_)?bias",
     "h": r"h\.\d+\.attn\.((attention\.)?(masked_)?bias|causal_mask)",
+    "blocks": r"(?!)",
 }
 """Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
 

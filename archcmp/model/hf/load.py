@@ -125,8 +125,8 @@ def _block_pieces(
     """Where one parameter of a block comes from, by the first way whose tensors are there."""
     module, _, kind = name.rpartition(".")
     table = _ways(block)
-    ways = table.get(name) or table.get(f"{module}.*")
-    if ways is None:
+    ways = [way for way in table.get(name) or table.get(f"{module}.*", ()) if _fits(way, module, block)]
+    if not ways:
         raise WeightsError(f"{full_name}: Hugging Face checkpoints of this layout have no such weight")
 
     def resolved(theirs: str, expert: int = 0) -> str:
@@ -146,6 +146,13 @@ def _block_pieces(
             source = resolved(theirs, expert or 0)
             yield _Piece(full_name, slice(start, start + rows), source, way.view(i), block.spec, expert)
             start += rows
+
+
+def _fits(way: Way, module: str, block: Block) -> bool:
+    """Whether a way has a tensor for each of the projections: attention may have no values of its own."""
+    if module != "mixer.qkv" or not isinstance(block.mixer, Attention):
+        return True
+    return len(way.names) in (1, len(block.mixer.widths))
 
 
 def _row_counts(block: Block, module: str, parts: int, rows: int) -> list[int]:

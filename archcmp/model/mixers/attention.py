@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from archcmp.model.cache import ChunkCache, FullCache, RollingCache
+from archcmp.model.cache import ChunkCache, FullCache, OrderedCache, RollingCache
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.output_gate import OutputGate
 from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
@@ -21,13 +21,16 @@ class Attention(nn.Module):
     """out(softmax(scale * q k^T) v) over the keys that causality and the window or chunk let through, with
     q = rope(norm(W_q x)), k = rope(norm(W_k x)), v = W_v x. (B, T, C) -> (B, T, C).
 
-    The three projections are one matrix: the rows of all query heads, then keys, then values.
+    The projections are one matrix: the rows of all query heads, then keys, then values if they have any.
     """
 
     def __init__(self, spec: AttentionSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
-        self.widths = [heads * spec.head_dim for heads in (spec.n_heads, spec.n_kv_heads, spec.n_kv_heads)]
+        self.widths = [spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim]
+        if spec.values == "own":
+            self.widths.append(spec.n_kv_heads * spec.value_dim)
+        width = spec.n_heads * spec.value_dim
         self.scale = float(spec.query_pre_attn_scalar or spec.head_dim) ** -0.5
         self.rope = Rope(spec.rope, spec.head_dim) if spec.rope else None
         self.qkv = Linear(d_model, sum(self.widths), bias=spec.qkv_bias)
@@ -38,20 +41,22 @@ class Attention(nn.Module):
             self.k_norm = build_norm(spec.qk_norm.norm or norm, spec.head_dim)
         else:
             self.q_norm = self.k_norm = nn.Identity()
+        self.v_norm = build_norm(spec.v_norm, spec.value_dim) if spec.v_norm else None
         self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
         gate = spec.output_gate
-        gated = (d_model, spec.n_heads, spec.head_dim, spec.qkv_bias)
+        gated = (d_model, spec.n_heads, spec.value_dim, spec.qkv_bias)
         self.gate = None if gate is None else OutputGate(gate, *gated)
-        self.out = Linear(self.widths[0], d_model, bias=spec.output_bias)
+        self.out = Linear(width, d_model, bias=spec.output_bias)
 
     def new_cache(self, batch_size: int, capacity: int) -> FullCache:
         """Room for `capacity` positions, or for one window or chunk if that is smaller."""
-        spec = self.spec
+        spec, dims = self.spec, (self.spec.head_dim, self.spec.value_dim)
         if spec.window is not None and spec.window < capacity:
-            return RollingCache(batch_size, spec.n_kv_heads, spec.window, spec.head_dim)
+            rolling = RollingCache if spec.alibi is None else OrderedCache
+            return rolling(batch_size, spec.n_kv_heads, spec.window, *dims)
         if spec.chunk is not None and spec.chunk < capacity:
-            return ChunkCache(batch_size, spec.n_kv_heads, spec.chunk, spec.head_dim)
-        return FullCache(batch_size, spec.n_kv_heads, capacity, spec.head_dim)
+            return ChunkCache(batch_size, spec.n_kv_heads, spec.chunk, *dims)
+        return FullCache(batch_size, spec.n_kv_heads, capacity, *dims)
 
     def forward(
         self, x: Tensor, rotation: Rotation | None = None, cache: FullCache | None = None, start: int = 0
@@ -64,18 +69,35 @@ class Attention(nn.Module):
         q = tempered(spec.temperature, q, start)
         if cache is not None:
             k, v = cache.append(k, v, start)
-        mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks)
+        slopes = self.slopes(x.device)
+        mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks, slopes)
         mixed = mixed.transpose(1, 2).flatten(2)
         if self.gate is not None:
             mixed = self.gate(x, mixed)
         output: Tensor = self.out(mixed)
         return output
 
+    def slopes(self, device: torch.device) -> Tensor | None:
+        """How much the scores of each head fall per token of distance, (H,) in float32."""
+        alibi, n_heads = self.spec.alibi, self.spec.n_heads
+        if alibi is None:
+            return None
+        full = 1 << (n_heads - 1).bit_length()
+        exponents = torch.arange(1, full + 1, device=device).to(torch.float32) * (-alibi.max_bias / full)
+        slopes = torch.pow(2.0, exponents)
+        if full != n_heads:
+            slopes = torch.cat((slopes[1::2], slopes[::2]))[:n_heads]
+        return slopes * self.scale if alibi.scaled else slopes
+
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q (B, H, T, D), k and v (B, G, T, D)."""
-        q, k, v = self.qkv(x).split(self.widths, dim=-1)
+        """q (B, H, T, D), k (B, G, T, D) and v (B, G, T, Dv)."""
+        q, k, *own = self.qkv(x).split(self.widths, dim=-1)
+        v = (own[0] if own else k).unflatten(-1, (self.spec.n_kv_heads, self.spec.value_dim))
         q, k = self.q_heads(q), self.k_heads(k)
-        v = v.unflatten(-1, (self.spec.n_kv_heads, self.spec.head_dim))
+        if self.v_norm is not None:
+            v = self.v_norm(v)
         if (limit := self.spec.clip_qkv) is not None:
             q, k, v = (t.clamp(-limit, limit) for t in (q, k, v))
+        if self.spec.value_scale != 1:
+            v = v * self.spec.value_scale
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)

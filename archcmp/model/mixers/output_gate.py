@@ -33,6 +33,6 @@ class OutputGate(nn.Module):
     def forward(self, x: Tensor, heads: Tensor) -> Tensor:
         gates: Tensor = self.activation(self.proj(x))
         if self.per_head:
-            gated: Tensor = (heads.unflatten(-1, (self.n_heads, -1)) * gates[..., None]).flatten(-2)
-            return gated
+            each: Tensor = heads.unflatten(-1, (self.n_heads, -1))
+            return (each * gates[..., None]).flatten(-2)
         return heads * gates

@@ -1,4 +1,4 @@
-"""The one place that calls an attention kernel: causal, window, chunk, softcap, sinks.
+"""The one place that calls an attention kernel: causal, window, chunk, softcap, sinks, biases by distance.
 
 `attention` is registered as the operator `archcmp::attention`, so that a trace shows one node, which says
 which (query, key) pairs count, whichever kernels compute it.
@@ -37,7 +37,7 @@ def prefer(dtype: torch.dtype, ways: tuple[str, ...]) -> None:
 _library = torch.library.Library("archcmp", "DEF")
 _library.define(
     "attention(Tensor q, Tensor k, Tensor v, float scale, int? window=None, float? softcap=None, "
-    "int? chunk=None, Tensor? sinks=None) -> Tensor"
+    "int? chunk=None, Tensor? sinks=None, Tensor? slopes=None) -> Tensor"
 )
 
 
@@ -50,15 +50,17 @@ def attention(
     softcap: float | None = None,
     chunk: int | None = None,
     sinks: Tensor | None = None,
+    slopes: Tensor | None = None,
 ) -> Tensor:
-    """softmax(mask(cap(scale * q k^T))) v; (B, H, T, D), (B, G, S, D), (B, G, S, Dv) -> (B, H, T, Dv).
+    """softmax(mask(cap(scale * q k^T) + bias)) v; (B, H, T, D), (B, G, S, D), (B, G, S, Dv) -> (B, H, T, Dv).
 
     The queries are the last T of the S positions. A query sees its own key and earlier ones: at most `window`
     keys, or, where the keys begin at the start of a chunk, the keys of its own `chunk`. cap(s) = softcap *
-    tanh(s / softcap). `sinks` (H,) are scores of a key without a value. H is a multiple of G: query head h
-    reads key/value head h // (H / G).
+    tanh(s / softcap). `sinks` (H,) are scores of a key without a value. The bias is slope * (j - i) for
+    the key of position j and the query of position i, with the `slopes` (H,) in float32. H is a multiple of
+    G: query head h reads key/value head h // (H / G).
     """
-    output: Tensor = torch.ops.archcmp.attention(q, k, v, scale, window, softcap, chunk, sinks)
+    output: Tensor = torch.ops.archcmp.attention(q, k, v, scale, window, softcap, chunk, sinks, slopes)
     return output
 
 
@@ -71,20 +73,21 @@ def _attention(
     softcap: float | None = None,
     chunk: int | None = None,
     sinks: Tensor | None = None,
+    slopes: Tensor | None = None,
 ) -> Tensor:
     n_new, n_keys = q.shape[2], k.shape[2]
     if q.device.type == "meta":  # one tensor, however many pieces the work would be cut into
         return torch.empty(*q.shape[:3], v.shape[3], dtype=v.dtype, device=v.device)
     if chunk is not None and chunk < n_keys:
-        return _by_chunk(q, k, v, scale, softcap, chunk, sinks)
+        return _by_chunk(q, k, v, scale, softcap, chunk, sinks, slopes)
     if window is None or window >= n_keys:
         window = n_keys
     if n_new == 1:
-        return _last_token(q, k[:, :, -window:], v[:, :, -window:], scale, softcap, sinks)
-    if n_new == n_keys == window and softcap is None and sinks is None:
+        return _last_token(q, k[:, :, -window:], v[:, :, -window:], scale, softcap, sinks, slopes)
+    if n_new == n_keys == window and _fusible(softcap, sinks, slopes):
         grouped = bool(q.shape[1] != k.shape[1])
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-    return _in_pieces(q, k, v, scale, window, softcap, sinks)
+    return _in_pieces(q, k, v, scale, window, softcap, sinks, slopes)
 
 
 _library.impl("attention", _attention, "CompositeImplicitAutograd")
@@ -93,20 +96,32 @@ _library.impl("attention", _attention, "CompositeImplicitAutograd")
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
     """pairs x batch x n_heads x 2 (d_qk + d_v): q k^T and the product with v."""
     batch, n_heads, n_new, d_qk = q
-    window, _, chunk, _ = which
+    window, _, chunk, *_ = which
     return pairs(n_new, window, chunk) * batch * n_heads * 2 * (d_qk + v[3])
 
 
 def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
-    """Elements of the scores with softcaps or sinks, which no fused kernel takes; twice for float32."""
-    window, softcap, _, sinks = which
-    if softcap is None and sinks is None:
+    """Elements of the scores where no fused kernel takes them; twice for float32."""
+    window, softcap, _, sinks, slopes = which
+    if _fusible(softcap, sinks, slopes):
         return 0
     return 2 * math.prod(q[:3]) * min(k[2], 2 * (window or k[2]))
 
 
+def _fusible(softcap: float | None, sinks: Any, slopes: Any) -> bool:
+    """Whether the scores are such as fused kernels compute."""
+    return softcap is None and sinks is None and slopes is None
+
+
 def _by_chunk(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, chunk: int, sinks: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    softcap: float | None,
+    chunk: int,
+    sinks: Tensor | None,
+    slopes: Tensor | None,
 ) -> Tensor:
     """Causal attention inside each chunk of the positions, one chunk after the other."""
     n_keys = k.shape[2]
@@ -115,19 +130,24 @@ def _by_chunk(
     for first in range(n_old // chunk * chunk, n_keys, chunk):
         end = min(first + chunk, n_keys)
         queries = q[:, :, max(first - n_old, 0) : end - n_old]
-        mixed.append(
-            _attention(queries, k[:, :, first:end], v[:, :, first:end], scale, None, softcap, None, sinks)
-        )
+        keys, values = k[:, :, first:end], v[:, :, first:end]
+        mixed.append(_attention(queries, keys, values, scale, None, softcap, None, sinks, slopes))
     return torch.cat(mixed, dim=2)
 
 
 def _last_token(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, softcap: float | None, sinks: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    softcap: float | None,
+    sinks: Tensor | None,
+    slopes: Tensor | None,
 ) -> Tensor:
     """One new token sees every key. The first of the preferred ways that takes this attention reads the
     cache."""
     rows = _as_rows(q, k.shape[1])
-    fusible = softcap is None and sinks is None and k.shape[3] == v.shape[3]
+    fusible = _fusible(softcap, sinks, slopes) and k.shape[3] == v.shape[3]
     ways = _preferred.get(q.dtype, WAYS) if q.device.type == "cpu" else WAYS
     way = next(way for way in ways if way != "fused" or fusible)
     if way == "fused":
@@ -138,17 +158,25 @@ def _last_token(
             if way == "queries_first"
             else (k @ (rows * scale).transpose(2, 3)).transpose(2, 3)
         )
-        mixed = _mixed(scores, v, None, softcap, _sink_rows(sinks, k.shape[1], 1))
+        bias = _bias_rows(slopes, k.shape[1], 1, k.shape[2])
+        mixed = _mixed(scores, v, None, softcap, _sink_rows(sinks, k.shape[1], 1), bias)
     return mixed.reshape(*q.shape[:3], v.shape[3])
 
 
 def _in_pieces(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int, softcap: float | None, sinks: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    window: int,
+    softcap: float | None,
+    sinks: Tensor | None,
+    slopes: Tensor | None,
 ) -> Tensor:
     """Attention for one piece of the queries at a time, against the keys that the piece may see. Work and
     memory grow with T * window instead of T^2, and the result is exact."""
     n_new, n_keys, n_groups = q.shape[2], k.shape[2], k.shape[1]
-    fused = softcap is None and sinks is None and q.device.type != "cpu"
+    fused = _fusible(softcap, sinks, slopes) and q.device.type != "cpu"
     piece = min(n_new, max(window, PIECE) if fused else PIECE)
     visible = torch.ones(piece, piece + window - 1, dtype=torch.bool, device=q.device)
     visible = visible.triu().tril(window - 1)
@@ -160,7 +188,8 @@ def _in_pieces(
         first = max(0, oldest)
         mask = visible[:n_queries, first - oldest : end - oldest].repeat(q.shape[1] // n_groups, 1)
         rows, sink_rows = _as_rows(queries, n_groups), _sink_rows(sinks, n_groups, n_queries)
-        out = _masked(rows, k[:, :, first:end], v[:, :, first:end], scale, mask, softcap, sink_rows)
+        bias = _bias_rows(slopes, n_groups, n_queries, end - first)
+        out = _masked(rows, k[:, :, first:end], v[:, :, first:end], scale, mask, softcap, sink_rows, bias)
         mixed.append(out.reshape(*queries.shape[:3], v.shape[3]))
     return torch.cat(mixed, dim=2)
 
@@ -178,6 +207,16 @@ def _sink_rows(sinks: Tensor | None, n_groups: int, n_queries: int) -> Tensor | 
     return sinks.view(n_groups, -1, 1).repeat_interleave(n_queries, dim=1)
 
 
+def _bias_rows(slopes: Tensor | None, n_groups: int, n_queries: int, n_keys: int) -> Tensor | None:
+    """(H,) -> (G, H / G * T, S), the biases of every row of `_as_rows`. The last key is the last query's
+    own."""
+    if slopes is None:
+        return None
+    positions = torch.arange(n_keys, device=slopes.device)
+    distances = positions - positions[n_keys - n_queries :, None]
+    return (slopes.view(n_groups, -1, 1, 1) * distances).flatten(1, 2)
+
+
 def _masked(
     rows: Tensor,
     k: Tensor,
@@ -186,22 +225,30 @@ def _masked(
     mask: Tensor | None,
     softcap: float | None,
     sinks: Tensor | None,
+    bias: Tensor | None,
 ) -> Tensor:
-    """Attention of rows (B, G, R, D) under an explicit mask (R, S), or None. Softcaps and sinks, which no
-    kernel takes, are computed by matmuls; so is all attention on the CPU, where the masked kernel is no
-    faster, and half as fast in bfloat16."""
-    if softcap is None and sinks is None and rows.device.type != "cpu":
+    """Attention of rows (B, G, R, D) under an explicit mask (R, S), or None. Scores with softcaps, sinks or
+    biases are computed by matmuls; so is all attention on the CPU, where the masked kernel is no faster, and
+    half as fast in bfloat16."""
+    if _fusible(softcap, sinks, bias) and rows.device.type != "cpu":
         return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask, scale=scale)
-    return _mixed((rows * scale) @ k.transpose(2, 3), v, mask, softcap, sinks)
+    return _mixed((rows * scale) @ k.transpose(2, 3), v, mask, softcap, sinks, bias)
 
 
 def _mixed(
-    scores: Tensor, v: Tensor, mask: Tensor | None, softcap: float | None, sinks: Tensor | None
+    scores: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    softcap: float | None,
+    sinks: Tensor | None,
+    bias: Tensor | None,
 ) -> Tensor:
-    """softmax(mask(cap(scores))) v, the softmax in float32 or better. With a sink s, the weights of the keys
-    are multiplied by sigmoid(log sum exp(scores) - s), because s takes the rest."""
+    """softmax(mask(cap(scores) + bias)) v, the softmax in float32 or better. With a sink s, the weights of
+    the keys are multiplied by sigmoid(log sum exp(scores) - s), because s takes the rest."""
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
+    if bias is not None:
+        scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     precise = torch.promote_types(scores.dtype, torch.float32)

@@ -66,6 +66,18 @@ class OutputGate(Part):
     """The function that makes gates of W_g x: sigmoid (Qwen3-Next), or softplus, ln(1 + exp(z)) (Laguna)."""
 
 
+class ALiBi(Part):
+    """Scores fall with distance: slope_h * (j - i) is added to the score of query i and key j. The slopes of
+    n heads are 2^(-max_bias h / n), h = 1 .. n, if n is a power of two. Between two powers of two they are
+    those of the lower one, then the first, third, fifth and so on of the higher one. MPT, Falcon-RW.
+    https://arxiv.org/abs/2108.12409"""
+
+    max_bias: Positive
+    """The least slope is 2^-max_bias: 8 in the paper."""
+    scaled: bool = False
+    """The bias is multiplied by the scale of the scores, as q k^T is: Falcon-RW."""
+
+
 class Attention(Part):
     """softmax(scale * q k^T) v over causal positions. n_kv_heads = n_heads is multi-head (MHA), 1 is
     multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245)."""
@@ -76,7 +88,9 @@ class Attention(Part):
     n_kv_heads: Dim
     """Heads of the keys and values; it divides n_heads."""
     head_dim: Dim
-    """Elements of a head's query, key and value."""
+    """Elements of a head's query and key."""
+    v_head_dim: Dim | None = None
+    """Elements of a head's value, head_dim by default: MiMo-V2-Flash."""
     qkv_bias: bool = False
     """Queries, keys and values have a bias, q = W_q x + b: GPT-2, Qwen2."""
     output_bias: bool = False
@@ -85,6 +99,13 @@ class Attention(Part):
     """scale = query_pre_attn_scalar^-0.5; head_dim^-0.5 by default."""
     qk_norm: QKNorm | None = None
     """Queries and keys are normalised. The QK-norm uses the model's norm unless it names another."""
+    values: Literal["own", "keys"] = "own"
+    """What values are made of: a projection of their own (own), or the projection of the keys, neither
+    normalised as keys are nor rotated (keys): Gemma 4."""
+    v_norm: Norm | None = None
+    """The values of each head are normalised, by {kind: rmsnorm, weight: false} in Gemma 4."""
+    value_scale: Positive = 1.0
+    """Values are multiplied by this number: MiMo-V2-Flash."""
     clip_qkv: Positive | None = None
     """q, k and v are clamped to +-clip_qkv: OLMo 1."""
     window: Length | None = None
@@ -98,6 +119,7 @@ class Attention(Part):
     """The heads' output is gated. W_g has a bias where queries have one."""
     softcap: Positive | None = None
     """Scores are bounded: softcap * tanh(score / softcap)."""
+    alibi: ALiBi | None = None
     rope: Rope | None = None
 
     LABELS: ClassVar[dict[str, str]] = {
@@ -115,6 +137,11 @@ class Attention(Part):
             return "MHA"
         return "MQA" if self.n_kv_heads == 1 else "GQA"
 
+    @property
+    def value_dim(self) -> int:
+        """Elements of a head's value."""
+        return self.v_head_dim or self.head_dim
+
     @model_validator(mode="after")
     def _dimensions_divide(self) -> Attention:
         if self.n_heads % self.n_kv_heads:
@@ -123,9 +150,15 @@ class Attention(Part):
                 f"n_kv_heads = {self.n_kv_heads} does not divide n_heads = {self.n_heads}; "
                 f"{divisors(self.n_heads)}",
             )
-        if self.n_heads * self.head_dim > MAX_DIM:
-            width = self.n_heads * self.head_dim
-            raise fault(("n_heads",), f"n_heads x head_dim = {width:,} must be at most {MAX_DIM:,}")
+        for name, dim in (("head_dim", self.head_dim), ("v_head_dim", self.value_dim)):
+            if (width := self.n_heads * dim) > MAX_DIM:
+                raise fault(("n_heads",), f"n_heads x {name} = {width:,} must be at most {MAX_DIM:,}")
+        if self.values == "keys" and self.value_dim != self.head_dim:
+            raise fault(
+                ("v_head_dim",),
+                f"values made of keys have head_dim = {self.head_dim} elements",
+                "Set v_head_dim to null, or values to own",
+            )
         if self.window and self.chunk:
             raise fault(("chunk",), "chunk and window cannot both be set", "Set one of them to null")
         if self.rope:

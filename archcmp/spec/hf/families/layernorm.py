@@ -16,9 +16,11 @@ from archcmp.spec.hf.common import (
     feed_forward,
     head_dim_of,
     heads,
+    inverse_root,
+    inverse_square,
     sizes,
 )
-from archcmp.spec.hf.fields import Fields
+from archcmp.spec.hf.fields import IGNORED, Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
@@ -47,6 +49,58 @@ class FalconParts:
         config |= {"new_decoder_architecture": parallel, "parallel_attn": parallel}
         config |= {"num_kv_heads": n_kv_heads, "multi_query": n_kv_heads == 1}
         config["num_ln_in_parallel_attn"] = 2 if shared is False else 1
+
+
+class FalconPositions:
+    """Rotary positions, or, where `alibi` is true, biases that are scaled as the scores are (Falcon-RW)."""
+
+    rope = RopeFields()
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        self.rope.read(fields, draft)
+        if fields.number("alibi", False):
+            draft.set(":mixer.rope", None)
+            draft.set(":mixer.alibi", {"max_bias": 8.0, "scaled": True})
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        self.rope.write(draft, config)
+        config["alibi"] = any(draft.values(":mixer.alibi"))
+
+
+class MPTAttention:
+    """The options in `attn_config`. transformers computes biases by distance whatever `alibi` says, and with
+    8 as their greatest exponent."""
+
+    known = (
+        Only("attn_type", "multihead_attention"),
+        Only("attn_uses_sequence_id", False),
+        Only("prefix_lm", False),
+        Only("qk_ln", False),
+        Only("alibi", True),
+        Only("alibi_bias_max", 8),
+    )
+    unused = frozenset({"attn_pdrop", "attn_impl", "model_type"})
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        given = fields.get("attn_config", None) or {}
+        if not isinstance(given, dict):
+            raise fields.wrong("attn_config", given, "a mapping")
+        options = Fields(given, f"{fields.source}, attn_config")
+        for binding in self.known:
+            binding.read(options, draft)
+        scale, limit = options.get("softmax_scale", None), options.get("clip_qkv", None)
+        draft.set(":mixer.query_pre_attn_scalar", inverse_square(scale) if scale else None)
+        draft.set(":mixer.clip_qkv", float(limit) if limit else None)
+        unknown = [key for key in options.unread() if key not in IGNORED and key not in self.unused]
+        if unknown:
+            raise options.refuse_all(unknown, "mpt")
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        (scalar, *_), (limit, *_) = (
+            draft.values(f":mixer.{key}") for key in ("query_pre_attn_scalar", "clip_qkv")
+        )
+        scale = None if scalar is None else inverse_root(scalar)
+        config["attn_config"] = {"softmax_scale": scale, "clip_qkv": limit}
 
 
 @dataclass(frozen=True)
@@ -229,8 +283,36 @@ MODEL_TYPES = (
             Field("bias", ":mixer.qkv_bias", False),
             Field("bias", ":mixer.output_bias", False),
             Field("bias", ":ffn.bias", False),
-            Only("alibi", False),
-            RopeFields(),
+            FalconPositions(),
+        ),
+    ),
+    ModelType(
+        "mpt",
+        {"norm": {"kind": "layernorm", "bias": False}, "output": {}},
+        {
+            "residual": "pre_norm",
+            "mixer": attention(alibi={"max_bias": 8.0}),
+            "ffn": {"kind": "mlp", "activation": "gelu"},
+        },
+        (
+            Field("vocab_size", "vocab_size", 50_368),
+            Field("max_seq_len", "context_length", 2048),
+            Field("d_model", "d_model", 2048),
+            Field("layer_norm_epsilon", "norm.eps", 1e-5, decode=float),
+            Field("tie_word_embeddings", "output.tied", True),
+            Field("n_heads", ":mixer.n_heads", 16),
+            Field("n_heads", ":mixer.n_kv_heads", 16),
+            Field("head_dim", ":mixer.head_dim", lambda f: f.get("d_model", 2048) // f.get("n_heads", 16)),
+            Field("ffn_hidden_size", ":ffn.d_ff", lambda f: 4 * f.get("d_model", 2048)),
+            MPTAttention(),
+            Only("expansion_ratio", 4),
+            Only("no_bias", True),
+            Only("logit_scale", None),
+        ),
+        n_layers="n_layers",
+        unused=frozenset(
+            {"learned_pos_emb", "init_device", "init_config", "embedding_fraction", "norm_type", "verbose"}
+            | {"resid_pdrop", "emb_pdrop"}
         ),
     ),
     ModelType(
