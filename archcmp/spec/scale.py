@@ -123,8 +123,8 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         "n_heads": n_heads,
         "n_kv_heads": {"MHA": n_heads, "MQA": 1}.get(mixer.label, grouped),
         "head_dim": head_dim,
-        "temperature": _temperature(mixer.temperature, scale),
         "rope": _rope(mixer.rope, scale, head_dim),
+        "temperature": _temperature(mixer.temperature, scale),
     }
     if mixer.v_head_dim is not None:
         changes["v_head_dim"] = 3 * head_dim // 4
@@ -140,9 +140,9 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
 def _mla(mixer: MLA, scale: Scale) -> MLA:
     dim = scale.head_dim
     changes: Changes = {"n_heads": scale.n_heads(dim), "kv_lora_rank": 2 * dim, "qk_nope_head_dim": dim}
-    changes["temperature"] = _temperature(mixer.temperature, scale)
     changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4}
     changes["rope"] = _rope(mixer.rope, scale, dim // 2)
+    changes["temperature"] = _temperature(mixer.temperature, scale)
     return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
 
 

@@ -149,6 +149,7 @@ SAMPLERS: dict[str, Sampler] = {
     "max_window_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "shared_intermediate_size": _of(24, 40),
     "position_embedding_type": _of(None, "rope"),
+    "moe_router_logit_softcapping": _of(0.0, 0.5),
     "moe_num_experts": _of(4, 7),
     "moe_k": _of(1, 2, 3),
     "moe_topk": _of(1, 2, 3),
@@ -257,20 +258,28 @@ PARTIAL = (
 TEMPERED = ("ministral3", "mistral4")
 """The types whose positions come with a temperature of queries."""
 
+ALLOWED_SCALINGS = {
+    "phi3": ("default", "longrope"),
+    "phimoe": ("default", "longrope"),
+    "ministral3": ("default", "linear", "yarn"),
+    "mistral4": ("yarn",),
+}
+"""The scalings of positions that a type has, where it has not all."""
+
 
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
-    scalings = {"phi3": ("default", "longrope"), "phimoe": ("default",), "mistral4": ("yarn",)}
-    allowed = scalings.get(kind, SCALINGS)
-    rope = rng.choice([rope for rope in ROPES if rope["rope_type"] in allowed])
+    rope = rng.choice([rope for rope in ROPES if rope["rope_type"] in ALLOWED_SCALINGS.get(kind, SCALINGS)])
     rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
-    if kind in TEMPERED:
-        step = rng.choice([16, 20] if rope["rope_type"] == "yarn" else [3, 5])
-        rope |= {"llama_4_scaling_beta": rng.choice([0.1, 0.5]), "original_max_position_embeddings": step}
     if rope["rope_type"] == "longrope":
         n = int(head_dim * rope.get("partial_rotary_factor", 1)) // 2
         rope |= {name: [rng.uniform(1, 20) for _ in range(n)] for name in ("short_factor", "long_factor")}
+    if kind in TEMPERED:
+        step = rng.choice([16, 20] if rope["rope_type"] == "yarn" else [3, 5])
+        rope |= {"llama_4_scaling_beta": rng.choice([0.1, 0.5]), "original_max_position_embeddings": step}
+    if kind == "phimoe" and rope["rope_type"] == "longrope":
+        rope |= {"short_mscale": 1.2, "long_mscale": 1.2, "original_max_position_embeddings": 64}
     return rope
 
 

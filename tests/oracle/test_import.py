@@ -256,6 +256,19 @@ PUBLISHED_FIELDS: dict[str, tuple[dict[str, Any], int, list[str]]] = {
         ["num_mtp_modules: 3"],
     ),
     "hy_v3": ({"num_nextn_predict_layers": 1}, 295_034, ["num_nextn_predict_layers: 1"]),
+    "phimoe": (
+        {"attention_bias": True, "lm_head_bias": True, "original_max_position_embeddings": 4096}
+        | {
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "short_factor": [1.0] * 64,
+                "long_factor": [2.0] * 64,
+            }
+            | {"rope_theta": 1e4, "short_mscale": 1.243163121016122, "long_mscale": 1.243163121016122}
+        },
+        41_873,
+        [],
+    ),
     "mellum": ({"num_nextn_predict_layers": 0}, 12_150, []),
 }
 
@@ -287,6 +300,14 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("laguna", {"num_attention_heads_per_layer": [8] * 39 + [16]}, "of num_attention_heads_per_layer"),
         ("mimo_v2_flash", {"swa_num_key_value_heads": 4}, "the value 4 of swa_num_key_value_heads"),
         ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
+        (
+            "phimoe",
+            {"rope_parameters": {"type": "longrope", "short_mscale": 1.2}},
+            "value None of rope_scaling",
+        ),
+        ("phimoe", {"num_experts_per_tok": 1}, "the value 1 of num_experts_per_tok"),
+        ("mistral4", {"head_dim": 64}, "the value 64 of head_dim"),
+        ("ministral3", {"rope_parameters": {"rope_theta": 1e4}}, "llama_4_scaling_beta"),
         ("hy_v3", {"mlp_layer_types": ["odd"] * 80}, "the value 'odd' of mlp_layer_types"),
         (
             "opt",

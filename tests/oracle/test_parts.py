@@ -87,13 +87,13 @@ def _decoded(ours: MLA, x: torch.Tensor) -> torch.Tensor:
     cache = ours.new_cache(len(x), N_TOKENS)
     for start, piece in enumerate(x.split(1, dim=1)):
         positions = torch.tensor([start])
-        rotation = ours.rope(positions, x.dtype) if ours.rope else None
+        rotation = ours.rope(positions, x.dtype, N_TOKENS) if ours.rope else None
         output: torch.Tensor = ours(piece, rotation, cache, start)
     return output
 
 
 def _agree(ours: MLA, x: torch.Tensor, expected: torch.Tensor) -> None:
-    rotation = ours.rope(torch.arange(N_TOKENS), x.dtype) if ours.rope else None
+    rotation = ours.rope(torch.arange(N_TOKENS), x.dtype, N_TOKENS) if ours.rope else None
     assert (ours(x, rotation) - expected).abs().max() < 1e-4
     assert (_decoded(ours, x) - expected[:, -1:]).abs().max() < 1e-4
 

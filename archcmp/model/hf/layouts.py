@@ -181,7 +181,6 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("attn.attention.out_proj.*"),
         _one("attn.out_proj.*"),
         _one("linear_attn.out_proj.*"),
-        _one("attn.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
     ),
     "mixer.gate.proj.*": (

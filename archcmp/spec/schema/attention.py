@@ -68,16 +68,6 @@ class ALiBi(Part):
     """The bias is multiplied by the scale of the scores, as q k^T is: Falcon-RW."""
 
 
-class OutputGate(Part):
-    """The heads' output is multiplied by activation(W_g x) before the output projection.
-    https://arxiv.org/abs/2505.06708"""
-
-    per: Literal["element", "head"]
-    """One gate per element of the heads' output (Qwen3-Next, Trinity), or one per head (Laguna, Step 3.7)."""
-    activation: Literal["sigmoid", "softplus"] = "sigmoid"
-    """The function that makes gates of W_g x: sigmoid (Qwen3-Next), or softplus, ln(1 + exp(z)) (Laguna)."""
-
-
 class Attention(Part):
     """softmax(scale * q k^T) v over causal positions. n_kv_heads = n_heads is multi-head (MHA), 1 is
     multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245)."""

@@ -39,6 +39,7 @@ class TemperedRope(RopeFields):
                 raise fields.refuse(
                     f"rope_parameters.{key}", None, "queries of this model type have a temperature"
                 )
+        fields.expect(_STEP, options[_STEP])
         temperature = {"floor_scale": int(options[_STEP]), "attn_scale": float(options[_GROWTH])}
         draft.set(":mixer.temperature", temperature | {"from_zero": True})
 

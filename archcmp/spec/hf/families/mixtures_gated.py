@@ -41,6 +41,20 @@ class HeadsPerLayer:
         config[self.key] = [draft.model["blocks"][name]["mixer"]["n_heads"] for name in layers]
 
 
+class RouterSoftcap:
+    """The bound of the router's logits; 0 is none."""
+
+    key, path = "moe_router_logit_softcapping", "moe:ffn.router.softcap"
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        if softcap := fields.number(self.key, 0.0):
+            draft.set(self.path, float(softcap))
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        for softcap in draft.values(self.path):
+            config[self.key] = softcap or 0.0
+
+
 class SlidingHeads:
     """Layers with a window have twice the key heads, and all else as the others; the `swa_` fields of
     published files repeat it (MiMo-V2-Flash)."""
@@ -131,7 +145,7 @@ MODEL_TYPES = (
             ),
             Field("sliding_window", "local:mixer.window", 512),
             Only("attention_bias", False),
-            Only("moe_router_logit_softcapping", 0.0),
+            RouterSoftcap(),
             Only("moe_apply_router_weight_on_input", False),
             RopeFields(10_000.0, "local", "sliding_attention", turns_part=True),
             RopeFields(

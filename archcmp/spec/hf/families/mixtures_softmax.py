@@ -65,6 +65,30 @@ _QWEN2_SHARED: tuple[Binding, ...] = (
     activation("moe:ffn.shared.activation"),
 )
 
+
+class MscaledRope(RopeFields):
+    """In longrope, cos and sin are scaled by `short_mscale`, or beyond the original context by `long_mscale`.
+    Archcmp knows the case that the two are equal (Phi-3.5-MoE). Beyond the original context transformers 5
+    keeps the short factors of the frequencies; archcmp takes the long ones, as the published code does."""
+
+    mscales = ("short_mscale", "long_mscale")
+
+    def options(self, fields: Fields) -> Tree:
+        options = super().options(fields)
+        if (options.get("rope_type") or options.get("type") or "default") != "default":
+            short, long = (options.get(key) for key in self.mscales)
+            if short is None or short != long:
+                raise fields.refuse("rope_scaling.long_mscale", long, f"it must be short_mscale = {short}")
+            options["attention_factor"] = short
+        return options
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        super().write(draft, config)
+        parameters = config.get("rope_parameters", {})
+        if "attention_factor" in parameters:
+            parameters |= dict.fromkeys(self.mscales, parameters.pop("attention_factor"))
+
+
 MODEL_TYPES = (
     ModelType(
         "phimoe",
@@ -78,8 +102,8 @@ MODEL_TYPES = (
             Field("router_jitter_noise", ":ffn.router.jitter", 0.01, decode=float),
             *ATTENTION_BIAS,
             Field("sliding_window", ":mixer.window", None, nullable=True),
-            Only("lm_head_bias", False),
-            RopeFields(1_000_000.0, kinds=("default",)),
+            Field("lm_head_bias", "output.bias", False),
+            MscaledRope(1_000_000.0, kinds=("default", "longrope"), others=MscaledRope.mscales),
         ),
         unused=frozenset({"input_jitter_noise"}),
     ),
