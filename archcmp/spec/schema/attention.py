@@ -56,6 +56,16 @@ class QueryTemperature(Part):
     """The first token is number 0, not 1: Ministral 3, Mistral Small 4."""
 
 
+class OutputGate(Part):
+    """The heads' output is multiplied by activation(W_g x) before the output projection.
+    https://arxiv.org/abs/2505.06708"""
+
+    per: Literal["element", "head"]
+    """One gate per element of the heads' output (Qwen3-Next, Trinity), or one per head (Laguna, Step 3.7)."""
+    activation: Literal["sigmoid", "softplus"] = "sigmoid"
+    """The function that makes gates of W_g x: sigmoid (Qwen3-Next), or softplus, ln(1 + exp(z)) (Laguna)."""
+
+
 class ALiBi(Part):
     """Scores fall with distance: slope_h * (j - i) is added to the score of query i and key j. The slopes of
     n heads are 2^(-max_bias h / n), h = 1 .. n, if n is a power of two. Between two powers of two they are
