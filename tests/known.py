@@ -14,6 +14,8 @@ from archcmp.spec.yaml.load import all_sizes, load_spec
 FAMILIES = sorted(path.stem for path in bundled_folder().glob("*.yaml"))
 FILES = {family: str(bundled_folder() / f"{family}.yaml") for family in FAMILIES}
 PUBLISHED = [size for file in FILES.values() for size in all_sizes(file)]
+WITH_TOTAL = [size for size in PUBLISHED if load_spec(size).published]
+"""All but those whose total nobody published and no other library builds."""
 PUBLISHED_IDS = [Path(reference).name.replace(".yaml", "") for reference in PUBLISHED]
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.json"))}
