@@ -16,6 +16,11 @@ def blocks(spec: ModelSpec) -> list[Block]:
     return [spec.blocks[name] for name in layer_blocks(spec)]
 
 
+def visits(spec: ModelSpec) -> list[Block]:
+    """The blocks that a token goes through, one after the other."""
+    return spec.passes * blocks(spec)
+
+
 def norm_weights(norm: Norm, dim: int) -> int:
     if not norm.weight:
         return 0
@@ -226,15 +231,15 @@ def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     head = 2 * spec.d_model * spec.vocab_size
-    layers = sum(2 * matmul_weights(spec, block) for block in blocks(spec))
-    mixing = sum(_mixing_flops(convention, length, block.mixer) for block in blocks(spec))
+    layers = sum(2 * matmul_weights(spec, block) for block in visits(spec))
+    mixing = sum(_mixing_flops(convention, length, block.mixer) for block in visits(spec))
     return batch * ((head + layers) * length + mixing)
 
 
 def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     """The last of `length` tokens."""
     total = 2 * spec.d_model * spec.vocab_size
-    for block in blocks(spec):
+    for block in visits(spec):
         total += 2 * matmul_weights(spec, block) + _last_mixing_flops(convention, length, block.mixer)
     return batch * total
 
@@ -245,7 +250,7 @@ def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> i
 def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
     """What one sequence of `length` tokens leaves in the cache."""
     total = 0
-    for mixer in (block.mixer for block in blocks(spec)):
+    for mixer in (block.mixer for block in visits(spec)):
         if isinstance(mixer, GatedDeltaNet):
             total += delta_net_kept_bytes(mixer, itemsize)
         elif isinstance(mixer, MLA):

@@ -88,7 +88,7 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
 @pytest.mark.parametrize("convention", ["exact", "full"])
 def test_scores_are_what_no_weight_multiplies(spec: ModelSpec, convention: str) -> None:
     flops = archcmp.count(spec, 3, 70, convention=convention).flops
-    scores = 3 * sum(closed_forms.scores(convention, 70, block.mixer) for block in closed_forms.blocks(spec))
+    scores = 3 * sum(closed_forms.scores(convention, 70, block.mixer) for block in closed_forms.visits(spec))
     assert flops["forward"].scores == flops["prefill"].scores == scores
     assert flops["train"].scores == 3 * scores
 
@@ -97,6 +97,8 @@ def test_scores_are_what_no_weight_multiplies(spec: ModelSpec, convention: str) 
 def test_six_n_is_six_times_the_active_parameters_outside_the_embedding(spec: ModelSpec) -> None:
     counts = archcmp.count(spec, 2, 100, convention="6n")
     n = counts.params["active"].total - counts.params["total"].by_component["embedding"]
+    again = closed_forms.visits(spec)[len(closed_forms.blocks(spec)) :]
+    n += sum(closed_forms.matmul_weights(spec, b) + closed_forms.other_weights(spec, b) for b in again)
     assert counts.flops["train"].total == 6 * n * 200
     assert counts.flops["forward"].total == counts.flops["prefill"].total == 2 * n * 200
     assert counts.flops["decode"].total == 2 * n * 2

@@ -65,8 +65,10 @@ def test_totals_equal_those_of_transformers_to_the_digit(name: str) -> None:
 
 @pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 def test_hand_written_specs_agree_with_an_imported_configuration(reference: str) -> None:
-    """Block by block, names and runs too."""
+    """Block by block, names and runs too, unless no library builds the model."""
     spec = load_spec(reference)
+    if spec.published is None:
+        pytest.skip("nothing to compare with")
     alike = [imported for imported in IMPORTED.values() if same_function(spec, imported)]
     assert alike, "no published configuration makes these choices"
     assert any((spec.blocks, spec.layers) == (other.blocks, other.layers) for other in alike)
