@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ transformers = import_transformers()
 IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
-N_FUZZED = 20
+N_FUZZED = int(os.environ.get("ARCHCMP_FUZZED", 5))
+"""Random configurations of every model type."""
 
 WHOLE: dict[str, dict[str, Any]] = {
     "glm4_moe": {"num_attention_heads": 64},
