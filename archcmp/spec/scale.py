@@ -17,6 +17,7 @@ from archcmp.spec.schema.attention import Attention, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec, Run
 from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling
@@ -154,6 +155,15 @@ def _gated_delta_net(mixer: GatedDeltaNet, scale: Scale) -> GatedDeltaNet:
     return mixer.model_copy(update=changes | {"value_head_dim": 3 * dim // 4})
 
 
+def _mamba2(mixer: Mamba2, scale: Scale) -> Mamba2:
+    """The heads keep their width relative to d_model, as the d_ff of a feed-forward does."""
+    dim = scale.head_dim
+    n_heads = max(1, scale.d_ff(mixer.width) // dim)
+    n_groups = 1 if mixer.n_groups == 1 else _shared_heads(n_heads, mixer.n_heads / mixer.n_groups)
+    changes: Changes = {"n_heads": n_heads, "head_dim": dim, "d_state": 3 * dim // 2, "n_groups": n_groups}
+    return mixer.model_copy(update=changes)
+
+
 def _moe(ffn: MoE, scale: Scale) -> MoE:
     d_expert = scale.d_expert(ffn.expert.d_ff)
     changes: Changes = {
@@ -188,6 +198,7 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
     Attention: _attention,
     MLA: _mla,
     GatedDeltaNet: _gated_delta_net,
+    Mamba2: _mamba2,
     MLP: _dense,
     GLU: _dense,
     MoE: _moe,
