@@ -25,13 +25,14 @@ from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
-from tests.known import FILES, LATENT, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
+from tests.known import FILES, LATENT, MAMBA2, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
 every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 
 SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
 MAIN = "blocks.main.mixer."
 OPTIONS = {
+    "mamba2-biases": tiny(MAMBA2, "mixer.bias=true"),
     "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
     "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
     "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
@@ -209,7 +210,7 @@ def test_causal_pairs_are_counted_one_by_one() -> None:
 # ---- other counters ---------------------------------------------------------------------------------
 
 
-def _sees_all(mixer: Mixer) -> bool:
+def _sees_all(mixer: Mixer | None) -> bool:
     """Whether the mixer is attention that one kernel computes, as torch's counter wants it."""
     return isinstance(mixer, MLA) or (
         isinstance(mixer, Attention) and not (mixer.window or mixer.chunk or mixer.softcap or mixer.sinks)

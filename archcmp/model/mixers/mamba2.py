@@ -100,4 +100,4 @@ class Mamba2(nn.Module):
         dt = F.softplus(step.to(precise) + self.dt_bias)
         log_decay = -self.A_log.to(precise).exp() * dt
         y, state = state_space(dt[..., None] * x, log_decay, b, c, state)
-        return torch.addcmul(y, self.D[:, None], x).to(x.dtype).flatten(2), state
+        return (y + self.D[:, None] * x).to(x.dtype).flatten(2), state

@@ -29,7 +29,8 @@ class Mamba2(Part):
     d_state: Dim
     """Elements of b and c: the state holds d_state x head_dim per head."""
     n_groups: Dim = 1
-    """Groups of heads that share b and c and are normalised together; it divides n_heads. Nemotron-H has 8."""
+    """Groups of heads that share b and c and are normalised together; it divides n_heads. Nemotron-H
+    has 8."""
     conv_size: Dim = 4
     """Tokens that the causal convolution sees."""
     conv_bias: bool = True
