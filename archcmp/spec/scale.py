@@ -156,9 +156,9 @@ def _gated_delta_net(mixer: GatedDeltaNet, scale: Scale) -> GatedDeltaNet:
 
 
 def _mamba2(mixer: Mamba2, scale: Scale) -> Mamba2:
-    """The heads keep their width relative to d_model, as the d_ff of a feed-forward does."""
+    """The heads are twice as wide as d_model, as in the published models."""
     dim = scale.head_dim
-    n_heads = max(1, scale.d_ff(mixer.width) // dim)
+    n_heads = 2 * scale.n_heads(dim)
     n_groups = 1 if mixer.n_groups == 1 else _shared_heads(n_heads, mixer.n_heads / mixer.n_groups)
     changes: Changes = {"n_heads": n_heads, "head_dim": dim, "d_state": 3 * dim // 2, "n_groups": n_groups}
     return mixer.model_copy(update=changes)
