@@ -243,6 +243,7 @@ MODEL_TYPES = (
             Field("conv_kernel", ":mixer.conv_size", 4),
             Field("use_conv_bias", ":mixer.conv_bias", True),
             Field("use_bias", ":mixer.bias", False),
+            Only("rms_norm", True),
             Only("hidden_act", "silu"),
             _NO_LIMIT,
         ),
@@ -307,6 +308,7 @@ MODEL_TYPES = (
             *granite("full"),
             NamedPositions(),
             *_MAMBA_FIELDS,
+            Only("normalization_function", "rmsnorm"),
             *experts("num_local_experts", "intermediate_size", "moe"),
             Field("shared_intermediate_size", "moe:ffn.shared.d_ff", 1024),
             activation("moe:ffn.shared.activation"),
@@ -321,6 +323,6 @@ MODEL_TYPES = (
                 _write_any_experts,
             ),
         ),
-        unused=frozenset({"mamba_chunk_size"}),
+        unused=frozenset({"mamba_chunk_size", "init_method"}),
     ),
 )
