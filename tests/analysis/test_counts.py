@@ -21,6 +21,7 @@ from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import MoE
+from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
@@ -177,7 +178,7 @@ def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
     memory = archcmp.count(spec, 3, 5, convention="6n").memory
     per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
     assert memory["kv_cache_bytes"].total == 3 * (state + 5 * per_token)
-    recurrent = any(isinstance(block.mixer, GatedDeltaNet) for block in spec.blocks.values())
+    recurrent = any(isinstance(block.mixer, GatedDeltaNet | Mamba2) for block in spec.blocks.values())
     assert (state > 0) == recurrent
 
 
