@@ -322,9 +322,9 @@ def proxy(
     d_model, windows relative to the context, and the order of the layers. Validated anew.
 
     The runs of layers share `n_layers` in proportion. A run keeps its pattern, cut to its share. Where the
-    blocks of all runs do not appear in so few layers, the proxy has the first `n_layers` layers in a row among
-    which each block appears: three local layers and the global one, of five and one, where `n_layers` is 4.
-    Where no such row is there, it has the layers that its blocks need.
+    blocks of all runs do not appear in so few layers, the proxy has the first `n_layers` layers in a row
+    among which each block appears: three local layers and a global one, of five and one, where `n_layers` is
+    4. Where no such row is there, it has the layers that its blocks need.
 
     Raises UsageError for a size that is not allowed, or at which a choice would be lost."""
     asked = {"d_model": d_model, "n_layers": n_layers, "seq_len": seq_len, "vocab_size": vocab_size}
