@@ -271,6 +271,9 @@ EVEN_HEADS = ("helium",)
 BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash")
 """The types whose kinds of layer have rotary positions of their own."""
 
+HALF = ("bamba",)
+"""The types that rotate half of a head, whatever the configuration says."""
+
 PARTIAL = (
     "laguna",
     "mimo_v2_flash",
@@ -304,6 +307,8 @@ def _rope(rng: Random, kind: str, head_dim: int) -> Options:
     rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+    if kind in HALF:
+        rope |= {"partial_rotary_factor": 0.5}
     if rope["rope_type"] == "longrope":
         n = int(head_dim * rope.get("partial_rotary_factor", 1)) // 2
         rope |= {name: [rng.uniform(1, 20) for _ in range(n)] for name in ("short_factor", "long_factor")}
