@@ -1,5 +1,5 @@
-"""The memory of decoding: the keys and values of all tokens, of a window or of a chunk, latents, or a
-recurrent state."""
+"""The memory of decoding: the keys and values of all tokens, of a window or of a chunk, latents, a recurrent
+state, or the last inputs of a convolution."""
 
 from __future__ import annotations
 
@@ -86,6 +86,13 @@ class LatentCache(LayerCache):
         end = start + latents.shape[2]
         self.latents[:, :, start:end] = latents
         return self.latents[:, :, :end]
+
+
+class ConvCache(LayerCache):
+    """The last `n_before` inputs of a causal convolution, for any number of tokens."""
+
+    def __init__(self, batch_size: int, n_before: int, width: int) -> None:
+        self.inputs = torch.zeros(batch_size, n_before, width)
 
 
 class RecurrentCache(LayerCache):

@@ -26,7 +26,7 @@ from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.analysis import closed_forms
+from tests.analysis import closed_forms, closed_forms_linear
 from tests.known import DELTA_NET, tiny
 
 CONFIG: dict[str, Any] = json.loads(
@@ -190,8 +190,8 @@ def _mixer(spec: ModelSpec) -> GatedDeltaNet:
 def test_weights_are_those_of_the_paper() -> None:
     spec = tiny(DELTA_NET)
     weights = build_block(spec, "main", "meta").mixer.parameters()
-    expected = closed_forms.delta_net_weights(spec.d_model, _mixer(spec))
-    expected += closed_forms.delta_net_other_weights(_mixer(spec))
+    expected = closed_forms_linear.delta_net_weights(spec.d_model, _mixer(spec))
+    expected += closed_forms_linear.delta_net_other_weights(spec.d_model, _mixer(spec))
     assert sum(weight.numel() for weight in weights) == expected
 
 
@@ -199,7 +199,11 @@ def test_weights_are_those_of_the_paper() -> None:
 def test_the_cache_is_as_large_for_any_length(dtype: str) -> None:
     spec = tiny(DELTA_NET)
     model = archcmp.build_model(spec, dtype=getattr(torch, dtype))
-    expected = 2 * 3 * closed_forms.delta_net_kept_bytes(_mixer(spec), getattr(torch, dtype).itemsize)
+    expected = (
+        2
+        * 3
+        * closed_forms_linear.delta_net_kept_bytes(spec.d_model, _mixer(spec), getattr(torch, dtype).itemsize)
+    )
     for length in (1, 64, 4096):
         assert archcmp.count(spec, 3, length, dtype).memory["kv_cache_bytes"].total == expected
         assert model.new_cache(3, length).nbytes == expected

@@ -106,6 +106,11 @@ SAMPLERS: dict[str, Sampler] = {
     "linear_value_head_dim": _of(8, 12),
     "linear_conv_kernel_dim": _of(2, 4),
     "shared_expert_intermediate_size": _of(8, 12),
+    "conv_L_cache": _of(2, 3, 4),
+    "norm_eps": _of(1e-5, 1e-6),
+    "block_auto_adjust_ff_dim": _flag,
+    "block_ffn_dim_multiplier": _of(1.0, 1.3),
+    "use_expert_bias": _flag,
     "attention_types": lambda rng, o: [
         [[rng.choice(["global", "local"])], 1] for _ in range(o["num_layers"])
     ],
@@ -181,6 +186,8 @@ FIXED: dict[str, Options] = {
     "cwm": {"attention_bias": False},
     "cohere2_moe": {"num_shared_experts": 0},
     "hy_v3": {"mlp_bias": False},
+    "lfm2": {"conv_bias": False, "block_multiple_of": 8},
+    "lfm2_moe": {"conv_bias": False},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
@@ -190,6 +197,8 @@ LAYER_KINDS = {
     "qwen3_5_text": ["linear_attention", "full_attention"],
     "qwen3_5_moe_text": ["linear_attention", "full_attention"],
     "granitemoehybrid": ["full_attention"],
+    "lfm2": ["conv", "full_attention"],
+    "lfm2_moe": ["conv", "full_attention"],
 }
 """The kinds of layer of the types that have others than windows and full attention."""
 

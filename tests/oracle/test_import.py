@@ -36,6 +36,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "glm4_moe": {"num_attention_heads": 64},
     "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2},
     "granitemoehybrid": {"num_local_experts": 0, "layer_types": ["full_attention"] * 32},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
 }
 """What makes transformers' default of a type a model that is whole and that archcmp computes."""
 

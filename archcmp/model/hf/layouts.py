@@ -134,6 +134,9 @@ _GATE = "self_attn.gate_proj.weight"
 _GPT_OSS = "mlp.experts.gate_up_proj_bias"
 """In checkpoints with this tensor, the rows of gate and up alternate."""
 
+_LFM2 = "feed_forward.gate.weight"
+"""In checkpoints with this tensor, the experts are not transposed as in Llama 4."""
+
 _NOT_TRANSPOSED = ("self_attn.q_proj.weight", "attn.attention.q_proj.weight")
 """In checkpoints with these tensors, the matrices of c_fc and c_proj are not transposed as in GPT-2."""
 
@@ -143,7 +146,7 @@ _SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_fo
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
     "embedding.positions": ("wpe",),
-    "norm": ("norm", "ln_f", "final_layer_norm"),
+    "norm": ("norm", "ln_f", "final_layer_norm", "embedding_norm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""
 
@@ -166,6 +169,8 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("self_attention.dense.*"),
         _one("attn.attention.out_proj.*"),
         _one("linear_attn.out_proj.*"),
+        _one("self_attn.out_proj.*"),
+        _one("conv.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
     ),
     "mixer.gate.*": (
@@ -194,13 +199,18 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("linear_attn.in_proj_ba.*", _ba),
         Way(("linear_attn.in_proj_b.*", "linear_attn.in_proj_a.*")),
     ),
-    "mixer.conv": (_one("linear_attn.conv1d.weight", _channels),),
+    "mixer.bcz.*": (_one("conv.in_proj.*"),),
+    "mixer.conv": (
+        _one("linear_attn.conv1d.weight", _channels),
+        _one("conv.conv.weight", _channels),
+    ),
     "mixer.A_log": (_one("linear_attn.A_log"),),
     "mixer.dt_bias": (_one("linear_attn.dt_bias"),),
     "mixer.norm.*": (_one("linear_attn.norm.*"),),
     "ffn.gate_up.*": (
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
         Way(("feed_forward.gate_proj.*", "feed_forward.up_proj.*")),
+        Way(("feed_forward.w1.*", "feed_forward.w3.*")),
         _one("mlp.gate_up_proj.*"),
         _one("shared_mlp.input_linear.*"),
     ),
@@ -213,6 +223,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.down.*": (
         _one("mlp.down_proj.*"),
         _one("feed_forward.down_proj.*"),
+        _one("feed_forward.w2.*"),
         _one("mlp.dense_4h_to_h.*"),
         _one("shared_mlp.output_linear.*"),
         *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
@@ -224,6 +235,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.router.gate.*"),
         _one("mlp.router.*"),
         _one("feed_forward.router.*"),
+        _one("feed_forward.gate.*"),
         _one("block_sparse_moe.gate.*"),
         _one("block_sparse_moe.router.layer.*"),
         _one("block_sparse_moe.router.*"),
@@ -233,27 +245,32 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.e_score_correction_bias"),
         _one("block_sparse_moe.e_score_correction_bias"),
         _one("mlp.expert_bias"),
+        _one("feed_forward.expert_bias"),
         _one("mlp.gate.moe_statics.e_score_correction_bias", _flat),
         _one("mlp.moe_statics.e_score_correction_bias", _flat),
     ),
     "ffn.experts.gate_up.weight": (
         Way(("mlp.experts.gate_up_proj",), (_gate_and_up_in_turn,), marker=_GPT_OSS),
         _one("mlp.experts.gate_up_proj"),
+        Way(("feed_forward.experts.gate_up_proj",), marker=_LFM2),
         _one("feed_forward.experts.gate_up_proj", _transposed),
         _one("block_sparse_moe.experts.gate_up_proj"),
         _one("block_sparse_moe.input_linear.weight"),
         _experts("mlp.experts.{e}.gate_proj.weight", "mlp.experts.{e}.up_proj.weight"),
         _experts("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
+        _experts("feed_forward.experts.{e}.w1.weight", "feed_forward.experts.{e}.w3.weight"),
     ),
     "ffn.experts.gate_up.bias": (Way((_GPT_OSS,), (_gate_and_up_in_turn,)),),
     "ffn.experts.down.weight": (
         Way(("mlp.experts.down_proj",), (_transposed,), marker=_GPT_OSS),
         _one("mlp.experts.down_proj"),
+        Way(("feed_forward.experts.down_proj",), marker=_LFM2),
         _one("feed_forward.experts.down_proj", _transposed),
         _one("block_sparse_moe.experts.down_proj"),
         _one("block_sparse_moe.output_linear.weight"),
         _one("mlp.experts.{e}.down_proj.weight"),
         _one("block_sparse_moe.experts.{e}.w2.weight"),
+        _one("feed_forward.experts.{e}.w2.weight"),
     ),
     "ffn.experts.down.bias": (_one("mlp.experts.down_proj_bias"),),
     "ffn.shared.gate_up.*": (
@@ -270,12 +287,13 @@ INSIDE: dict[str, tuple[Way, ...]] = {
 is taken. `*` is the parameter's last name, weight or bias."""
 
 _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
-    "before.0": (_one("input_layernorm.*"), _one("ln_1.*"), _one("ln_attn.*")),
+    "before.0": (_one("input_layernorm.*"), _one("ln_1.*"), _one("ln_attn.*"), _one("operator_norm.*")),
     "before.1": (
         _one("post_attention_layernorm.*"),
         _one("ln_2.*"),
         _one("pre_feedforward_layernorm.*"),
         _one("ln_mlp.*"),
+        _one("ffn_norm.*"),
     ),
 }
 NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {

@@ -13,8 +13,9 @@ from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import Residual
+from archcmp.spec.schema.short_conv import ShortConv
 
-Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
+Mixer = Annotated[Attention | MLA | GatedDeltaNet | ShortConv, Slot()]
 
 
 class Block(Part):

@@ -1,0 +1,100 @@
+"""What mixers cost whose work and memory per token are the same at any length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.short_conv import ShortConv
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Functions of d_model and the mixer."""
+
+    weights: Callable[[int, Any], int]
+    """Weights that every token is multiplied by."""
+    other_weights: Callable[[int, Any], int]
+    flops: Callable[[int, Any], int]
+    """Per token, beside the matmuls, at every position and under every convention."""
+    scores: Callable[[int, Any], int]
+    """The part of these that are products of a token with a state."""
+    kept_bytes: Callable[[int, Any, int], int]
+    """What a sequence of any length leaves in the cache; the last argument is the model's itemsize."""
+
+
+# ---- the gated delta net ------------------------------------------------------------------------------
+
+
+def delta_net_channels(mixer: GatedDeltaNet) -> int:
+    """Of queries, keys and values together, which the convolution runs over."""
+    return 2 * mixer.n_key_heads * mixer.key_head_dim + mixer.n_value_heads * mixer.value_head_dim
+
+
+def delta_net_state(mixer: GatedDeltaNet) -> int:
+    """Elements: a matrix (key_head_dim, value_head_dim) per value head. https://arxiv.org/abs/2412.06464"""
+    return mixer.n_value_heads * mixer.key_head_dim * mixer.value_head_dim
+
+
+def delta_net_weights(d_model: int, mixer: GatedDeltaNet) -> int:
+    """Queries, keys, values, the output gate and the output; beta and the decay, a number per head each."""
+    value_width = mixer.n_value_heads * mixer.value_head_dim
+    return d_model * (delta_net_channels(mixer) + 2 * value_width + 2 * mixer.n_value_heads)
+
+
+def delta_net_other_weights(d_model: int, mixer: GatedDeltaNet) -> int:
+    """The convolution, the decay's rate and step of each head, and the norm of a head's output."""
+    return mixer.conv_size * delta_net_channels(mixer) + 2 * mixer.n_value_heads + mixer.value_head_dim
+
+
+def delta_net_flops(d_model: int, mixer: GatedDeltaNet) -> int:
+    """Per token, beside the matmuls, at every position and under every convention: the convolution, and three
+    products with the state, S k, the outer product, S q."""
+    return 2 * mixer.conv_size * delta_net_channels(mixer) + 6 * delta_net_state(mixer)
+
+
+def delta_net_kept_bytes(d_model: int, mixer: GatedDeltaNet, itemsize: int) -> int:
+    """What a sequence of any length leaves in the cache: the state in float32, and the last inputs of the
+    convolution in the model's dtype."""
+    return 4 * delta_net_state(mixer) + itemsize * (mixer.conv_size - 1) * delta_net_channels(mixer)
+
+
+# ---- the gated short convolution ----------------------------------------------------------------------
+
+
+def short_conv_weights(d_model: int, mixer: ShortConv) -> int:
+    """Three projections of d_model channels, into the convolution and its two gates, and one out of it."""
+    return 4 * d_model * d_model
+
+
+def short_conv_other_weights(d_model: int, mixer: ShortConv) -> int:
+    return mixer.conv_size * d_model
+
+
+def short_conv_flops(d_model: int, mixer: ShortConv) -> int:
+    """A sum of conv_size products per channel."""
+    return 2 * mixer.conv_size * d_model
+
+
+def short_conv_kept_bytes(d_model: int, mixer: ShortConv, itemsize: int) -> int:
+    return itemsize * (mixer.conv_size - 1) * d_model
+
+
+LINEAR: dict[type, Costs] = {
+    GatedDeltaNet: Costs(
+        delta_net_weights,
+        delta_net_other_weights,
+        delta_net_flops,
+        lambda d_model, mixer: 6 * delta_net_state(mixer),
+        delta_net_kept_bytes,
+    ),
+    ShortConv: Costs(
+        short_conv_weights,
+        short_conv_other_weights,
+        short_conv_flops,
+        lambda d_model, mixer: 0,
+        short_conv_kept_bytes,
+    ),
+}
