@@ -38,6 +38,7 @@ UNCOUNTED = frozenset(
     for name in (
         *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt"),
         *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
+        *("abs", "maximum"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
         *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
         *("floor_divide", "full_like", "neg", "exp", "softplus"),

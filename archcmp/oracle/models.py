@@ -23,6 +23,9 @@ which some types are refused."""
 
 NO_DROPOUT = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout")
 
+UNLISTED = ("Mistral4",)
+"""Causal language models that transformers has but does not find by their configurations."""
+
 
 def import_transformers() -> Any:
     """The `transformers` package, with a quiet log. Raises UsageError where it is not installed."""
@@ -32,6 +35,9 @@ def import_transformers() -> Any:
         raise UsageError("transformers is not installed: pip install 'archcmp[dev]'") from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    for name in UNLISTED:
+        if model := getattr(transformers, f"{name}ForCausalLM", None):
+            transformers.AutoModelForCausalLM.register(model.config_class, model, exist_ok=True)
     return transformers
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from archcmp.errors import SpecError, UsageError
 from archcmp.spec.edit import tree_of, validated
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.attention import Attention, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
@@ -87,6 +87,12 @@ def _rope(rope: Any, scale: Scale) -> Any:
     return rope.model_copy(update={"scaling": scaling})
 
 
+def _temperature(temperature: QueryTemperature | None, scale: Scale) -> QueryTemperature | None:
+    if temperature is None:
+        return None
+    return temperature.model_copy(update={"floor_scale": scale.floor_scale(temperature.floor_scale)})
+
+
 def _head_dim(mixer: Attention, scale: Scale) -> int:
     """The least from the scale's on of which an even number of dimensions turns."""
     share = mixer.rope.partial if mixer.rope else 1.0
@@ -110,6 +116,7 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         "n_kv_heads": {"MHA": n_heads, "MQA": 1}.get(mixer.label, grouped),
         "head_dim": head_dim,
         "rope": _rope(mixer.rope, scale),
+        "temperature": _temperature(mixer.temperature, scale),
     }
     if mixer.query_pre_attn_scalar is not None:
         changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
@@ -117,9 +124,6 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         changes["window"] = scale.window(mixer.window)
     if mixer.chunk is not None:
         changes["chunk"] = scale.window(mixer.chunk)
-    if mixer.temperature is not None:
-        floor_scale = scale.floor_scale(mixer.temperature.floor_scale)
-        changes["temperature"] = mixer.temperature.model_copy(update={"floor_scale": floor_scale})
     return mixer.model_copy(update=changes)
 
 
@@ -127,6 +131,7 @@ def _mla(mixer: MLA, scale: Scale) -> MLA:
     dim = scale.head_dim
     changes: Changes = {"n_heads": scale.n_heads(dim), "kv_lora_rank": 2 * dim, "qk_nope_head_dim": dim}
     changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4, "rope": _rope(mixer.rope, scale)}
+    changes["temperature"] = _temperature(mixer.temperature, scale)
     return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
 
 
@@ -145,6 +150,8 @@ def _moe(ffn: MoE, scale: Scale) -> MoE:
         "top_k": min(ffn.top_k, MAX_TOP_K),
         "expert": ffn.expert.model_copy(update={"d_ff": d_expert}),
     }
+    if ffn.latent is not None:
+        changes["latent"] = scale.d_model // 4
     if ffn.shared is not None:
         wide = max(1, ffn.shared.d_ff // ffn.expert.d_ff)
         changes["shared"] = ffn.shared.model_copy(update={"d_ff": d_expert * wide})

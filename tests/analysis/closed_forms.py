@@ -26,8 +26,9 @@ def norm_weights(norm: Norm, dim: int) -> int:
 
 
 def _attention_weights(d_model: int, mixer: Attention) -> int:
-    heads = 2 * mixer.n_heads + 2 * mixer.n_kv_heads + (mixer.n_heads if mixer.output_gate else 0)
-    return d_model * mixer.head_dim * heads
+    gates = {None: 0, "element": mixer.n_heads * mixer.head_dim, "head": mixer.n_heads}
+    gate = gates[mixer.output_gate.per if mixer.output_gate else None]
+    return d_model * (mixer.head_dim * (2 * mixer.n_heads + 2 * mixer.n_kv_heads) + gate)
 
 
 def _mla_weights(d_model: int, mixer: MLA) -> int:
@@ -36,7 +37,9 @@ def _mla_weights(d_model: int, mixer: MLA) -> int:
     query = mixer.n_heads * d_qk * (rank or d_model) + (d_model * rank if rank else 0)
     down = d_model * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
     up = mixer.n_heads * (mixer.qk_nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
-    return query + down + up + mixer.n_heads * mixer.v_head_dim * d_model
+    out = mixer.n_heads * mixer.v_head_dim * d_model
+    gates = {None: 0, "element": out, "head": mixer.n_heads * d_model}
+    return query + down + up + out + gates[mixer.output_gate.per if mixer.output_gate else None]
 
 
 def _mixer_weights(d_model: int, mixer: Mixer) -> int:
@@ -55,8 +58,11 @@ def _ffn_weights(d_model: int, ffn: GLU | MLP | MoE, n_experts: int | None) -> i
         return _dense_weights(d_model, ffn)
     shared = _dense_weights(d_model, ffn.shared) if ffn.shared else 0
     gate = d_model if ffn.shared_gate else 0
-    routed = (ffn.top_k if n_experts is None else n_experts) * _dense_weights(d_model, ffn.expert)
-    return d_model * ffn.n_experts + shared + gate + routed
+    routed = (ffn.top_k if n_experts is None else n_experts) * _dense_weights(
+        ffn.latent or d_model, ffn.expert
+    )
+    around = 2 * d_model * ffn.latent if ffn.latent else 0
+    return d_model * ffn.n_experts + shared + gate + routed + around
 
 
 def matmul_weights(spec: ModelSpec, block: Block, all_experts: bool = False) -> int:
@@ -94,6 +100,7 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if isinstance(mixer, MLA):
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
+        total += mixer.n_heads if mixer.sinks else 0
     elif costs := LINEAR.get(type(mixer)):
         total += costs.other_weights(spec.d_model, mixer)
     else:
@@ -103,7 +110,8 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
     router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
-    return total + router + ffn.n_experts * _bias_weights(spec.d_model, ffn.expert)
+    shared = _bias_weights(spec.d_model, ffn.shared) if ffn.shared else 0
+    return total + router + shared + ffn.n_experts * _bias_weights(ffn.latent or spec.d_model, ffn.expert)
 
 
 def parameters(spec: ModelSpec) -> int:

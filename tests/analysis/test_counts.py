@@ -24,12 +24,20 @@ from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
-from tests.known import FILES, PUBLISHED, PUBLISHED_IDS, distinct, tiny
+from tests.known import FILES, LATENT, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
 every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 
 SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
-DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()})
+MAIN = "blocks.main.mixer."
+OPTIONS = {
+    "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
+    "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
+    "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
+    "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
+}
+"""What no published size has yet."""
+DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()}) | OPTIONS
 every_design = pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
 
 
@@ -42,7 +50,7 @@ def test_parameters_meet_the_published_total(reference: str) -> None:
     assert spec.published is None or total_params(spec) == spec.published.params
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@pytest.mark.parametrize("spec", (SPECS | OPTIONS).values(), ids=SPECS | OPTIONS)
 def test_parameters_are_the_closed_form(spec: ModelSpec) -> None:
     params = archcmp.count(spec, 1, 8, convention="6n").params
     assert params["total"].total == closed_forms.parameters(spec)

@@ -215,7 +215,7 @@ def test_models_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch, cell:
     [
         "blocks.main.residual=post_norm",
         "blocks.main.mixer.sinks=true",
-        "blocks.main.mixer.output_gate=true",
+        "blocks.main.mixer.output_gate={per: element}",
         "blocks.main.ffn={kind: mlp, d_ff: 24, activation: quick_gelu}",
         "output.softcap=30.0",
         "output.norm=false",

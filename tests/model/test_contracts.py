@@ -78,6 +78,8 @@ REGISTRIES: dict[str, Any] = {
 _MOE: dict[str, object] = yaml.safe_load(f"{{{MIXTURE_OPTIONS}}}")
 MOES: dict[str, dict[str, object]] = {
     "sigmoid": {"router": {"scoring": "sigmoid", "renormalize": True, "scale": 2.5, "correction_bias": True}},
+    "softcapped": {"router": {"scoring": "sigmoid", "softcap": 2}},
+    "sparsemixer": {"router": {"scoring": "sparsemixer", "jitter": 0.8}},
     "router-bias": {"router": {"scoring": "softmax", "renormalize": True, "bias": True}},
     "groups-max": {
         "router": {"scoring": "softmax", "groups": {"n_groups": 3, "top_groups": 2, "score": "max"}}
@@ -88,6 +90,8 @@ MOES: dict[str, dict[str, object]] = {
     "weighs-input": {"top_k": 1, "router": {"scoring": "sigmoid", "weighs": "input"}},
     "mlp-experts": {"expert": {"kind": "mlp", "d_ff": 8, "activation": "relu", "bias": True}},
     "shared": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "shared_gate": True},
+    "averaged": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "combine": "average"},
+    "latent": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "latent": 6},
     "clamped": {
         "expert": {"kind": "glu", "d_ff": 8, "activation": "quick_gelu", "bias": True}
         | {"clamp": 7, "up_offset": True}
@@ -126,13 +130,20 @@ EXTRA = {
     "sinks-window": [MAIN + "mixer.sinks=true", MAIN + "mixer.window=5"],
     "sinks-chunk-softcap": [MAIN + "mixer.sinks=true", MAIN + "mixer.chunk=4", MAIN + "mixer.softcap=3"],
     "temperature": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
-    "output-gate": [MAIN + "mixer.output_gate=true"],
+    "temperature-from-zero": [MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5, from_zero: true}"],
+    "output-gate": [MAIN + "mixer.output_gate={per: element}"],
+    "output-gate-head": [MAIN + "mixer.output_gate={per: head, activation: softplus}"],
     "rope-interleaved": [MAIN + "mixer.rope.interleaved=true", MAIN + "mixer.rope.partial=0.5"],
     "yarn-mscale": [
         MAIN + "mixer.rope.scaling={kind: yarn, factor: 4, original_context_length: 16, truncate: false, "
         "mscale: 1, mscale_all_dim: 0.5}"
     ],
     "mla-low-rank-query": [LATENT, MAIN + "mixer.q_lora_rank=10"],
+    "mla-no-positions": [LATENT, MAIN + "mixer.rope=null"],
+    "mla-sinks": [LATENT, MAIN + "mixer.sinks=true"],
+    "mla-gate-head": [LATENT, MAIN + "mixer.output_gate={per: head}"],
+    "mla-gate-element": [LATENT, MAIN + "mixer.output_gate={per: element}"],
+    "mla-temperature": [LATENT, MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
     "mla-yarn": [
         LATENT,
         MAIN + "mixer.rope={theta: 100, interleaved: true, scaling: {kind: yarn, factor: 4, "

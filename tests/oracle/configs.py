@@ -126,6 +126,7 @@ SAMPLERS: dict[str, Sampler] = {
     "bias": _flag,
     "mlp_layer_types": _mlp_layer_types,
     "num_shared_experts": _of(1, 2),
+    "shared_expert_combination_strategy": _of("sum", "average"),
     "num_dense_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "route_scale": _of(1.0, 2.4),
     "router_scaling_factor": _of(1.0, 2.8),
@@ -165,6 +166,8 @@ FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
     | {"topk_method": "group_limited_greedy", "num_experts_per_tok": 2},
     "deepseek_v3": {"attention_bias": False, "num_experts_per_tok": 2},
+    "phimoe": {"num_experts_per_tok": 2, "router_jitter_noise": 0.3},
+    "mistral4": {"attention_bias": False, "num_experts_per_tok": 2},
     "glm4_moe": {"num_experts_per_tok": 2},
     "gemma": {"attention_bias": False},
     "gemma2": {"attention_bias": False},
@@ -184,7 +187,6 @@ FIXED: dict[str, Options] = {
     "afmoe": {"attention_bias": False},
     "ernie4_5_moe": {"use_bias": False},
     "cwm": {"attention_bias": False},
-    "cohere2_moe": {"num_shared_experts": 0},
     "hy_v3": {"mlp_bias": False},
     "lfm2": {"conv_bias": False, "block_multiple_of": 8},
     "lfm2_moe": {"conv_bias": False},
@@ -208,12 +210,18 @@ EVEN_HEADS = ("helium",)
 PARTIAL = ("gpt_neox", "stablelm", "phi3", "glm4_moe", "qwen3_next", "minimax_m2", "glm", "glm4")
 """The types that may rotate a part of a head."""
 
+TEMPERED = ("ministral3", "mistral4")
+"""The types whose positions come with a temperature of queries."""
+
 
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
-    scalings = ROPES[:1] if kind == "phi3" else ROPES
+    scalings = {"phi3": ROPES[:1], "phimoe": ROPES[:1], "mistral4": ROPES[3:]}.get(kind, ROPES)
     rope = rng.choice(scalings) | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+    if kind in TEMPERED:
+        step = rng.choice([16, 20] if rope["rope_type"] == "yarn" else [3, 5])
+        rope |= {"llama_4_scaling_beta": rng.choice([0.1, 0.5]), "original_max_position_embeddings": step}
     return rope
 
 
@@ -234,6 +242,8 @@ def random_config(kind: str, seed: int) -> Options:
             "num_key_value_heads": options["num_attention_heads"],
             "head_dim": options["qk_rope_head_dim"],
         }
+    if kind == "mistral4":
+        del options["head_dim"]
     if kind in EVEN_HEADS:
         options["head_dim"] = options["hidden_size"] // options["num_attention_heads"]
     width = options.get("hidden_size", 0) // options.get("num_attention_heads", 1)

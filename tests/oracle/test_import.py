@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from typer.testing import CliRunner
 
 import archcmp
 from archcmp.analysis.check import total_params
 from archcmp.cli import app
 from archcmp.errors import ConfigError
-from archcmp.oracle.models import NO_TOKENS
+from archcmp.oracle.models import NO_TOKENS, import_transformers
 from archcmp.oracle.verify import TOLERANCE, randomise, stored, verify_model
 from archcmp.spec.hf import import_config, to_config
 from archcmp.spec.hf.convert import ALIASES, DEFAULTS, LANGUAGE_MODELS, MODEL_TYPES, NESTED
@@ -27,6 +26,7 @@ from archcmp.spec.yaml.write import to_short_yaml
 from tests.known import CONFIGS, PUBLISHED, PUBLISHED_IDS, attention
 from tests.oracle.configs import random_config
 
+transformers = import_transformers()
 IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
@@ -274,7 +274,11 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("minimax_m2", {"attn_type_list": [1, 0]}, "the value 0 of attn_type_list"),
         ("granitemoehybrid", {}, "the value 'linear_attention' of layer_types"),
         ("granitemoehybrid", {"layer_types": ["attention"] * 32}, "the value 8 of num_local_experts"),
-        ("cohere2_moe", {"num_shared_experts": 2}, "the value 'average' of shared_expert_combination"),
+        (
+            "cohere2_moe",
+            {"num_shared_experts": 2, "shared_expert_combination_strategy": "max"},
+            "the value 'max' of shared_expert_combination_strategy; known: sum, average",
+        ),
         ("falcon", {"alibi": True}, "the value True of alibi"),
         ("granite_swa", {"layer_rope_theta": [1e4, 0.0]}, "the value 0.0 of layer_rope_theta"),
         ("hy_v3", {"mlp_layer_types": ["odd"] * 80}, "the value 'odd' of mlp_layer_types"),

@@ -42,13 +42,14 @@ def test_what_is_shown_of_another_model_makes_a_spec_that_shows_the_same(family:
 EVERYTHING = [
     *("residual={kind: parallel, shared_norm: false}", "n_heads=8", "n_kv_heads=4", "head_dim=16"),
     *("qkv_bias=yes", "output_bias=yes", "query_pre_attn_scalar=33", "qk_norm=each_head", "clip_qkv=8"),
-    *("window=7", "sinks=yes", "temperature={floor_scale: 4, attn_scale: 0.1}", "output_gate=yes"),
+    *("window=7", "sinks=yes", "output_gate={per: head}"),
+    "temperature={floor_scale: 4, attn_scale: 0.1, from_zero: true}",
     *("softcap=50", "rope={theta: 500, partial: 0.5, interleaved: true}", "n_layers=3"),
     "rope.scaling={kind: yarn, factor: 4, original_context_length: 32, mscale: 2, mscale_all_dim: 3}",
     *("ffn={kind: moe, n_experts: 8, top_k: 3, shared_gate: true}", "d_model=32", "vocab_size=1,234"),
     "ffn.router={scoring: sigmoid, renormalize: true, scale: 2.5, bias: true, correction_bias: true}",
     "router.groups={n_groups: 4, top_groups: 2, score: top2_sum}",
-    "ffn.router.weighs=input",
+    *("ffn.router.softcap=9", "ffn.router.weighs=input", "ffn.combine=average", "ffn.latent=10"),
     "ffn.expert={kind: glu, d_ff: 12, activation: relu, bias: true, clamp: 7, up_offset: true}",
     "ffn.shared={kind: mlp, d_ff: 13, activation: gelu, bias: true}",
     *(

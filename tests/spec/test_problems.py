@@ -152,6 +152,20 @@ BROKEN = {
         16,
         ["rope.scaling.beta_fast: beta_fast must be at least beta_slow = 1"],
     ),
+    "sparsemixer without jitter": (
+        "{kind: glu, d_ff: 64, activation: silu}",
+        "{kind: moe, n_experts: 4, top_k: 2, router: {scoring: sparsemixer}, expert: {kind: glu, d_ff: 6, "
+        "activation: silu}}",
+        17,
+        ["router.jitter: scoring: sparsemixer needs jitter", "Add jitter: 0.01"],
+    ),
+    "an average of one": (
+        "{kind: glu, d_ff: 64, activation: silu}",
+        "{kind: moe, n_experts: 4, top_k: 2, router: {scoring: softmax}, combine: average, "
+        "expert: {kind: glu, d_ff: 6, activation: silu}}",
+        17,
+        ["ffn.combine: combine needs a shared expert"],
+    ),
     "python object": ("name: Mine", "name: !!python/object:os.system x", 1, ["tag", "not allowed"]),
     "not YAML": ("{tied: false}", "{tied: false", 7, ["not valid YAML"]),
 }
@@ -218,8 +232,9 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
         (
             "{kind: glu, d_ff: 64, activation: silu}",
             "{kind: moe, n_experts: 8, top_k: 2}",
-            "router is a mapping with scoring (softmax or sigmoid) and, if wanted, renormalize, scale, bias, "
-            "correction_bias, groups, weighs. expert is a mapping with kind: mlp or glu",
+            "router is a mapping with scoring (softmax, sigmoid or sparsemixer) and, if wanted, renormalize, "
+            "scale, bias, correction_bias, groups, weighs, softcap, jitter. expert is a mapping with kind: "
+            "mlp or glu",
         ),
         (
             "kind: glu, d_ff",

@@ -21,7 +21,8 @@ EXPERTS: dict[type[Part], type[GLU | MLP]] = {GLUSpec: GLU, MLPSpec: MLP}
 
 
 class MoE(nn.Module):
-    """sum over the chosen experts of weight_e * expert_e(x), + shared(x). (B, T, C) -> (B, T, C).
+    """sum over the chosen experts of weight_e * expert_e(x), + shared(x); half of it with `combine: average`.
+    With `latent`, the experts' part is up(sum of weight_e * expert_e(down(x))). (B, T, C) -> (B, T, C).
 
     Every (token, expert) pair is a row. Rows are sorted by expert, so that each expert multiplies all of its
     rows at once, and then sorted back. https://arxiv.org/abs/1701.06538
@@ -32,21 +33,26 @@ class MoE(nn.Module):
         self.spec = spec
         self.router = Router(spec, d_model)
         grouped = partial(GroupedLinear, n_groups=spec.n_experts)
-        self.experts = EXPERTS[type(spec.expert)](spec.expert, d_model, grouped)  # type: ignore[arg-type]
+        width = spec.latent or d_model
+        self.experts = EXPERTS[type(spec.expert)](spec.expert, width, grouped)  # type: ignore[arg-type]
+        self.latent_down = Linear(d_model, width, bias=False) if spec.latent else nn.Identity()
+        self.latent_up = Linear(width, d_model, bias=False) if spec.latent else nn.Identity()
         self.shared = EXPERTS[type(spec.shared)](spec.shared, d_model) if spec.shared else None  # type: ignore[arg-type]
         self.shared_gate = Linear(d_model, 1, bias=False) if spec.shared_gate else None
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(0, -2)
         weights, experts = self.router(tokens)
-        y = self._routed(tokens, weights, experts).view(x.shape)
+        routed = self._routed(self.latent_down(tokens), weights, experts)
+        y: Tensor = self.latent_up(routed).view(x.shape)
         if self.shared is None:
             return y
         shared: Tensor = self.shared(x)
-        return y + (shared if self.shared_gate is None else shared * self.shared_gate(x).sigmoid())
+        y = y + (shared if self.shared_gate is None else shared * self.shared_gate(x).sigmoid())
+        return y / 2 if self.spec.combine == "average" else y
 
     def _routed(self, tokens: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
-        """tokens (N, C), weights and experts (N, top_k) -> (N, C)."""
+        """tokens (N, width of the experts), weights and experts (N, top_k) -> the shape of tokens."""
         weighs_input = self.spec.router.weighs == "input"
         of_row, order = experts.flatten().sort(stable=True)
         all_experts = torch.arange(self.spec.n_experts, device=order.device)

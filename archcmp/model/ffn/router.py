@@ -10,8 +10,8 @@ from archcmp.spec.schema.ffn import ExpertGroups, MoE
 
 
 class Router(nn.Module):
-    """scores = scoring(W x [+ b]), the scoring in float32. The router chooses the top_k experts by score (or
-    by score + correction). Their weights are their scores, divided by their sum with `renormalize`, times
+    """scores = scoring(cap(W x [+ b])), the scoring in float32. The router chooses the top_k experts by score
+    (or by score + correction). Their weights are their scores, divided by their sum with `renormalize`, times
     scale. (N, C) -> weights (N, top_k), experts (N, top_k) int64.
 
     The correction is a buffer: the training that balances it is not gradient descent.
@@ -29,15 +29,35 @@ class Router(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.scores(x).to(torch.float32)
+        if (softcap := self.spec.softcap) is not None:
+            logits = softcap * torch.tanh(logits / softcap)
+        if self.spec.jitter is not None:
+            weights, experts = self._one_by_one(logits, 2 * self.spec.jitter)
+        else:
+            weights, experts = self._at_once(logits)
+        if self.spec.renormalize:
+            weights = weights / weights.sum(-1, keepdim=True)
+        return (weights * self.spec.scale).to(x.dtype), experts
+
+    def _at_once(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores (N, top_k) of the experts with the best scores, and which they are."""
         scores = logits.softmax(-1) if self.spec.scoring == "softmax" else logits.sigmoid()
         ranked = scores if self.correction is None else scores + self.correction
         if self.spec.groups is not None:
             ranked = self._in_best_groups(ranked, self.spec.groups)
         experts = ranked.topk(self.top_k, dim=-1).indices
-        weights = scores.gather(-1, experts)
-        if self.spec.renormalize:
-            weights = weights / weights.sum(-1, keepdim=True)
-        return (weights * self.spec.scale).to(x.dtype), experts
+        return scores.gather(-1, experts), experts
+
+    def _one_by_one(self, logits: Tensor, width: float) -> tuple[Tensor, Tensor]:
+        """The same where each expert's score is its softmax among those that are left and close to it."""
+        experts = logits.topk(self.top_k, dim=-1).indices
+        left, scores = logits, []
+        for chosen in experts.split(1, dim=-1):
+            best = logits.gather(-1, chosen)
+            far = (best - logits) / logits.abs().maximum(best) > width
+            scores.append(left.masked_fill(far, -torch.inf).softmax(-1).gather(-1, chosen))
+            left = left.scatter(-1, chosen, -torch.inf)
+        return torch.cat(scores, dim=-1), experts
 
     def _in_best_groups(self, ranked: Tensor, groups: ExpertGroups) -> Tensor:
         """Scores (N, E) for the choice, -inf for experts outside the best groups."""

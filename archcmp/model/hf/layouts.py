@@ -53,7 +53,7 @@ def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
     """Rows ordered by head (query, output gate of each) -> one of the two."""
     mixer = block.mixer
     assert isinstance(mixer, Attention)
-    if not mixer.output_gate:
+    if mixer.output_gate is None:
         return theirs
     return theirs.unflatten(0, (mixer.n_heads, 2, mixer.head_dim))[:, which].flatten(0, 1)
 
@@ -128,8 +128,10 @@ def _experts(gate: str, up: str) -> Way:
     return Way((gate, up))
 
 
-_GATE = "self_attn.gate_proj.weight"
-"""In checkpoints with this tensor, the output gate is apart from the queries."""
+_GATES = ("self_attn.gate_proj.weight", "self_attn.g_proj.weight")
+"""In checkpoints with these tensors, the output gate is apart from the queries."""
+
+_QKV = ("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*")
 
 _GPT_OSS = "mlp.experts.gate_up_proj_bias"
 """In checkpoints with this tensor, the rows of gate and up alternate."""
@@ -154,8 +156,8 @@ HEADS = ("lm_head.weight", "embed_out.weight")
 
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
-        Way(("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*"), marker=_GATE),
-        Way(("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*"), (_query, _as_is, _as_is)),
+        *(Way(_QKV, marker=marker) for marker in _GATES),
+        Way(_QKV, (_query, _as_is, _as_is)),
         _one("self_attn.qkv_proj.*"),
         _one("attention.query_key_value.*", _qkv_by_group),
         _one("self_attention.query_key_value.*", _qkv_by_group),
@@ -173,8 +175,9 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("conv.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
     ),
-    "mixer.gate.*": (
+    "mixer.gate.proj.*": (
         _one("self_attn.gate_proj.*"),
+        _one("self_attn.g_proj.*"),
         _one("self_attn.q_proj.*", _output_gate),
     ),
     "mixer.q_heads.norm.*": (_one("self_attn.q_norm.*"), _one("self_attn.q_layernorm.*")),

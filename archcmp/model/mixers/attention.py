@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 from archcmp.model.cache import ChunkCache, FullCache, RollingCache
 from archcmp.model.linear import Linear
+from archcmp.model.mixers.output_gate import OutputGate
 from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
+from archcmp.model.mixers.temperature import tempered
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.attention import Attention as AttentionSpec
-from archcmp.spec.schema.attention import QueryTemperature
 from archcmp.spec.schema.norms import Norm
 
 
@@ -38,7 +39,9 @@ class Attention(nn.Module):
         else:
             self.q_norm = self.k_norm = nn.Identity()
         self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
-        self.gate = Linear(d_model, self.widths[0], bias=spec.qkv_bias) if spec.output_gate else None
+        gate = spec.output_gate
+        gated = (d_model, spec.n_heads, spec.head_dim, spec.qkv_bias)
+        self.gate = None if gate is None else OutputGate(gate, *gated)
         self.out = Linear(self.widths[0], d_model, bias=spec.output_bias)
 
     def new_cache(self, batch_size: int, capacity: int) -> FullCache:
@@ -58,14 +61,13 @@ class Attention(nn.Module):
         if self.rope is not None and rotation is not None:
             q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
         q, k = self.q_norm(q), self.k_norm(k)
-        if spec.temperature is not None:
-            q = q * _temperature(spec.temperature, start, q)
+        q = tempered(spec.temperature, q, start)
         if cache is not None:
             k, v = cache.append(k, v, start)
         mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks)
         mixed = mixed.transpose(1, 2).flatten(2)
         if self.gate is not None:
-            mixed = mixed * self.gate(x).sigmoid()
+            mixed = self.gate(x, mixed)
         output: Tensor = self.out(mixed)
         return output
 
@@ -77,10 +79,3 @@ class Attention(nn.Module):
         if (limit := self.spec.clip_qkv) is not None:
             q, k, v = (t.clamp(-limit, limit) for t in (q, k, v))
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-
-
-def _temperature(spec: QueryTemperature, start: int, q: Tensor) -> Tensor:
-    """The factors (T, 1) of the queries (B, H, T, D) at positions start .. start + T - 1."""
-    positions = torch.arange(start, start + q.shape[2], device=q.device).to(torch.float32)
-    steps = torch.floor((positions + 1) / spec.floor_scale)
-    return (1 + spec.attn_scale * torch.log1p(steps)).to(q.dtype)[:, None]

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from archcmp.model.cache import LatentCache
 from archcmp.model.linear import Linear
+from archcmp.model.mixers.output_gate import OutputGate
+from archcmp.model.mixers.temperature import tempered
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
@@ -38,8 +40,8 @@ class MLA(nn.Module):
     def __init__(self, spec: MLASpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
-        self.rope = Rope(spec.rope, spec.qk_rope_head_dim)
-        self.scale = spec.qk_head_dim**-0.5 * self.rope.score_factor
+        self.rope = Rope(spec.rope, spec.qk_rope_head_dim) if spec.rope else None
+        self.scale = spec.qk_head_dim**-0.5 * (self.rope.score_factor if self.rope else 1.0)
         norm = spec.latent_norm or norm
         width = spec.n_heads * spec.qk_head_dim
         self.q: nn.Module = (
@@ -52,6 +54,10 @@ class MLA(nn.Module):
         self.kv_up = nn.Parameter(
             torch.empty(spec.n_heads, spec.qk_nope_head_dim + spec.v_head_dim, spec.kv_lora_rank)
         )
+        self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
+        gate = spec.output_gate
+        gated = (d_model, spec.n_heads, spec.v_head_dim, False)
+        self.gate = None if gate is None else OutputGate(gate, *gated)
         self.out = Linear(spec.n_heads * spec.v_head_dim, d_model, bias=False)
 
     def new_cache(self, batch_size: int, capacity: int) -> LatentCache:
@@ -59,18 +65,21 @@ class MLA(nn.Module):
         return LatentCache(batch_size, capacity, self.spec.kv_lora_rank + self.spec.qk_rope_head_dim)
 
     def forward(
-        self, x: Tensor, rotation: Rotation, cache: LatentCache | None = None, start: int = 0
+        self, x: Tensor, rotation: Rotation | None = None, cache: LatentCache | None = None, start: int = 0
     ) -> Tensor:
         spec = self.spec
         q = self.q(x).unflatten(-1, (spec.n_heads, spec.qk_head_dim)).transpose(1, 2)
+        q = tempered(spec.temperature, q, start)
         q_nope, q_rope = q.split((spec.qk_nope_head_dim, spec.qk_rope_head_dim), dim=-1)
-        q_rope = self.rope.rotate(q_rope, rotation)
         latent, k_rope = self.kv_down(x)[:, None].split((spec.kv_lora_rank, spec.qk_rope_head_dim), dim=-1)
-        latents = torch.cat((self.kv_norm(latent), self.rope.rotate(k_rope, rotation)), dim=-1)
+        if self.rope is not None and rotation is not None:
+            q_rope, k_rope = self.rope.rotate(q_rope, rotation), self.rope.rotate(k_rope, rotation)
+        latents = torch.cat((self.kv_norm(latent), k_rope), dim=-1)
         if cache is not None:
             latents = cache.append(latents, start)
         attend = self._absorbed if q.shape[2] == 1 else self._expanded
-        output: Tensor = self.out(attend(q_nope, q_rope, latents).transpose(1, 2).flatten(2))
+        mixed = attend(q_nope, q_rope, latents).transpose(1, 2).flatten(2)
+        output: Tensor = self.out(mixed if self.gate is None else self.gate(x, mixed))
         return output
 
     def _expanded(self, q_nope: Tensor, q_rope: Tensor, latents: Tensor) -> Tensor:
@@ -80,7 +89,7 @@ class MLA(nn.Module):
         kv = F.linear(latent[:, 0], self.kv_up.flatten(0, 1)).unflatten(-1, self.kv_up.shape[:2])
         k_nope, v = kv.transpose(1, 2).split((spec.qk_nope_head_dim, spec.v_head_dim), dim=-1)
         k = torch.cat((k_nope, k_rope.expand(-1, spec.n_heads, -1, -1)), dim=-1)
-        return attention(torch.cat((q_nope, q_rope), dim=-1), k, v, self.scale)
+        return attention(torch.cat((q_nope, q_rope), dim=-1), k, v, self.scale, sinks=self.sinks)
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, latents: Tensor) -> Tensor:
         """The same for one token, without projecting past latents up: W_uk is absorbed into the query, W_uv
@@ -89,5 +98,5 @@ class MLA(nn.Module):
         w_uk, w_uv = self.kv_up.split((spec.qk_nope_head_dim, spec.v_head_dim), dim=1)
         q = torch.cat((q_nope @ w_uk, q_rope), dim=-1)
         latent = latents[..., : spec.kv_lora_rank]
-        mixed: Tensor = attention(q, latents, latent, self.scale) @ w_uv.transpose(1, 2)
+        mixed: Tensor = attention(q, latents, latent, self.scale, sinks=self.sinks) @ w_uv.transpose(1, 2)
         return mixed

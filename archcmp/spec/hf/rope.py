@@ -41,12 +41,15 @@ class RopeFields:
     sections: bool = False
     """Whether configurations of this type may share the dimensions among the axes of images (M-RoPE)."""
 
+    others: tuple[str, ...] = ()
+    """Further options of the positions, which are read elsewhere."""
+
     @property
     def path(self) -> str:
         return f"{self.part}:mixer.rope"
 
     def read(self, fields: Fields, draft: Draft) -> None:
-        options = self._options(fields)
+        options = self.options(fields)
         scaling = self._scaling(fields, options)
         partial = float(options.get("partial_rotary_factor") or options.get("rotary_pct") or self.partial)
         if partial != self.partial and self.partial == 1 and not self.turns_part:
@@ -62,7 +65,7 @@ class RopeFields:
             rope["scaling"] = scaling
         draft.set(self.path, rope)
 
-    def _options(self, fields: Fields) -> Tree:
+    def options(self, fields: Fields) -> Tree:
         """The options of these positions, under the names of `rope_parameters`."""
         old: Tree = {"rope_theta": fields.get(self.theta_key, None)}
         for key in ("rotary_pct", "partial_rotary_factor"):
@@ -91,7 +94,7 @@ class RopeFields:
             raise fields.refuse("rope_scaling.rope_type", kind, f"known: {', '.join(self.kinds)}")
         known = _OPTIONS.get(kind, ())
         for key, value in options.items():
-            if self.sections and key in _SECTIONS:
+            if key in self.others or (self.sections and key in _SECTIONS):
                 continue
             if key not in known and key not in _NOT_SCALING and value is not None:
                 raise fields.refuse(

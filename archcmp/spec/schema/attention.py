@@ -44,14 +44,26 @@ QKNorm = Annotated[AllHeadsQKNorm | PerHeadQKNorm | EachHeadQKNorm, Slot(shortha
 
 
 class QueryTemperature(Part):
-    """Queries at position p are multiplied by 1 + attn_scale * ln(1 + floor((p + 1) / floor_scale)), so that
-    scores stay sharp over long contexts: Llama 4's layers without positions.
-    https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
+    """The query of the n-th token is multiplied by 1 + attn_scale * ln(1 + floor(n / floor_scale)), so that
+    scores stay sharp over long contexts. n counts from 1 (Llama 4's layers without positions), or from 0 with
+    `from_zero` (Ministral 3, Mistral Small 4). https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
 
     floor_scale: Length
     """Tokens after which the factor grows by a step."""
     attn_scale: Positive
     """How much the factor grows."""
+    from_zero: bool = False
+    """The first token is number 0, not 1: Ministral 3, Mistral Small 4."""
+
+
+class OutputGate(Part):
+    """The heads' output is multiplied by activation(W_g x) before the output projection.
+    https://arxiv.org/abs/2505.06708"""
+
+    per: Literal["element", "head"]
+    """One gate per element of the heads' output (Qwen3-Next, Trinity), or one per head (Laguna, Step 3.7)."""
+    activation: Literal["sigmoid", "softplus"] = "sigmoid"
+    """The function that makes gates of W_g x: sigmoid (Qwen3-Next), or softplus, ln(1 + exp(z)) (Laguna)."""
 
 
 class Attention(Part):
@@ -82,8 +94,8 @@ class Attention(Part):
     sinks: bool = False
     """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
     temperature: QueryTemperature | None = None
-    output_gate: bool = False
-    """The heads' output is multiplied by sigmoid(W_g x): Qwen3-Next."""
+    output_gate: OutputGate | None = None
+    """The heads' output is gated. W_g has a bias where queries have one."""
     softcap: Positive | None = None
     """Scores are bounded: softcap * tanh(score / softcap)."""
     rope: Rope | None = None

@@ -60,13 +60,16 @@ class ExpertGroups(Part):
 
 
 class Router(Part):
-    """scores = scoring(W_r x [+ b]); the top_k experts by score are chosen, or by score + correction where
-    a `correction_bias` balances the load (DeepSeek V3, https://arxiv.org/abs/2408.15664). Their scores,
+    """scores = scoring(cap(W_r x [+ b])); the top_k experts by score are chosen, or by score + correction
+    where a `correction_bias` balances the load (DeepSeek V3, https://arxiv.org/abs/2408.15664). Their scores,
     divided by their sum with `renormalize`, times `scale`, multiply the experts' outputs, or their inputs
     (`weighs: input`, Llama 4)."""
 
-    scoring: Literal["softmax", "sigmoid"]
-    """The function that turns the router's logits into the experts' scores."""
+    scoring: Literal["softmax", "sigmoid", "sparsemixer"]
+    """The function that turns the router's logits z into the experts' scores. sparsemixer (Phi-3.5-MoE) takes
+    the best expert, then the best of the rest, and so on: the score of each is its softmax among the experts
+    that are left and close to it, (z_best - z) / max(|z|, z_best) <= 2 jitter. The sampling of experts in
+    training is left out. https://arxiv.org/abs/2409.12136"""
     renormalize: bool = False
     """The scores of the chosen experts are divided by their sum."""
     scale: Positive = 1.0
@@ -79,12 +82,31 @@ class Router(Part):
     groups: ExpertGroups | None = None
     weighs: Literal["output", "input"] = "output"
     """What the scores multiply: the experts' outputs, or their inputs (Llama 4)."""
+    softcap: Positive | None = None
+    """The router's logits are bounded: softcap * tanh(z / softcap). An option of Laguna."""
+    jitter: Positive | None = None
+    """How close to the best an expert's logit must be to share its softmax; sparsemixer only."""
+
+    @model_validator(mode="after")
+    def _sparsemixer_alone(self) -> Router:
+        if self.scoring == "sparsemixer" and self.jitter is None:
+            raise fault(("jitter",), "scoring: sparsemixer needs jitter", "Add jitter: 0.01")
+        if self.scoring != "sparsemixer" and self.jitter is not None:
+            raise fault(
+                ("jitter",), f"jitter is an option of sparsemixer, not of {self.scoring}", "Remove it"
+            )
+        if self.jitter is not None and (self.correction_bias or self.groups is not None):
+            key = "correction_bias" if self.correction_bias else "groups"
+            raise fault((key,), f"sparsemixer chooses experts by their logits alone, without {key}")
+        return self
 
 
 class MoE(Part):
     """Mixture of experts: the sum over the top_k of n_experts feed-forwards that the router chose, each
     weighed by its score, plus the `shared` one that every token visits (with `shared_gate` times
-    sigmoid(w x), Qwen3-Next). Mixtral, DeepSeek, OLMoE. https://arxiv.org/abs/1701.06538"""
+    sigmoid(w x), Qwen3-Next). With `combine: average` the sum is halved (Command A+). With `latent` all
+    experts work between two projections that they share (Nemotron 3). Mixtral, DeepSeek, OLMoE.
+    https://arxiv.org/abs/1701.06538"""
 
     kind: Literal["moe"]
     n_experts: Dim
@@ -99,6 +121,14 @@ class MoE(Part):
     """A feed-forward that every token visits beside its experts: DeepSeek, Qwen."""
     shared_gate: bool = False
     """The shared feed-forward's output is multiplied by sigmoid(w x): Qwen3-Next."""
+    combine: Literal["sum", "average"] = "sum"
+    """How the outputs of the experts and of the shared feed-forward are joined: their sum, or their average,
+    (experts(x) + shared(x)) / 2, in Command A+. https://huggingface.co/docs/transformers/model_doc/cohere2_moe"""
+
+    latent: Dim | None = None
+    """The experts work in this width: W_up experts(W_down x). The router and the shared feed-forward see x
+    itself. Nemotron 3 Super and Ultra, Kimi K3.
+    https://huggingface.co/docs/transformers/model_doc/nemotron_h"""
 
     @model_validator(mode="after")
     def _experts_suffice(self) -> MoE:
@@ -109,6 +139,8 @@ class MoE(Part):
             raise fault(
                 ("shared_gate",), "shared_gate needs a shared expert", "Add shared, or remove shared_gate"
             )
+        if self.combine != "sum" and self.shared is None:
+            raise fault(("combine",), "combine needs a shared expert", "Add shared, or remove combine")
         if groups is not None:
             self._groups_suffice(groups)
         return self

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from archcmp.spec.schema.attention import OutputGate, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
@@ -34,7 +35,14 @@ class MLA(Part):
     """Elements of a head's query, and of the shared key, that are rotated."""
     v_head_dim: Dim
     """Elements of a head's value."""
-    rope: Rope
+    rope: Rope | None = None
+    """How the rotary part turns. Without it no part turns, and the shared key is one more part of every
+    head's key: Kimi Linear, Kimi K3. https://arxiv.org/abs/2510.26692"""
+    temperature: QueryTemperature | None = None
+    sinks: bool = False
+    """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
+    output_gate: OutputGate | None = None
+    """The heads' output is gated: per head in Ling 3, per element in Hy4 and Kimi K3."""
     latent_norm: Norm | None = None
     """The norm of the latents, the model's norm by default."""
 
@@ -50,12 +58,12 @@ class MLA(Part):
 
     @model_validator(mode="after")
     def _rotary_part_is_even(self) -> MLA:
-        if self.qk_rope_head_dim % 2:
+        if self.rope and self.qk_rope_head_dim % 2:
             raise fault(
                 ("qk_rope_head_dim",),
                 f"qk_rope_head_dim = {self.qk_rope_head_dim} is odd, but rope rotates pairs of dimensions",
             )
-        if self.rope.partial != 1:
+        if self.rope and self.rope.partial != 1:
             raise fault(
                 ("rope", "partial"), "mla takes qk_rope_head_dim instead of rope.partial", "Remove it"
             )

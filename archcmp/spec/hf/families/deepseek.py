@@ -19,12 +19,14 @@ from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
 
-def mla(q_lora_rank: int = 1536, qk_nope_head_dim: int = 128, v_head_dim: int = 128) -> tuple[Binding, ...]:
+def mla(
+    q_lora_rank: int = 1536, kv_lora_rank: int = 512, qk_nope_head_dim: int = 128, v_head_dim: int = 128
+) -> tuple[Binding, ...]:
     """The heads and latents of latent attention."""
     return (
         Field("num_attention_heads", ":mixer.n_heads"),
         Field("q_lora_rank", ":mixer.q_lora_rank", q_lora_rank, nullable=True),
-        Field("kv_lora_rank", ":mixer.kv_lora_rank", 512),
+        Field("kv_lora_rank", ":mixer.kv_lora_rank", kv_lora_rank),
         Field("qk_nope_head_dim", ":mixer.qk_nope_head_dim", qk_nope_head_dim),
         Field("qk_rope_head_dim", ":mixer.qk_rope_head_dim", 64),
         Field("v_head_dim", ":mixer.v_head_dim", v_head_dim),
@@ -35,7 +37,9 @@ def mla(q_lora_rank: int = 1536, qk_nope_head_dim: int = 128, v_head_dim: int = 
 
 _LATENT_EPS = 1e-6
 
-_UNUSED = frozenset({"num_key_value_heads", "head_dim", "num_local_experts", "num_experts", "qk_head_dim"})
+LATENT_UNUSED = frozenset(
+    {"num_key_value_heads", "head_dim", "num_local_experts", "num_experts", "qk_head_dim"}
+)
 
 
 def _deepseek(name: str, ffn: Tree, context: int, *bindings: Binding) -> ModelType:
@@ -47,7 +51,7 @@ def _deepseek(name: str, ffn: Tree, context: int, *bindings: Binding) -> ModelTy
         *experts("n_routed_experts", "moe_intermediate_size", "moe", 8),
     )
     block: Tree = {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": ffn}
-    return ModelType(name, MODEL, block, (*common, *bindings), axes=(FIRST_DENSE,), unused=_UNUSED)
+    return ModelType(name, MODEL, block, (*common, *bindings), axes=(FIRST_DENSE,), unused=LATENT_UNUSED)
 
 
 class LatentNorm:
@@ -127,13 +131,13 @@ MODEL_TYPES = (
             *_INTERLEAVED,
         ),
         axes=(DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, listed(1), write_listed),),
-        unused=_UNUSED,
+        unused=LATENT_UNUSED,
     ),
     ModelType(
         "youtu",
         MODEL,
         {"residual": "pre_norm", "mixer": {"kind": "mla"}, "ffn": GLU},
         (*sizes(131_072, tied=True), *mla(), LatentNorm(), *feed_forward(), *_INTERLEAVED),
-        unused=_UNUSED | {"embedding_initializer_range"},
+        unused=LATENT_UNUSED | {"embedding_initializer_range"},
     ),
 )

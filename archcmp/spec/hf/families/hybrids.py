@@ -52,7 +52,7 @@ def every_fourth(fields: Fields, n_layers: int) -> list[str]:
 
 def _hybrid(name: str, n_kv_heads: int, ffn: Tree, *bindings: Binding, **options: Any) -> ModelType:
     """A type of the Qwen family: Gated DeltaNet, and every fourth layer gated attention."""
-    mixer = attention(qk_norm={"kind": "per_head"}, output_gate=True)
+    mixer = attention(qk_norm={"kind": "per_head"}, output_gate={"per": "element"})
     common = (
         *sizes(32_768, tied=False),
         Field("num_attention_heads", "full:mixer.n_heads", 16),

@@ -141,7 +141,7 @@ class Temperature:
     def write(self, draft: Draft, config: Tree) -> None:
         scales = [value for value in draft.values(self.path) if value is not None]
         config["attn_temperature_tuning"] = bool(scales)
-        config |= scales[0] if scales else {}
+        config |= {key: scales[0][key] for key in ("floor_scale", "attn_scale") if scales}
 
 
 class WindowIfUsed:

@@ -45,25 +45,25 @@ class ScoresOfChosen:
             config |= {"expert_selection_fn": router["scoring"], "norm_topk_prob": router["renormalize"]}
 
 
-class SummedShared:
-    """Experts that every token visits, as one expert of their total width, if their output is added. The
-    average of both outputs is no choice of a spec."""
+class JoinedShared:
+    """Experts that every token visits, as one expert of their total width, and how their output is joined."""
 
     def read(self, fields: Fields, draft: Draft) -> None:
         count = fields.number("num_shared_experts", 0)
         how = fields.number("shared_expert_combination_strategy", "average")
         if not count:
             return
-        if how != "sum":
-            raise fields.refuse("shared_expert_combination_strategy", how, "the only known value is 'sum'")
+        if how not in ("sum", "average"):
+            raise fields.refuse("shared_expert_combination_strategy", how, "known: sum, average")
         if draft.owners("moe:ffn")[0]:
             draft.set("moe:ffn.shared", GLU | {"d_ff": count * fields.get("intermediate_size")})
             activation("moe:ffn.shared.activation").read(fields, draft)
+            draft.set("moe:ffn.combine", how)
 
     def write(self, draft: Draft, config: Tree) -> None:
-        widths = (draft.values(f"moe:ffn.{part}.d_ff") for part in ("shared", "expert"))
-        for shared, expert in zip(*widths, strict=True):
-            config["shared_expert_combination_strategy"] = "sum"
+        options = (draft.values(f"moe:ffn.{option}") for option in ("shared.d_ff", "expert.d_ff", "combine"))
+        for shared, expert, how in zip(*options, strict=True):
+            config["shared_expert_combination_strategy"] = how
             config["num_shared_experts"] = shared // expert if shared else 0
 
 
@@ -115,7 +115,7 @@ MODEL_TYPES = (
             activation("dense:ffn.activation"),
             *experts("num_experts", "intermediate_size", "moe"),
             ScoresOfChosen(),
-            SummedShared(),
+            JoinedShared(),
             *ATTENTION_BIAS,
             Field("logit_scale", "output.scale", 0.0625, decode=float),
             WINDOW,

@@ -136,7 +136,7 @@ MODEL_TYPES = (
     ),
     _mixture(
         "afmoe",
-        attention(qk_norm={"kind": "per_head"}, output_gate=True),
+        attention(qk_norm={"kind": "per_head"}, output_gate={"per": "element"}),
         {"renormalize": True},
         *sizes(16_384, tied=False, eps=1e-5),
         *heads(head_dim=128),

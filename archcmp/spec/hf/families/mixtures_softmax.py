@@ -67,6 +67,23 @@ _QWEN2_SHARED: tuple[Binding, ...] = (
 
 MODEL_TYPES = (
     ModelType(
+        "phimoe",
+        {"norm": {"kind": "layernorm"}, "output": {}},
+        {"residual": "pre_norm", "mixer": attention(), "ffn": moe("sparsemixer")},
+        (
+            *sizes(131_072, tied=False, eps=1e-5),
+            *heads(n_kv_heads=8),
+            *experts("num_local_experts", "intermediate_size"),
+            Only("num_experts_per_tok", 2),
+            Field("router_jitter_noise", ":ffn.router.jitter", 0.01, decode=float),
+            *ATTENTION_BIAS,
+            Field("sliding_window", ":mixer.window", None, nullable=True),
+            Only("lm_head_bias", False),
+            RopeFields(1_000_000.0, kinds=("default",)),
+        ),
+        unused=frozenset({"input_jitter_noise"}),
+    ),
+    ModelType(
         "mellum",
         MODEL,
         {"residual": "pre_norm", "mixer": attention(qk_norm={"kind": "per_head"}), "ffn": moe("softmax")},
