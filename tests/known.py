@@ -30,6 +30,7 @@ DELTA_NET_OPTIONS = (
     "kind: gated_delta_net, n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, value_head_dim: 6, "
     "conv_size: 3"
 )
+KDA_OPTIONS = "kind: kimi_delta_attention, n_heads: 4, head_dim: 8, conv_size: 3"
 MIXTURE_OPTIONS = (
     "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
     "expert: {kind: glu, d_ff: 8, activation: silu}"

@@ -95,14 +95,20 @@ class ConvCache(LayerCache):
         self.inputs = torch.zeros(batch_size, n_before, width)
 
 
-class RecurrentCache(LayerCache):
-    """The recurrent state (B, *state), in float32 or better, and the last inputs (B, *inputs) of a
-    convolution. The size does not grow with the number of tokens."""
+def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tensor:
+    """x (B, T, C) after the `n_before` inputs that came before it: those kept, or zeros without a past."""
+    before = x.new_zeros(x.shape[0], n_before, x.shape[2]) if past is None else past.inputs
+    return torch.cat((before, x), dim=1)
 
-    def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, ...]) -> None:
+
+class RecurrentCache(ConvCache):
+    """The recurrent state (B, *state), in float32 or better, and the last inputs of a convolution. The size
+    does not grow with the number of tokens."""
+
+    def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, int]) -> None:
+        super().__init__(batch_size, *inputs)
         precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.state = torch.zeros(batch_size, *state, dtype=precise)
-        self.inputs = torch.zeros(batch_size, *inputs)
 
     def keep(self, state: Tensor, inputs: Tensor) -> None:
         """Replace the state and the inputs."""

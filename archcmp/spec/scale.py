@@ -17,6 +17,7 @@ from archcmp.spec.schema.attention import Attention, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.kda import KimiDeltaAttention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec, Run
 
@@ -143,6 +144,12 @@ def _gated_delta_net(mixer: GatedDeltaNet, scale: Scale) -> GatedDeltaNet:
     return mixer.model_copy(update=changes | {"value_head_dim": 3 * dim // 4})
 
 
+def _kimi_delta_attention(mixer: KimiDeltaAttention, scale: Scale) -> KimiDeltaAttention:
+    dim = scale.head_dim
+    ranks = {"decay_rank": mixer.decay_rank and dim, "gate_rank": mixer.gate_rank and dim}
+    return mixer.model_copy(update={"n_heads": scale.n_heads(dim), "head_dim": dim} | ranks)
+
+
 def _moe(ffn: MoE, scale: Scale) -> MoE:
     d_expert = scale.d_expert(ffn.expert.d_ff)
     changes: Changes = {
@@ -177,6 +184,7 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
     Attention: _attention,
     MLA: _mla,
     GatedDeltaNet: _gated_delta_net,
+    KimiDeltaAttention: _kimi_delta_attention,
     MLP: _dense,
     GLU: _dense,
     MoE: _moe,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.kda import KimiDeltaAttention
 from archcmp.spec.schema.short_conv import ShortConv
 
 
@@ -61,6 +62,37 @@ def delta_net_kept_bytes(d_model: int, mixer: GatedDeltaNet, itemsize: int) -> i
     return 4 * delta_net_state(mixer) + itemsize * (mixer.conv_size - 1) * delta_net_channels(mixer)
 
 
+# ---- Kimi delta attention -----------------------------------------------------------------------------
+
+
+def kda_weights(d_model: int, mixer: KimiDeltaAttention) -> int:
+    """Queries, keys, values and the output; beta; the decay and the gate, each through a rank or directly."""
+    width = mixer.n_heads * mixer.head_dim
+    ranks = (mixer.decay_rank, mixer.gate_rank)
+    gates = sum(rank * (d_model + width) if rank else d_model * width for rank in ranks)
+    return d_model * (4 * width + mixer.n_heads) + gates
+
+
+def kda_other_weights(d_model: int, mixer: KimiDeltaAttention) -> int:
+    """The convolution, the decay's rate of each head and step of each channel, and the norm of a head."""
+    width = mixer.n_heads * mixer.head_dim
+    return 3 * mixer.conv_size * width + mixer.n_heads + width + mixer.head_dim
+
+
+def kda_state(mixer: KimiDeltaAttention) -> int:
+    return mixer.n_heads * mixer.head_dim**2
+
+
+def kda_flops(d_model: int, mixer: KimiDeltaAttention) -> int:
+    """The convolution, and the delta rule's three products with the state."""
+    return 2 * mixer.conv_size * 3 * mixer.n_heads * mixer.head_dim + 6 * kda_state(mixer)
+
+
+def kda_kept_bytes(d_model: int, mixer: KimiDeltaAttention, itemsize: int) -> int:
+    inputs = (mixer.conv_size - 1) * 3 * mixer.n_heads * mixer.head_dim
+    return 4 * kda_state(mixer) + itemsize * inputs
+
+
 # ---- the gated short convolution ----------------------------------------------------------------------
 
 
@@ -89,6 +121,9 @@ LINEAR: dict[type, Costs] = {
         delta_net_flops,
         lambda d_model, mixer: 6 * delta_net_state(mixer),
         delta_net_kept_bytes,
+    ),
+    KimiDeltaAttention: Costs(
+        kda_weights, kda_other_weights, kda_flops, lambda d_model, mixer: 6 * kda_state(mixer), kda_kept_bytes
     ),
     ShortConv: Costs(
         short_conv_weights,

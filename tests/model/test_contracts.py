@@ -28,6 +28,7 @@ from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.rope import Rope
 from tests.known import (
     DELTA_NET_OPTIONS,
+    KDA_OPTIONS,
     LATENT,
     LATENT_OPTIONS,
     MAIN_AND_FAR,
@@ -42,6 +43,7 @@ WRITTEN = {
     "attention": "kind: attention, n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}",
     "mla": LATENT_OPTIONS,
     "gated_delta_net": DELTA_NET_OPTIONS,
+    "kimi_delta_attention": KDA_OPTIONS,
     "moe": MIXTURE_OPTIONS,
     "linear": "kind: linear, factor: 4",
     "llama3": "kind: llama3, factor: 4, original_context_length: 16",
@@ -151,6 +153,8 @@ EXTRA = {
     ],
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
+    "kda-floor": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_floor: -5}}"],
+    "kda-ranks": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_rank: 4, gate_rank: 6}}"],
     "two-blocks": list(MAIN_AND_FAR),
     "one-sublayer": [
         "blocks.mix={extends: main, ffn: null}",

@@ -107,6 +107,12 @@ SAMPLERS: dict[str, Sampler] = {
     "linear_conv_kernel_dim": _of(2, 4),
     "shared_expert_intermediate_size": _of(8, 12),
     "conv_L_cache": _of(2, 3, 4),
+    "linear_head_dim": _of(8, 12),
+    "linear_num_heads": _of(2, 3),
+    "layer_group_size": _of(2, 3),
+    "short_conv_kernel_size": _of(2, 4),
+    "kda_safe_gate": _flag,
+    "kda_lower_bound": _of(-5.0, -1.5),
     "norm_eps": _of(1e-5, 1e-6),
     "block_auto_adjust_ff_dim": _flag,
     "block_ffn_dim_multiplier": _of(1.0, 1.3),
@@ -190,6 +196,18 @@ FIXED: dict[str, Options] = {
     "hy_v3": {"mlp_bias": False},
     "lfm2": {"conv_bias": False, "block_multiple_of": 8},
     "lfm2_moe": {"conv_bias": False},
+    "kimi_linear": {
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 8,
+    },
+    "bailing_hybrid": {
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 8,
+    },
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
@@ -199,6 +217,8 @@ LAYER_KINDS = {
     "qwen3_5_text": ["linear_attention", "full_attention"],
     "qwen3_5_moe_text": ["linear_attention", "full_attention"],
     "granitemoehybrid": ["full_attention"],
+    "kimi_linear": ["linear_attention", "full_attention"],
+    "bailing_hybrid": ["linear_attention", "full_attention"],
     "lfm2": ["conv", "full_attention"],
     "lfm2_moe": ["conv", "full_attention"],
 }

@@ -142,7 +142,10 @@ _LFM2 = "feed_forward.gate.weight"
 _NOT_TRANSPOSED = ("self_attn.q_proj.weight", "attn.attention.q_proj.weight")
 """In checkpoints with these tensors, the matrices of c_fc and c_proj are not transposed as in GPT-2."""
 
-_SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_forward.shared_expert")
+_SHARED = (
+    *("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp"),
+    *("feed_forward.shared_expert", "block_sparse_moe.shared_experts"),
+)
 """Names of the feed-forward that every token visits."""
 
 OUTSIDE: dict[str, tuple[str, ...]] = {
@@ -156,6 +159,7 @@ HEADS = ("lm_head.weight", "embed_out.weight")
 
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
+        Way(tuple(f"self_attn.{part}_proj.*" for part in "qkv"), marker="self_attn.b_proj.weight"),
         *(Way(_QKV, marker=marker) for marker in _GATES),
         Way(_QKV, (_query, _as_is, _as_is)),
         _one("self_attn.qkv_proj.*"),
@@ -206,10 +210,27 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.conv": (
         _one("linear_attn.conv1d.weight", _channels),
         _one("conv.conv.weight", _channels),
+        _one("self_attn.conv1d.weight", _channels),
+        Way(tuple(f"self_attn.{part}_conv1d.weight" for part in "qkv"), (_channels,)),
     ),
-    "mixer.A_log": (_one("linear_attn.A_log"),),
-    "mixer.dt_bias": (_one("linear_attn.dt_bias"),),
-    "mixer.norm.*": (_one("linear_attn.norm.*"),),
+    "mixer.A_log": (
+        _one("linear_attn.A_log"),
+        _one("self_attn.forget_gate.A_log", _flat),
+        _one("self_attn.A_log", _flat),
+    ),
+    "mixer.dt_bias": (
+        _one("linear_attn.dt_bias"),
+        _one("self_attn.forget_gate.dt_bias"),
+        _one("self_attn.dt_bias"),
+    ),
+    "mixer.norm.*": (_one("linear_attn.norm.*"), _one("self_attn.o_norm.*")),
+    "mixer.beta.*": (_one("self_attn.b_proj.*"),),
+    "mixer.decay.*": (_one("self_attn.forget_gate.f_proj.*"), _one("self_attn.f_proj.*")),
+    "mixer.decay.down.*": (_one("self_attn.forget_gate.f_a_proj.*"), _one("self_attn.f_a_proj.*")),
+    "mixer.decay.up.*": (_one("self_attn.forget_gate.f_b_proj.*"), _one("self_attn.f_b_proj.*")),
+    "mixer.gate.*": (_one("self_attn.g_proj.*"),),
+    "mixer.gate.down.*": (_one("self_attn.g_a_proj.*"),),
+    "mixer.gate.up.*": (_one("self_attn.g_b_proj.*"),),
     "ffn.gate_up.*": (
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
         Way(("feed_forward.gate_proj.*", "feed_forward.up_proj.*")),
@@ -245,6 +266,8 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     ),
     "ffn.router.correction": (
         _one("mlp.gate.e_score_correction_bias"),
+        _one("mlp.gate.expert_bias"),
+        _one("block_sparse_moe.gate.e_score_correction_bias"),
         _one("mlp.e_score_correction_bias"),
         _one("block_sparse_moe.e_score_correction_bias"),
         _one("mlp.expert_bias"),

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from archcmp.model.mixers.attention import Attention
 from archcmp.model.mixers.deltanet import GatedDeltaNet
+from archcmp.model.mixers.kda import KimiDeltaAttention
 from archcmp.model.mixers.mla import MLA
 from archcmp.model.mixers.short_conv import ShortConv
 from archcmp.spec.schema.attention import Attention as AttentionSpec
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
+from archcmp.spec.schema.kda import KimiDeltaAttention as KimiDeltaAttentionSpec
 from archcmp.spec.schema.mla import MLA as MLASpec
 from archcmp.spec.schema.model import Mixer as MixerSpec
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.short_conv import ShortConv as ShortConvSpec
 
-Mixer = Attention | MLA | GatedDeltaNet | ShortConv
+Mixer = Attention | MLA | GatedDeltaNet | KimiDeltaAttention | ShortConv
 
 MIXERS: dict[type[Part], type[Mixer]] = {
     AttentionSpec: Attention,
     MLASpec: MLA,
     GatedDeltaNetSpec: GatedDeltaNet,
+    KimiDeltaAttentionSpec: KimiDeltaAttention,
     ShortConvSpec: ShortConv,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from archcmp.model.cache import ConvCache
+from archcmp.model.cache import ConvCache, after_last_inputs
 from archcmp.model.linear import Linear
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.rope import Rotation
@@ -42,9 +42,7 @@ class ShortConv(nn.Module):
         self, x: Tensor, rotation: Rotation | None = None, cache: ConvCache | None = None, start: int = 0
     ) -> Tensor:
         b, c, z = self.bcz(x).chunk(3, dim=-1)
-        n_before = self.conv.shape[1] - 1
-        before = x.new_zeros(x.shape[0], n_before, x.shape[2]) if cache is None or not start else cache.inputs
-        inputs = torch.cat((before, b * z), dim=1)
+        inputs = after_last_inputs(b * z, self.conv.shape[1] - 1, cache if start else None)
         if cache is not None:
             cache.inputs.copy_(inputs[:, x.shape[1] :])
         output: Tensor = self.out(c * causal_conv(inputs, self.conv))
