@@ -101,14 +101,21 @@ def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tenso
     return torch.cat((before, x), dim=1)
 
 
-class RecurrentCache(ConvCache):
-    """The recurrent state (B, *state), in float32 or better, and the last inputs of a convolution. The size
-    does not grow with the number of tokens."""
+class StateCache(LayerCache):
+    """A recurrent state (B, *state), in float32 or better, for any number of tokens."""
 
-    def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, int]) -> None:
-        super().__init__(batch_size, *inputs)
+    def __init__(self, batch_size: int, state: tuple[int, ...]) -> None:
         precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.state = torch.zeros(batch_size, *state, dtype=precise)
+
+
+class RecurrentCache(ConvCache, StateCache):
+    """A recurrent state, and the last inputs of a convolution. The size does not grow with the number of
+    tokens."""
+
+    def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, int]) -> None:
+        ConvCache.__init__(self, batch_size, *inputs)
+        StateCache.__init__(self, batch_size, state)
 
     def keep(self, state: Tensor, inputs: Tensor) -> None:
         """Replace the state and the inputs."""

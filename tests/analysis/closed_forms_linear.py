@@ -8,6 +8,7 @@ from typing import Any
 
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.kda import KimiDeltaAttention
+from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.short_conv import ShortConv
 
 
@@ -93,6 +94,28 @@ def kda_kept_bytes(d_model: int, mixer: KimiDeltaAttention, itemsize: int) -> in
     return 4 * kda_state(mixer) + itemsize * inputs
 
 
+# ---- lightning attention ------------------------------------------------------------------------------
+
+
+def lightning_weights(d_model: int, mixer: LightningAttention) -> int:
+    """Queries, keys, values, the gate and the output."""
+    return 5 * d_model * mixer.n_heads * mixer.head_dim
+
+
+def lightning_other_weights(d_model: int, mixer: LightningAttention) -> int:
+    """The RMSNorm of all heads' output together."""
+    return mixer.n_heads * mixer.head_dim
+
+
+def lightning_flops(d_model: int, mixer: LightningAttention) -> int:
+    """Two products with the state of each head: k v^T and S^T q."""
+    return 4 * mixer.n_heads * mixer.head_dim**2
+
+
+def lightning_kept_bytes(d_model: int, mixer: LightningAttention, itemsize: int) -> int:
+    return 4 * mixer.n_heads * mixer.head_dim**2
+
+
 # ---- the gated short convolution ----------------------------------------------------------------------
 
 
@@ -124,6 +147,9 @@ LINEAR: dict[type, Costs] = {
     ),
     KimiDeltaAttention: Costs(
         kda_weights, kda_other_weights, kda_flops, lambda d_model, mixer: 6 * kda_state(mixer), kda_kept_bytes
+    ),
+    LightningAttention: Costs(
+        lightning_weights, lightning_other_weights, lightning_flops, lightning_flops, lightning_kept_bytes
     ),
     ShortConv: Costs(
         short_conv_weights,

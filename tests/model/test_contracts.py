@@ -155,6 +155,7 @@ EXTRA = {
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
     "kda-floor": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_floor: -5}}"],
     "kda-ranks": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_rank: 4, gate_rank: 6}}"],
+    "stream-norm-factors": [MAIN + "residual={kind: stream_norm, alpha: 1.5, beta: 0.5}"],
     "two-blocks": list(MAIN_AND_FAR),
     "one-sublayer": [
         "blocks.mix={extends: main, ffn: null}",

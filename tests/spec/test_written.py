@@ -104,9 +104,9 @@ def test_editors_explain_every_option() -> None:
     assert len(properties) > 100
     assert not [place[:2] for place in properties if len(place[2]["description"]) < 10]
     assert WRITTEN["properties"]["d_model"]["description"] == "Width of the residual stream."
-    kinds = WRITTEN["$defs"]["AttentionOrMLAOrGatedDeltaNetOrKimiDeltaAttentionOrShortConv"]["properties"][
-        "kind"
-    ]
+    kinds = WRITTEN["$defs"][
+        "AttentionOrMLAOrGatedDeltaNetOrKimiDeltaAttentionOrLightningAttentionOrShortConv"
+    ]["properties"]["kind"]
     assert kinds["enum"][:3] == ["attention", "mla", "gated_delta_net"]
     assert kinds["enumDescriptions"][0].startswith("softmax(scale * q k^T) v")
 

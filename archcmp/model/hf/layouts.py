@@ -17,9 +17,10 @@ from torch import Tensor
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block
-from archcmp.spec.schema.residual import Parallel, PreNorm, ReorderedNorm, SandwichNorm
+from archcmp.spec.schema.residual import Parallel, PreNorm, ReorderedNorm, SandwichNorm, StreamNorm
 
 View = Callable[[Tensor, Block], Any]
 """A tensor of the checkpoint -> the rows of our parameter that it fills."""
@@ -47,6 +48,13 @@ def _qkv_by_group(theirs: Tensor, block: Block) -> Any:
     of_each = mixer.n_heads // mixer.n_kv_heads
     groups = theirs.unflatten(0, (mixer.n_kv_heads, of_each + 2, mixer.head_dim))
     return torch.cat([part.flatten(0, 2) for part in groups.split([of_each, 1, 1], dim=1)])
+
+
+def _qkv_of_each_head(theirs: Tensor, block: Block) -> Any:
+    """Rows ordered by head (q, k, v of each) -> all q, all k, all v."""
+    mixer = block.mixer
+    assert isinstance(mixer, LightningAttention)
+    return theirs.unflatten(0, (mixer.n_heads, 3, mixer.head_dim)).transpose(0, 1).flatten(0, 2)
 
 
 def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
@@ -160,6 +168,7 @@ HEADS = ("lm_head.weight", "embed_out.weight")
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
         Way(tuple(f"self_attn.{part}_proj.*" for part in "qkv"), marker="self_attn.b_proj.weight"),
+        Way(("self_attn.qkv_proj.*",), (_qkv_of_each_head,), marker="self_attn.output_gate.weight"),
         *(Way(_QKV, marker=marker) for marker in _GATES),
         Way(_QKV, (_query, _as_is, _as_is)),
         _one("self_attn.qkv_proj.*"),
@@ -223,12 +232,12 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("self_attn.forget_gate.dt_bias"),
         _one("self_attn.dt_bias"),
     ),
-    "mixer.norm.*": (_one("linear_attn.norm.*"), _one("self_attn.o_norm.*")),
+    "mixer.norm.*": (_one("linear_attn.norm.*"), _one("self_attn.o_norm.*"), _one("self_attn.norm.*")),
     "mixer.beta.*": (_one("self_attn.b_proj.*"),),
     "mixer.decay.*": (_one("self_attn.forget_gate.f_proj.*"), _one("self_attn.f_proj.*")),
     "mixer.decay.down.*": (_one("self_attn.forget_gate.f_a_proj.*"), _one("self_attn.f_a_proj.*")),
     "mixer.decay.up.*": (_one("self_attn.forget_gate.f_b_proj.*"), _one("self_attn.f_b_proj.*")),
-    "mixer.gate.*": (_one("self_attn.g_proj.*"),),
+    "mixer.gate.*": (_one("self_attn.g_proj.*"), _one("self_attn.output_gate.*")),
     "mixer.gate.down.*": (_one("self_attn.g_a_proj.*"),),
     "mixer.gate.up.*": (_one("self_attn.g_b_proj.*"),),
     "ffn.gate_up.*": (
@@ -325,6 +334,7 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
 NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
     PreNorm: _BEFORE_EACH,
     Parallel: _BEFORE_EACH,
+    StreamNorm: _BEFORE_EACH,
     ReorderedNorm: {
         "after.0": (_one("post_attention_layernorm.*"),),
         "after.1": (_one("post_feedforward_layernorm.*"),),
@@ -346,10 +356,11 @@ BLOCKS = ("layers", "h")
 
 BUFFERS = {
     "layers": r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
-    r"|layers\.\d+\.attention\.(masked_)?bias",
+    r"|layers\.\d+\.attention\.(masked_)?bias"
+    r"|layers\.\d+\.self_attn\.(slope_rate|(query|key|diagonal)_decay)",
     "h": r"h\.\d+\.attn\.(attention\.)?(masked_)?bias",
 }
-"""Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
+"""Buffers that some checkpoints hold beside the weights, as patterns of names below the prefix."""
 
 OTHER_MODALITIES = re.compile(
     r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\."

@@ -11,12 +11,15 @@ from archcmp.spec.schema.base import MAX_LAYERS, Dim, Length, Part, Positive, Sl
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.kda import KimiDeltaAttention
+from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import Residual
 from archcmp.spec.schema.short_conv import ShortConv
 
-Mixer = Annotated[Attention | MLA | GatedDeltaNet | KimiDeltaAttention | ShortConv, Slot()]
+Mixer = Annotated[
+    Attention | MLA | GatedDeltaNet | KimiDeltaAttention | LightningAttention | ShortConv, Slot()
+]
 
 
 class Block(Part):
