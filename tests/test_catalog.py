@@ -27,6 +27,8 @@ def test_list_filters_by_choices_and_parameters() -> None:
         "deepseek-v2",
         "deepseek-v3",
         "kimi-k2",
+        "kimi-linear",
+        "ling3",
     }
     both = _listed("--with", "moe", "--with", "window")
     assert _listed("--with", "moe,window") == both
@@ -45,7 +47,7 @@ def test_list_takes_parts_of_names() -> None:
 
 
 def test_list_takes_the_labels_that_tables_print() -> None:
-    for label in ("MHA", "GQA", "MQA", "MLA", "GDN"):
+    for label in ("MHA", "GQA", "MQA", "MLA", "GDN", "KDA", "lightning", "conv"):
         assert _listed("--with", label) == _listed("--with", label.lower()) != []
 
 
