@@ -49,7 +49,10 @@ def _lightning_attention(
     if v.device.type == "meta":
         return torch.empty_like(v), torch.empty_like(state)
     slopes, state = slopes.to(precise)[:, None, None], state.to(precise)
-    inputs = [t.to(precise) for t in (q, k, v)]
+    q, k, v = inputs = [t.to(precise) for t in (q, k, v)]
+    if n_tokens == 1:
+        output, state = _one_token(q, k, v, slopes, state)
+        return output.to(dtype), state
     outputs: list[Tensor] = []
     whole = n_tokens - n_tokens % CHUNK
     for first, end in ((0, whole), (whole, n_tokens)):
@@ -68,6 +71,13 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) 
 
 
 _library.impl("lightning_attention", _lightning_attention, "CompositeImplicitAutograd")
+
+
+def _one_token(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of the recurrence. q, k, v (B, 1, H, D)."""
+    q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+    state = torch.addcmul((-slopes).exp() * state, k.mT, v)
+    return (q @ state).transpose(1, 2), state
 
 
 def _chunks(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
