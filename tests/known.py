@@ -33,6 +33,8 @@ DELTA_NET_OPTIONS = (
     "conv_size: 3"
 )
 MAMBA2_OPTIONS = "kind: mamba2, n_heads: 4, head_dim: 6, d_state: 8, n_groups: 2, conv_size: 3"
+KDA_OPTIONS = "kind: kimi_delta_attention, n_heads: 4, head_dim: 8, conv_size: 3"
+LIGHTNING_OPTIONS = "kind: lightning_attention, n_heads: 4, head_dim: 8"
 MIXTURE_OPTIONS = (
     "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
     "expert: {kind: glu, d_ff: 8, activation: silu}"

@@ -90,7 +90,8 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
 @pytest.mark.parametrize("convention", ["exact", "full"])
 def test_scores_are_what_no_weight_multiplies(spec: ModelSpec, convention: str) -> None:
     flops = archcmp.count(spec, 3, 70, convention=convention).flops
-    scores = 3 * sum(closed_forms.scores(convention, 70, block.mixer) for block in closed_forms.visits(spec))
+    visits = closed_forms.visits(spec)
+    scores = 3 * sum(closed_forms.scores(convention, 70, spec.d_model, block.mixer) for block in visits)
     assert flops["forward"].scores == flops["prefill"].scores == scores
     assert flops["train"].scores == 3 * scores
 
