@@ -179,7 +179,7 @@ def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
     per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
     assert memory["kv_cache_bytes"].total == 3 * (state + 5 * per_token)
     assert state == sum(
-        costs.kept_bytes(spec.d_model, block.mixer, itemsize=2)
+        costs.kept_bytes(spec.d_model, block.mixer, 2)
         for block in closed_forms.visits(spec)
         if (costs := LINEAR.get(type(block.mixer)))
     )
