@@ -115,3 +115,11 @@ def test_the_command_lists_shows_and_names_this_machine(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(GOOD)
     assert "80.0 GB" in run("hardware", "mine.yaml", cwd=tmp_path).stdout
     assert '"memory_bytes": 80000000000.0' in run("hardware", "mine.yaml", "--json", cwd=tmp_path).stdout
+
+
+def test_the_sheet_that_the_documentation_shows_can_be_used(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/commands.md").read_text()
+    (tmp_path / "mine.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert run("fit", "llama3:8b", "--on", "./mine.yaml", cwd=tmp_path).returncode == 0
+    result = run("compare", "gpt2:small", "--no-measure", "--hardware", "./mine.yaml", cwd=tmp_path)
+    assert "At best on mine" in result.stdout and "400 TFLOP/s and 2.00 TB/s" in result.stdout
