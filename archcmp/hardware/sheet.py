@@ -4,6 +4,7 @@ archcmp/hardware/sheets/schema.json`."""
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -75,19 +76,17 @@ class Hardware(Part):
         origin = self.origin(quantity)
         return None if origin is None else float(getattr(origin, quantity))
 
-    def needed(self, quantity: str, hint: str = "") -> float:
+    def needed(self, quantity: str) -> float:
         """One of QUANTITIES. Raises UsageError where the sheet does not have it."""
         value = self.value(quantity)
         if value is None:
-            raise UsageError(". ".join(filter(None, (f"the sheet of {self.name} has no {quantity}", hint))))
+            raise UsageError(f"the sheet of {self.name} has no {quantity}")
         return value
 
     def rates(self, dtype: str) -> Rates:
-        """The rates that bound a model in `dtype`. Raises UsageError where the sheet lacks one."""
-        others = [name for name, quantity in RATE_OF.items() if self.value(quantity) is not None]
-        hint = f"It has a rate for --dtype {' and '.join(others)}" if others else ""
-        matmul = self.needed(RATE_OF[dtype], hint)
-        return Rates(matmul, self.needed("bandwidth_bytes_per_s"))
+        """The rates that bound a model in `dtype`. A rate of matmuls that the sheet does not have is infinite:
+        it bounds nothing. Raises UsageError where the sheet has no bandwidth."""
+        return Rates(self.value(RATE_OF[dtype]) or math.inf, self.needed("bandwidth_bytes_per_s"))
 
     @property
     def ridge(self) -> float | None:

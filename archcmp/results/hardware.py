@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archcmp.results.timings import Rates, Roofline
+from archcmp.results.timings import Roofline
 
 
 @dataclass(frozen=True)
 class Bound(Roofline):
-    """The shortest time of one workload that `rates` of a sheet allow, and the tokens/s of that time, which
-    no run exceeds. `label` is how tables call it. `devices` is how many hold what the workload keeps; with
-    more than one the time is still that of one."""
+    """The shortest time of one workload on a device of which FLOP/s and bytes/s are published, and the
+    tokens/s of that time, which no run exceeds. Where FLOP/s are None, memory alone bounds it. `label` is how
+    tables call it. `devices` is how many hold what the workload keeps; with more than one the time is still
+    that of one."""
 
     label: str
     tokens_per_second: float
-    rates: Rates
+    flops_per_s: float | None
+    bytes_per_s: float
     devices: int | None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 
@@ -11,6 +12,7 @@ from archcmp.analysis.memory import TRAIN_STATES
 from archcmp.hardware.sheet import Hardware
 from archcmp.results.hardware import Bound, Fit
 from archcmp.results.request import MAX_TOKENS
+from archcmp.results.timings import Rates
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.pieces import Piece, whole
 from archcmp.timing.workloads import WORKLOADS
@@ -33,25 +35,31 @@ def _devices(needed: int, memory_bytes: float) -> int:
 def bounds(
     spec: ModelSpec, dtype: str, batch_size: int, seq_len: int, sheets: Mapping[str, Hardware]
 ) -> dict[str, dict[str, Bound]]:
-    """Sheet -> workload -> the shortest time of one run. Raises UsageError where a sheet lacks a rate."""
+    """Sheet -> workload -> the shortest time of one run. A sheet without a rate of matmuls bounds only what
+    memory limits. Raises UsageError where a sheet has no bandwidth."""
     (model,) = whole(spec, getattr(torch, dtype))
     return {
-        name: {w.name: _bound(model, w, dtype, batch_size, seq_len, sheet) for w in WORKLOADS.values()}
+        name: {
+            workload.name: _bound(model, workload, sheet.rates(dtype), batch_size, seq_len, sheet)
+            for workload in WORKLOADS.values()
+            if workload.limit == "bandwidth_use" or math.isfinite(sheet.rates(dtype).matmul_flops_per_s)
+        }
         for name, sheet in sheets.items()
     }
 
 
 def _bound(
-    model: Piece, workload: Workload, dtype: str, batch_size: int, seq_len: int, sheet: Hardware
+    model: Piece, workload: Workload, rates: Rates, batch_size: int, seq_len: int, sheet: Hardware
 ) -> Bound:
-    rates, memory = sheet.rates(dtype), sheet.value("memory_bytes")
+    memory, matmul = sheet.value("memory_bytes"), rates.matmul_flops_per_s
     found = model.bound(workload, batch_size, seq_len, rates)
     needed = held_bytes(model, workload.trains, batch_size, seq_len)
     return Bound(
         **vars(found),
         label=workload.label(seq_len),
         tokens_per_second=workload.tokens(batch_size, seq_len) / found.bound_s,
-        rates=rates,
+        flops_per_s=matmul if math.isfinite(matmul) else None,
+        bytes_per_s=rates.memory_bytes_per_s,
         devices=None if memory is None else _devices(needed, memory),
     )
 

@@ -103,8 +103,8 @@ def test_names_are_looked_up_and_rates_that_are_not_there_are_told() -> None:
         load_hardware(["h10"])
     with pytest.raises(ArchcmpError, match="named twice"):
         load_hardware(["h100", "H100"])
-    with pytest.raises(ArchcmpError, match=r"no bf16_flops_per_s\. It has a rate for --dtype float16"):
-        KNOWN["apple-m1"].rates("bfloat16")
+    with pytest.raises(ArchcmpError, match="the sheet of Apple M4 has no fp8_flops_per_s"):
+        KNOWN["apple-m4"].needed("fp8_flops_per_s")
 
 
 def test_the_command_lists_shows_and_names_this_machine(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from archcmp.units import Bytes, DecimalBytes, Flops, Seconds, TokensPerSecond
 def bounds_tables(doc: Document) -> list[Table]:
     """One of each device on which any model has bounds."""
     named = [result.bounds for result in doc.cells[0].models]
-    return [_table(doc, sheet) for sheet in dict.fromkeys(sheet for bounds in named for sheet in bounds)]
+    sheets = dict.fromkeys(sheet for bounds in named for sheet, found in bounds.items() if found)
+    return [_table(doc, sheet) for sheet in sheets]
 
 
 def _table(doc: Document, sheet: str) -> Table:
@@ -22,12 +23,15 @@ def _table(doc: Document, sheet: str) -> Table:
     rows = []
     for workload in dict.fromkeys(name for bounds in found for name in bounds):
         rows += _rows([bounds.get(workload) for bounds in found])
-    rates = next(bound.rates for bounds in found for bound in bounds.values())
+    any_bound = next(bound for bounds in found for bound in bounds.values())
+    rate, moved = any_bound.flops_per_s, f"{DecimalBytes(any_bound.bytes_per_s)}/s"
+    figures = moved if rate is None else f"{Flops(rate)}/s and {moved}"
     notes = [
-        f"Bounds from published figures, {Flops(rates.matmul_flops_per_s)}/s and "
-        f"{DecimalBytes(rates.memory_bytes_per_s)}/s, with their sources in `archcmp hardware {sheet}`. They "
+        f"Bounds from published figures, {figures}, with their sources in `archcmp hardware {sheet}`. They "
         "are no predictions: every run takes longer."
     ]
+    if rate is None:
+        notes.append(f"No rate in {doc.request.dtype} is published, so memory alone bounds decoding.")
     if any((bound.devices or 1) > 1 for bounds in found for bound in bounds.values()):
         notes.append("^ one device cannot hold it, even without activations; the time is still that of one.")
     return Table(f"At best on {sheet}, {shape_text(doc)}, {doc.request.dtype}", header(doc), rows, notes)
