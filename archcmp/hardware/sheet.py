@@ -84,8 +84,8 @@ class Hardware(Part):
         return value
 
     def rates(self, dtype: str) -> Rates:
-        """The rates that bound a model in `dtype`. A rate of matmuls that the sheet does not have is infinite:
-        it bounds nothing. Raises UsageError where the sheet has no bandwidth."""
+        """The rates that bound a model in `dtype`. A rate that the sheet does not have is infinite: it bounds
+        nothing. Raises UsageError where the sheet has no bandwidth."""
         return Rates(self.value(RATE_OF[dtype]) or math.inf, self.needed("bandwidth_bytes_per_s"))
 
     @property
