@@ -93,6 +93,11 @@ def _run_and_list_modules(*arguments: str) -> tuple[int, set[str]]:
         (["bench", str(FOLDER / "sweep-1.json"), "--json"], 0),
         (["race", str(FOLDER / "race-1.json"), "--details"], 0),
         (["bench", "olmo2", "--measure", "sing"], 2),
+        (["hardware", "h100", "--json"], 0),
+        (["hardware", "h10"], 2),
+        (["compare", "olmo2", "--on", "h10"], 2),
+        (["fit", "olmo2"], 2),
+        (["fit", str(FOLDER / "fit-2.json")], 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
