@@ -104,7 +104,8 @@ def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
 
 def other_weights(spec: ModelSpec, block: Block) -> int:
     """Norms, biases, sinks and corrections of one layer, all experts included."""
-    mixer, ffn, residual = block.mixer, block.ffn, block.residual
+    mixer: Any = block.mixer
+    ffn, residual = block.ffn, block.residual
     n_norms = sum(part is not None for part in (mixer, ffn)) * (
         2 if isinstance(residual, SandwichNorm) else 1
     )
