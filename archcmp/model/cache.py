@@ -101,6 +101,20 @@ class LatentCache(LayerCache):
         return self.latents[:, :, :end]
 
 
+class IndexedCache(LatentCache):
+    """The same, and the indexer's key of every position."""
+
+    def __init__(self, batch_size: int, capacity: int, width: int, key_dim: int) -> None:
+        super().__init__(batch_size, capacity, width)
+        self.keys = torch.zeros(batch_size, capacity, key_dim)
+
+    def append_keys(self, keys: Tensor, start: int) -> Tensor:
+        """Keep the indexer's keys (B, T, key_dim) of positions start .. start + T - 1, and return all."""
+        end = start + keys.shape[1]
+        self.keys[:, start:end] = keys
+        return self.keys[:, :end]
+
+
 class RecurrentCache(LayerCache):
     """The recurrent state (B, *state), in float32 or better, and the last inputs (B, *inputs) of a
     convolution. The size does not grow with the number of tokens."""
