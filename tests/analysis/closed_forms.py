@@ -6,6 +6,7 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.indexer import Lightning
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, Mixer, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
@@ -41,7 +42,17 @@ def _mla_weights(d_model: int, mixer: MLA) -> int:
     up = mixer.n_heads * (mixer.qk_nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
     out = mixer.n_heads * mixer.v_head_dim * d_model
     gates = {None: 0, "element": out, "head": mixer.n_heads * d_model}
-    return query + down + up + out + gates[mixer.output_gate.per if mixer.output_gate else None]
+    gate = gates[mixer.output_gate.per if mixer.output_gate else None]
+    return query + down + up + out + gate + _index_weights(d_model, mixer)
+
+
+def _index_weights(d_model: int, mixer: MLA) -> int:
+    """Queries from their latent, one key for all heads, a weight per head. https://arxiv.org/abs/2512.02556"""
+    indexer = mixer.indexer
+    if not isinstance(indexer, Lightning):
+        return 0
+    queries = (mixer.q_lora_rank or 0) * indexer.n_heads * indexer.head_dim
+    return queries + d_model * (indexer.head_dim + indexer.n_heads)
 
 
 def delta_net_channels(mixer: GatedDeltaNet) -> int:
@@ -137,6 +148,7 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
         total += mixer.n_heads if mixer.sinks else 0
+        total += 2 * mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0
     elif isinstance(mixer, GatedDeltaNet):
         total += delta_net_other_weights(mixer)
     else:
@@ -173,16 +185,21 @@ def _seen(mixer: Attention | MLA, position: int) -> int:
     """Keys that the token at `position` sees."""
     if isinstance(mixer, Attention) and mixer.chunk:
         return position % mixer.chunk + 1
-    window = mixer.window if isinstance(mixer, Attention) else None
-    return min(position + 1, window or position + 1)
+    return min(position + 1, _span(mixer) or position + 1)
+
+
+def _span(mixer: Attention | MLA) -> int | None:
+    """The most keys that a token sees, where it does not see all."""
+    if isinstance(mixer, MLA):
+        return mixer.indexer.top_k if mixer.indexer else None
+    return mixer.window or mixer.chunk
 
 
 def pairs(convention: str, length: int, mixer: Attention | MLA) -> int:
-    span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
     if convention == "full":
         return length * length
     if convention == "window":
-        return length * min(span or length, length)
+        return length * min(_span(mixer) or length, length)
     return sum(_seen(mixer, position) for position in range(length))
 
 
@@ -201,11 +218,18 @@ def _latent_pair_flops(mixer: Attention | MLA) -> int:
     return _pair_flops(mixer)
 
 
+def _index_flops(mixer: Attention | MLA) -> int:
+    """Of one (query, key) pair in all heads of an indexer: q k^T, and the sum over heads."""
+    indexer = mixer.indexer if isinstance(mixer, MLA) else None
+    return indexer.n_heads * 2 * (indexer.head_dim + 1) if isinstance(indexer, Lightning) else 0
+
+
 def _mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
     if isinstance(mixer, GatedDeltaNet):
         return length * delta_net_flops(mixer)
-    return pairs(convention, length, mixer) * _pair_flops(mixer)
+    scored = length * (length + 1) // 2 if convention == "exact" else length * length
+    return pairs(convention, length, mixer) * _pair_flops(mixer) + scored * _index_flops(mixer)
 
 
 def scores(convention: str, length: int, mixer: Mixer) -> int:
@@ -219,9 +243,10 @@ def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
     """The same of the last token alone."""
     if isinstance(mixer, GatedDeltaNet):
         return delta_net_flops(mixer)
-    span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
-    seen = {"full": length, "window": min(span or length, length)}.get(convention, _seen(mixer, length - 1))
-    return seen * _latent_pair_flops(mixer)
+    seen = {"full": length, "window": min(_span(mixer) or length, length)}.get(
+        convention, _seen(mixer, length - 1)
+    )
+    return seen * _latent_pair_flops(mixer) + length * _index_flops(mixer)
 
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
@@ -249,7 +274,8 @@ def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
         if isinstance(mixer, GatedDeltaNet):
             total += delta_net_kept_bytes(mixer, itemsize)
         elif isinstance(mixer, MLA):
-            total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
+            index_key = mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0
+            total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim + index_key)
         else:
             kept = min(length, mixer.window or mixer.chunk or length)
             total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)

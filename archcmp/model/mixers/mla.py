@@ -129,4 +129,5 @@ class MLA(nn.Module):
         q = torch.cat((q_nope @ w_uk, q_rope), dim=-1)
         latent = latents[..., : spec.kv_lora_rank]
         mixed = attention(q, latents, latent, self.scale, sinks=self.sinks, chosen=chosen)
-        return mixed @ w_uv.transpose(1, 2)
+        values: Tensor = mixed @ w_uv.transpose(1, 2)
+        return values
