@@ -64,7 +64,7 @@ class Lightning(nn.Module):
 
     def new_cache(self, batch_size: int, capacity: int, width: int) -> IndexedCache:
         """Room for latents of `width` elements, and for the indexer's keys."""
-        return IndexedCache(batch_size, capacity, width, self.spec.head_dim)
+        return IndexedCache(batch_size, capacity, width, self.spec.top_k, self.spec.head_dim)
 
     def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
         """Nothing, because nothing is read."""
@@ -95,7 +95,7 @@ class Shared(nn.Module):
 
     def new_cache(self, batch_size: int, capacity: int, width: int) -> LatentCache:
         """Room for latents of `width` elements."""
-        return LatentCache(batch_size, capacity, width)
+        return LatentCache(batch_size, capacity, width, self.top_k)
 
     def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
         """Positions all over the sequence, the first among them, for every token the same."""
