@@ -16,7 +16,7 @@ from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.yaml.load import load_spec
 from archcmp.training.probes import probe, visible_keys
-from tests.known import FAMILIES, MAIN_AND_FAR, tiny
+from tests.known import MAIN_AND_FAR, UNLIKE, tiny
 from tests.training.proxies import POST, PRE, TINY_EPS, built, some_tokens, with_gradients
 
 TOKENS = some_tokens()[:, :-1]
@@ -108,7 +108,7 @@ def test_biases_by_distance_are_part_of_scores() -> None:
     assert all(value is not None and value > 0.9 * farthest for value in probe(biased, TOKENS).max_logit)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNLIKE)
 def test_every_layer_with_attention_scores_has_figures_and_no_other(family: str) -> None:
     model = build_model(proxy(load_spec(family), 64, 4, 32))
     initialise(model, seed=0)
