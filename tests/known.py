@@ -44,6 +44,16 @@ MIXTURE_OPTIONS = (
     "expert: {kind: glu, d_ff: 8, activation: silu}"
 )
 LATENT = f"blocks.main.mixer={{{LATENT_OPTIONS}}}"
+INDEXED = (
+    LATENT,
+    "blocks.main.mixer.q_lora_rank=10",
+    "blocks.main.mixer.indexer={kind: lightning, n_heads: 16, head_dim: 8, top_k: 9}",
+)
+INDEX_SHARED = (
+    *INDEXED,
+    "blocks.other={extends: main, mixer: {indexer: {kind: shared, top_k: 9}}}",
+    "layers[0].repeat=[main, other]",
+)
 DELTA_NET = f"blocks.main.mixer={{{DELTA_NET_OPTIONS}}}"
 MAMBA2 = f"blocks.main.mixer={{{MAMBA2_OPTIONS}}}"
 MIXTURE = f"blocks.main.ffn={{{MIXTURE_OPTIONS}}}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcmp.analysis.decompose import Part
-from archcmp.analysis.memory import cache_bytes
 from archcmp.analysis.params import count_params, unvisited
 from archcmp.analysis.passes import Traffic
 
@@ -22,13 +21,15 @@ def _multiplied_bytes(part: Part, n_tokens: int) -> int:
 
 def least_bytes(parts: Sequence[Part], batch_size: int, seq_len: int, n_tokens: int, traffic: Traffic) -> int:
     """Bytes that one run over `n_tokens` of a batch moves: weights, and the keys and values of `seq_len`
-    positions, which prefill writes and decoding reads. Every pass through looped layers reads their weights
-    anew. Activations are left out: processor caches may hold them."""
+    positions, which prefill writes and decoding reads; of latents only those that an indexer chooses. Every
+    pass through looped layers reads their weights anew. Activations are left out: processor caches may hold
+    them."""
 
     def moved(part: Part) -> float:
         weights = traffic.multiplied * _multiplied_bytes(part, n_tokens)
         updated = traffic.updated * count_params(part)["total"].total * part.dtype.itemsize
-        caches = cache_bytes(part, batch_size, seq_len) if traffic.caches else 0
-        return part.visits * (weights + caches) + part.count * updated
+        cache = part.on_meta.new_cache(batch_size, seq_len)
+        cached = cache.nbytes if n_tokens > batch_size else cache.read_nbytes
+        return part.visits * (weights + traffic.caches * cached) + part.count * updated
 
     return sum(int(moved(part)) for part in parts)

@@ -8,12 +8,22 @@ from torch import Tensor
 
 
 class LayerCache:
-    """The memory of one layer. All of its attributes are tensors."""
+    """The memory of one layer: its attributes that are tensors."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What is allocated."""
+        return [value for value in vars(self).values() if isinstance(value, Tensor)]
 
     @property
     def nbytes(self) -> int:
         """Bytes allocated."""
-        return sum(tensor.nbytes for tensor in vars(self).values())
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def read_nbytes(self) -> int:
+        """Bytes that a token reads when the cache is full."""
+        return self.nbytes
 
 
 class FullCache(LayerCache):
@@ -89,16 +99,36 @@ class ChunkCache(FullCache):
 
 
 class LatentCache(LayerCache):
-    """The latent and the shared rotary key of every position. Keys and values are projected from them."""
+    """The latent and the shared rotary key of every position. Keys and values are projected from them. A
+    token reads all of them, or, with an indexer, `top_k`."""
 
-    def __init__(self, batch_size: int, capacity: int, width: int) -> None:
+    def __init__(self, batch_size: int, capacity: int, width: int, top_k: int | None = None) -> None:
         self.latents = torch.zeros(batch_size, 1, capacity, width)
+        self.top_k = top_k
+
+    @property
+    def read_nbytes(self) -> int:
+        return self.nbytes if self.top_k is None else self.nbytes - self.latents[:, :, self.top_k :].nbytes
 
     def append(self, latents: Tensor, start: int) -> Tensor:
         """Keep the latents (B, 1, T, width) of positions start .. start + T - 1, and return all so far."""
         end = start + latents.shape[2]
         self.latents[:, :, start:end] = latents
         return self.latents[:, :, :end]
+
+
+class IndexedCache(LatentCache):
+    """The same, and the indexer's key of every position."""
+
+    def __init__(self, batch_size: int, capacity: int, width: int, top_k: int, key_dim: int) -> None:
+        super().__init__(batch_size, capacity, width, top_k)
+        self.keys = torch.zeros(batch_size, capacity, key_dim)
+
+    def append_keys(self, keys: Tensor, start: int) -> Tensor:
+        """Keep the indexer's keys (B, T, key_dim) of positions start .. start + T - 1, and return all."""
+        end = start + keys.shape[1]
+        self.keys[:, start:end] = keys
+        return self.keys[:, :end]
 
 
 class ConvCache(LayerCache):
@@ -149,3 +179,8 @@ class Cache:
     def nbytes(self) -> int:
         """Bytes allocated over all layers."""
         return sum(layer.nbytes for layer in self.layers)
+
+    @property
+    def read_nbytes(self) -> int:
+        """Bytes that a token reads when the cache is full, over all layers."""
+        return sum(layer.read_nbytes for layer in self.layers)

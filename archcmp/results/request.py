@@ -11,7 +11,7 @@ from archcmp.errors import UsageError, did_you_mean
 from archcmp.results.counts import QUANTITIES
 
 CONVENTIONS = {
-    "exact": "only the (query, key) pairs that the causal mask and the window let through",
+    "exact": "only the (query, key) pairs that the causal mask, the window and the indexer let through",
     "full": "all T x T pairs in every attention layer, as PaLM-style MFU has it",
     "window": "T x min(window, T) pairs, causality ignored",
     "6n": "6 FLOPs per non-embedding parameter and trained token, attention ignored",

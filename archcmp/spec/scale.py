@@ -17,6 +17,7 @@ from archcmp.spec.schema.attention import Attention, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.indexer import Indexer, Lightning
 from archcmp.spec.schema.kda import KimiDeltaAttention
 from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
@@ -28,6 +29,7 @@ MAX_SHRUNK = 12
 """Layers of a shrunk spec, if every block appears among so many in a row."""
 
 MAX_EXPERTS, MAX_TOP_K = 8, 3
+MAX_INDEX_HEADS = 16
 N_GROUPS, TOP_GROUPS = 4, 2
 STEP = 16
 """d_model and d_ff of a proxy are multiples of it."""
@@ -59,7 +61,7 @@ class Scale:
     d_expert: Rule
     """d_ff of an expert."""
     window: Rule
-    """Tokens in a window or chunk."""
+    """Tokens in a window or chunk, or that an indexer chooses."""
     original_context_length: Rule
     floor_scale: Rule
 
@@ -149,7 +151,18 @@ def _mla(mixer: MLA, scale: Scale) -> MLA:
     changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4}
     changes["rope"] = _rope(mixer.rope, scale, dim // 2)
     changes["temperature"] = _temperature(mixer.temperature, scale)
+    changes["indexer"] = _indexer(mixer.indexer, scale)
     return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
+
+
+def _indexer(indexer: Indexer | None, scale: Scale) -> Indexer | None:
+    """With many heads, so that a score is hardly ever 0, and the choice is the same wherever it is made."""
+    if indexer is None:
+        return None
+    changes = {"top_k": scale.window(indexer.top_k)}
+    if isinstance(indexer, Lightning):
+        changes |= {"n_heads": min(indexer.n_heads, MAX_INDEX_HEADS), "head_dim": scale.head_dim}
+    return indexer.model_copy(update=changes)
 
 
 def _gated_delta_net(mixer: GatedDeltaNet, scale: Scale) -> GatedDeltaNet:

@@ -58,7 +58,7 @@ def _filled(cache: AnyCache, compiled: bool) -> AnyCache:
     """The cache with random keys and values, as if tokens had been seen. CUDA graphs of compiled code write
     to it, so its tensors must keep their addresses."""
     for layer in cache.layers if isinstance(cache, Cache) else [cache]:
-        for tensor in vars(layer).values():
+        for tensor in layer.tensors:
             tensor.normal_()
             if compiled:
                 torch._dynamo.mark_static_address(tensor)

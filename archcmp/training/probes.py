@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from archcmp.model.decoder import Decoder
+from archcmp.model.ops.attention import chosen_mask
 from archcmp.units import rounded
 
 
@@ -90,6 +91,7 @@ class _Scores(TorchFunctionMode):
         chunk: int | None = None,
         sinks: Tensor | None = None,
         slopes: Tensor | None = None,
+        chosen: Tensor | None = None,
     ) -> None:
         q, k = q.float(), k.float().repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         scores = scale * q @ k.transpose(2, 3)
@@ -99,13 +101,15 @@ class _Scores(TorchFunctionMode):
             positions = torch.arange(q.shape[2], device=q.device)
             scores = scores + slopes[:, None, None] * (positions - positions[:, None])
         visible = visible_keys(q.shape[2], window, chunk, q.device)
+        if chosen is not None:
+            visible = visible & chosen_mask(chosen, k.shape[2])[:, None]
         largest = float(scores.abs().masked_fill(~visible, 0.0).max())
         self.largest = rounded(largest) if math.isfinite(largest) else None
         log_weights = scores.masked_fill(~visible, -torch.inf).log_softmax(-1)
         terms = -(log_weights.exp() * log_weights.masked_fill(~visible, 0.0)).sum(-1)
-        n_visible = visible.sum(-1)
-        several = n_visible > 1
-        share = terms[..., several] / n_visible[several].log()
+        n_visible = visible.sum(-1).expand_as(terms)
+        several = n_visible[0, 0] > 1
+        share = terms[..., several] / n_visible[..., several].log()
         if share.numel():
             self.entropy, self.entropy_min = share.mean(), share.mean((0, 2)).min()
 

@@ -7,6 +7,7 @@ from typing import Any
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.indexer import Lightning
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
@@ -48,7 +49,17 @@ def _mla_weights(d_model: int, mixer: MLA) -> int:
     up = mixer.n_heads * (mixer.qk_nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
     out = mixer.n_heads * mixer.v_head_dim * d_model
     gates = {None: 0, "element": out, "head": mixer.n_heads * d_model}
-    return query + down + up + out + gates[mixer.output_gate.per if mixer.output_gate else None]
+    gate = gates[mixer.output_gate.per if mixer.output_gate else None]
+    return query + down + up + out + gate + _index_weights(d_model, mixer)
+
+
+def _index_weights(d_model: int, mixer: MLA) -> int:
+    """Queries from their latent, one key for all heads, a weight per head. https://arxiv.org/abs/2512.02556"""
+    indexer = mixer.indexer
+    if not isinstance(indexer, Lightning):
+        return 0
+    queries = (mixer.q_lora_rank or 0) * indexer.n_heads * indexer.head_dim
+    return queries + d_model * (indexer.head_dim + indexer.n_heads)
 
 
 def _mixer_weights(d_model: int, mixer: Any) -> int:
@@ -116,6 +127,7 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
         total += mixer.n_heads if mixer.sinks else 0
+        total += 2 * mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0
     elif costs := LINEAR.get(type(mixer)):
         total += costs.other_weights(spec.d_model, mixer)
     else:
@@ -154,16 +166,21 @@ def _seen(mixer: Attention | MLA, position: int) -> int:
     """Keys that the token at `position` sees."""
     if isinstance(mixer, Attention) and mixer.chunk:
         return position % mixer.chunk + 1
-    window = mixer.window if isinstance(mixer, Attention) else None
-    return min(position + 1, window or position + 1)
+    return min(position + 1, _span(mixer) or position + 1)
+
+
+def _span(mixer: Attention | MLA) -> int | None:
+    """The most keys that a token sees, where it does not see all."""
+    if isinstance(mixer, MLA):
+        return mixer.indexer.top_k if mixer.indexer else None
+    return mixer.window or mixer.chunk
 
 
 def pairs(convention: str, length: int, mixer: Attention | MLA) -> int:
-    span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
     if convention == "full":
         return length * length
     if convention == "window":
-        return length * min(span or length, length)
+        return length * min(_span(mixer) or length, length)
     return sum(_seen(mixer, position) for position in range(length))
 
 
@@ -182,11 +199,18 @@ def _latent_pair_flops(mixer: Attention | MLA) -> int:
     return _pair_flops(mixer)
 
 
+def _index_flops(mixer: Attention | MLA) -> int:
+    """Of one (query, key) pair in all heads of an indexer: q k^T, and the sum over heads."""
+    indexer = mixer.indexer if isinstance(mixer, MLA) else None
+    return indexer.n_heads * 2 * (indexer.head_dim + 1) if isinstance(indexer, Lightning) else 0
+
+
 def _mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
     if costs := LINEAR.get(type(mixer)):
         return length * costs.flops(d_model, mixer)
-    return pairs(convention, length, mixer) * _pair_flops(mixer)
+    scored = length * (length + 1) // 2 if convention == "exact" else length * length
+    return pairs(convention, length, mixer) * _pair_flops(mixer) + scored * _index_flops(mixer)
 
 
 def scores(convention: str, length: int, d_model: int, mixer: Any) -> int:
@@ -200,9 +224,10 @@ def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -
     """The same of the last token alone."""
     if costs := LINEAR.get(type(mixer)):
         return costs.flops(d_model, mixer)
-    span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
-    seen = {"full": length, "window": min(span or length, length)}.get(convention, _seen(mixer, length - 1))
-    return seen * _latent_pair_flops(mixer)
+    seen = {"full": length, "window": min(_span(mixer) or length, length)}.get(
+        convention, _seen(mixer, length - 1)
+    )
+    return seen * _latent_pair_flops(mixer) + length * _index_flops(mixer)
 
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
@@ -232,7 +257,8 @@ def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
         if costs := LINEAR.get(type(mixer)):
             total += costs.kept_bytes(spec.d_model, mixer, itemsize)
         elif isinstance(mixer, MLA):
-            total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
+            index_key = mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0
+            total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim + index_key)
         else:
             kept = min(length, mixer.window or mixer.chunk or length)
             total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)

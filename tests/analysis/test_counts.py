@@ -25,7 +25,18 @@ from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.analysis.closed_forms_linear import LINEAR
-from tests.known import FILES, LATENT, MAMBA2, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
+from tests.known import (
+    FILES,
+    INDEX_SHARED,
+    INDEXED,
+    LATENT,
+    MAMBA2,
+    MIXTURE,
+    PUBLISHED,
+    PUBLISHED_IDS,
+    distinct,
+    tiny,
+)
 
 every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 
@@ -37,6 +48,8 @@ OPTIONS = {
     "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
     "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
     "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
+    "indexed": tiny(*INDEXED),
+    "index-shared": tiny(*INDEX_SHARED),
     "narrow-values": tiny(MAIN + "v_head_dim=6", MAIN + "window=9", MAIN + "output_gate={per: head}"),
     "keys-as-values": tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}"),
     "alibi": tiny("blocks.main.mixer={window: 9, alibi: {max_bias: 8}}"),
@@ -161,6 +174,8 @@ def test_values_known_by_hand() -> None:
         "olmo2:7b": 512,
         "llama3:8b": 128,
         "deepseek-v3:671b": 68.625,
+        "deepseek-v3.2:671b": 68.625 + 61 * 128 * 2 / 1024,
+        "glm-5.2:744b-a40b": 78 * 576 * 2 / 1024 + 21 * 128 * 2 / 1024,
         "gpt-oss:120b": 72,
         "gemma3:27b": 496,
         "qwen3-next:80b-a3b": 24,

@@ -15,7 +15,7 @@ from archcmp.analysis.traffic import least_bytes
 from archcmp.results.timings import Rates, Roofline
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.known import tiny
+from tests.known import INDEXED, tiny
 
 
 def _prefill_bytes(spec: ModelSpec, n_tokens: int) -> int:
@@ -32,6 +32,15 @@ def test_the_bytes_that_must_move_are_known_by_hand() -> None:
     training = least_bytes(parts, 1, 2048, 2048, Traffic(4, 6, caches=False))
     assert training == 4 * weights + 6 * 2 * 8_030_261_248, "AdamW updates the input embedding, too"
     assert _prefill_bytes(load_spec("llama3:1b"), 1) == 2 * 1_235_814_400, "the tied table is the head"
+
+
+def test_decoding_reads_the_chosen_latents_and_every_key_of_the_indexer() -> None:
+    """9 of 100 latents of 16 elements, in two sequences and layers; prefill writes all."""
+    parts = decompose(tiny(*INDEXED), torch.bfloat16)
+    weights = least_bytes(parts, 2, 100, 2, Traffic(caches=False))
+    assert least_bytes(parts, 2, 100, 2, Traffic()) - weights == 2 * 2 * 2 * (9 * 16 + 100 * 8)
+    written = 2 * 2 * 2 * 100 * (16 + 8)
+    assert least_bytes(parts, 2, 100, 200, Traffic()) - weights == written
 
 
 def test_few_tokens_visit_few_experts_and_many_all() -> None:

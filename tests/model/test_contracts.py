@@ -17,6 +17,7 @@ from archcmp.model.decoder import Decoder
 from archcmp.model.ffn import FFNS
 from archcmp.model.ffn.activations import ACTIVATIONS
 from archcmp.model.mixers import MIXERS
+from archcmp.model.mixers.indexer import INDEXERS
 from archcmp.model.mixers.qk_norms import QK_NORMS
 from archcmp.model.norms import NORMS
 from archcmp.model.residual import RESIDUALS
@@ -24,10 +25,13 @@ from archcmp.model.rope import SCALINGS
 from archcmp.spec import reflect
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.rope import Rope
 from tests.known import (
     DELTA_NET_OPTIONS,
+    INDEX_SHARED,
+    INDEXED,
     KDA_OPTIONS,
     LATENT,
     LATENT_OPTIONS,
@@ -186,6 +190,14 @@ EXTRA = {
     "mla-gate-head": [LATENT, MAIN + "mixer.output_gate={per: head}"],
     "mla-gate-element": [LATENT, MAIN + "mixer.output_gate={per: element}"],
     "mla-temperature": [LATENT, MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
+    "mla-indexer": list(INDEXED),
+    "mla-indexer-shared": [*INDEX_SHARED, "loop={passes: 2}"],
+    "mla-indexer-sinks": [
+        *INDEXED,
+        MAIN + "mixer.rope=null",
+        MAIN + "mixer.sinks=true",
+        MAIN + "mixer.indexer.top_k=11",  # of scores nearly alike, rounded ones choose another
+    ],
     "mla-yarn": [
         LATENT,
         MAIN + "mixer.rope={theta: 100, interleaved: true, scaling: {kind: yarn, factor: 4, "
@@ -247,6 +259,7 @@ def _tokens(model: Decoder, batch_size: int = 2) -> torch.Tensor:
         (Block, "ffn", FFNS),
         (ModelSpec, "norm", NORMS),
         (Attention, "qk_norm", QK_NORMS),
+        (MLA, "indexer", INDEXERS),
         (Rope, "scaling", SCALINGS),
     ],
 )
@@ -285,6 +298,9 @@ def test_the_past_does_not_see_the_future(model: Decoder) -> None:
 def test_every_weight_gets_a_finite_gradient(model: Decoder) -> None:
     model(_tokens(model)).square().mean().backward()
     for name, parameter in model.named_parameters():
+        if "indexer" in name:
+            assert parameter.grad is None, "a choice has no gradient"
+            continue
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert "positions" in name or parameter.grad.abs().max() > 0, f"{name} does not reach the logits"
 
@@ -322,6 +338,7 @@ CONTROL_FLOW = (
     "sinks-window",
     "temperature",
     "mla-yarn",
+    "mla-indexer-shared",
     "moe-groups-top2",
     "two-blocks",
 )

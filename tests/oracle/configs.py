@@ -94,6 +94,13 @@ SAMPLERS: dict[str, Sampler] = {
     "qk_nope_head_dim": _of(8, 12),
     "qk_rope_head_dim": _of(4, 8),
     "v_head_dim": _of(8, 10),
+    "index_n_heads": _of(16, 20),
+    "index_head_dim": _of(8, 12),
+    "index_topk": _of(3, 7, 50),
+    "indexer_types": lambda rng, o: [
+        "full",
+        *(rng.choice(["full", "shared"]) for _ in range(o["num_hidden_layers"] - 1)),
+    ],
     "attention_chunk_size": _of(4, 9),
     "interleave_moe_layer_step": _of(1, 2),
     "intermediate_size_mlp": _of(24, 40),
@@ -247,6 +254,11 @@ FIXED: dict[str, Options] = {
     "glm4_moe_lite": {"attention_bias": False, "num_experts_per_tok": 2},
     "solar_open": {"n_group": 1, "topk_group": 1},
     "youtu": {"attention_bias": False},
+    **{
+        kind: {"attention_bias": False, "mlp_bias": False, "q_lora_rank": 20, "layer_types": None}
+        | {"num_experts_per_tok": 2}
+        for kind in ("deepseek_v32", "glm_moe_dsa")
+    },
     "vaultgemma": {"attention_bias": False},
     "afmoe": {"attention_bias": False},
     "ernie4_5_moe": {"use_bias": False},

@@ -323,6 +323,8 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ),
         ("opt", {"do_layer_norm_before": False}, "the value False of do_layer_norm_before"),
         ("gptj", {"rotary_dim": None}, "the value None of rotary_dim"),
+        ("glm_moe_dsa", {"indexer_types": ["odd"] * 78}, "the value 'odd' of indexer_types"),
+        ("glm_moe_dsa", {"indexer_types": ["shared"] * 78}, "no layer before chose any"),
         ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
     ],
 )
@@ -330,6 +332,17 @@ def test_what_a_table_cannot_say_is_refused(kind: str, change: dict[str, Any], s
     config = transformers.AutoConfig.for_model(kind).to_dict() | change
     with pytest.raises(ConfigError, match=said):
         import_config(config)
+
+
+@pytest.mark.parametrize(
+    "schedule", [{"index_topk_freq": 4, "index_skip_topk_offset": 3}, {"index_topk_pattern": "FFSSFS"}]
+)
+def test_shared_indexers_may_be_given_by_a_schedule(schedule: dict[str, Any]) -> None:
+    """A configuration that transformers writes names every layer."""
+    given = {"model_type": "glm_moe_dsa", "hidden_size": 64, "num_hidden_layers": 6} | schedule
+    full = transformers.AutoConfig.for_model(**given).to_dict()
+    less = {key: value for key, value in full.items() if key != "indexer_types"}
+    assert same_function(import_config(less).spec, import_config(full).spec)
 
 
 SECTIONS = {

@@ -233,6 +233,10 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.kv_down.*": (_one("self_attn.kv_a_proj_with_mqa.*"),),
     "mixer.kv_norm.*": (_one("self_attn.kv_a_layernorm.*"),),
     "mixer.kv_up": (_one("self_attn.kv_b_proj.weight", _by_head),),
+    "mixer.indexer.q.*": (_one("self_attn.indexer.wq_b.*"),),
+    "mixer.indexer.k.*": (_one("self_attn.indexer.wk.*"),),
+    "mixer.indexer.k_norm.*": (_one("self_attn.indexer.k_norm.*"),),
+    "mixer.indexer.weights.*": (_one("self_attn.indexer.weights_proj.*"),),
     "mixer.qkvz.*": (
         _one("linear_attn.in_proj_qkvz.*", _qkvz),
         Way(("linear_attn.in_proj_qkv.*", "linear_attn.in_proj_z.*")),

@@ -1,4 +1,4 @@
-"""The one place that calls an attention kernel: causal, window, chunk, softcap, sinks, biases by distance.
+"""The one place that calls an attention kernel: causal, window, chunk, chosen keys, softcap, sinks, biases.
 
 `attention` is registered as the operator `archcmp::attention`, so that a trace shows one node, which says
 which (query, key) pairs count, whichever kernels compute it.
@@ -37,7 +37,7 @@ def prefer(dtype: torch.dtype, ways: tuple[str, ...]) -> None:
 _library = torch.library.Library("archcmp", "DEF")
 _library.define(
     "attention(Tensor q, Tensor k, Tensor v, float scale, int? window=None, float? softcap=None, "
-    "int? chunk=None, Tensor? sinks=None, Tensor? slopes=None) -> Tensor"
+    "int? chunk=None, Tensor? sinks=None, Tensor? slopes=None, Tensor? chosen=None) -> Tensor"
 )
 
 
@@ -51,6 +51,7 @@ def attention(
     chunk: int | None = None,
     sinks: Tensor | None = None,
     slopes: Tensor | None = None,
+    chosen: Tensor | None = None,
 ) -> Tensor:
     """softmax(mask(cap(scale * q k^T) + bias)) v; (B, H, T, D), (B, G, S, D), (B, G, S, Dv) -> (B, H, T, Dv).
 
@@ -58,9 +59,11 @@ def attention(
     keys, or, where the keys begin at the start of a chunk, the keys of its own `chunk`. cap(s) = softcap *
     tanh(s / softcap). `sinks` (H,) are scores of a key without a value. The bias is slope * (j - i) for
     the key of position j and the query of position i, with the `slopes` (H,) in float32. H is a multiple of
-    G: query head h reads key/value head h // (H / G).
+    G: query head h reads key/value head h // (H / G). With the indices `chosen` (B, T, K), and neither
+    window nor chunk, a query sees those keys alone, less later ones; one token reads no other key.
     """
-    output: Tensor = torch.ops.archcmp.attention(q, k, v, scale, window, softcap, chunk, sinks, slopes)
+    others = (window, softcap, chunk, sinks, slopes, chosen)
+    output: Tensor = torch.ops.archcmp.attention(q, k, v, scale, *others)
     return output
 
 
@@ -74,6 +77,7 @@ def _attention(
     chunk: int | None = None,
     sinks: Tensor | None = None,
     slopes: Tensor | None = None,
+    chosen: Tensor | None = None,
 ) -> Tensor:
     n_new, n_keys = q.shape[2], k.shape[2]
     if q.device.type == "meta":  # one tensor, however many pieces the work would be cut into
@@ -82,12 +86,16 @@ def _attention(
         return _by_chunk(q, k, v, scale, softcap, chunk, sinks, slopes)
     if window is None or window >= n_keys:
         window = n_keys
+    if chosen is not None and chosen.shape[2] == n_keys:
+        chosen = None
+    if n_new == 1 and chosen is not None:
+        k, v = _gathered(k, chosen), _gathered(v, chosen)
     if n_new == 1:
         return _last_token(q, k[:, :, -window:], v[:, :, -window:], scale, softcap, sinks, slopes)
-    if n_new == n_keys == window and _fusible(softcap, sinks, slopes):
+    if n_new == n_keys == window and chosen is None and _fusible(softcap, sinks, slopes):
         grouped = bool(q.shape[1] != k.shape[1])
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-    return _in_pieces(q, k, v, scale, window, softcap, sinks, slopes)
+    return _in_pieces(q, k, v, scale, window, softcap, sinks, slopes, chosen)
 
 
 _library.impl("attention", _attention, "CompositeImplicitAutograd")
@@ -96,13 +104,14 @@ _library.impl("attention", _attention, "CompositeImplicitAutograd")
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
     """pairs x batch x n_heads x 2 (d_qk + d_v): q k^T and the product with v."""
     batch, n_heads, n_new, d_qk = q
-    window, _, chunk, *_ = which
-    return pairs(n_new, window, chunk) * batch * n_heads * 2 * (d_qk + v[3])
+    window, _, chunk, *_, chosen = which
+    seen = window if chosen is None else chosen[2]
+    return pairs(n_new, seen, chunk) * batch * n_heads * 2 * (d_qk + v[3])
 
 
 def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
     """Elements of the scores where no fused kernel takes them; twice for float32."""
-    window, softcap, _, sinks, slopes = which
+    window, softcap, _, sinks, slopes, _ = which
     if _fusible(softcap, sinks, slopes):
         return 0
     return 2 * math.prod(q[:3]) * min(k[2], 2 * (window or k[2]))
@@ -172,11 +181,12 @@ def _in_pieces(
     softcap: float | None,
     sinks: Tensor | None,
     slopes: Tensor | None,
+    chosen: Tensor | None,
 ) -> Tensor:
     """Attention for one piece of the queries at a time, against the keys that the piece may see. Work and
     memory grow with T * window instead of T^2, and the result is exact."""
     n_new, n_keys, n_groups = q.shape[2], k.shape[2], k.shape[1]
-    fused = _fusible(softcap, sinks, slopes) and q.device.type != "cpu"
+    fused = chosen is None and _fusible(softcap, sinks, slopes) and q.device.type != "cpu"
     piece = min(n_new, max(window, PIECE) if fused else PIECE)
     visible = torch.ones(piece, piece + window - 1, dtype=torch.bool, device=q.device)
     visible = visible.triu().tril(window - 1)
@@ -186,12 +196,31 @@ def _in_pieces(
         n_queries = queries.shape[2]
         end, oldest = start + n_queries, start - window + 1
         first = max(0, oldest)
-        mask = visible[:n_queries, first - oldest : end - oldest].repeat(q.shape[1] // n_groups, 1)
+        mask = visible[:n_queries, first - oldest : end - oldest]
+        if chosen is not None:
+            among = chosen_mask(chosen[:, piece * len(mixed) :][:, :n_queries], n_keys)
+            mask = mask & among[:, None, :, first:end]
+        mask = torch.cat([mask] * (q.shape[1] // n_groups), dim=-2)
         rows, sink_rows = _as_rows(queries, n_groups), _sink_rows(sinks, n_groups, n_queries)
         bias = _bias_rows(slopes, n_groups, n_queries, end - first)
         out = _masked(rows, k[:, :, first:end], v[:, :, first:end], scale, mask, softcap, sink_rows, bias)
         mixed.append(out.reshape(*queries.shape[:3], v.shape[3]))
     return torch.cat(mixed, dim=2)
+
+
+def _gathered(k: Tensor, chosen: Tensor) -> Tensor:
+    """(B, G, S, D), (B, 1, K) -> (B, G, K, D), the chosen keys of one token. Either way copies whole rows;
+    `gather` takes several times as long."""
+    if len(k) == 1:
+        return k.index_select(2, chosen.flatten())
+    sequences = torch.arange(len(k), device=k.device)[:, None]
+    return k[sequences, :, chosen[:, 0]].transpose(1, 2)
+
+
+def chosen_mask(chosen: Tensor, n_keys: int) -> Tensor:
+    """(B, T, K) -> (B, T, S) bool: the indices of keys as a mask."""
+    mask = torch.zeros(*chosen.shape[:2], n_keys, dtype=torch.bool, device=chosen.device)
+    return mask.scatter(2, chosen, True)
 
 
 def _as_rows(q: Tensor, n_groups: int) -> Tensor:
@@ -227,9 +256,9 @@ def _masked(
     sinks: Tensor | None,
     bias: Tensor | None,
 ) -> Tensor:
-    """Attention of rows (B, G, R, D) under an explicit mask (R, S), or None. Scores with softcaps, sinks or
-    biases are computed by matmuls; so is all attention on the CPU, where the masked kernel is no faster, and
-    half as fast in bfloat16."""
+    """Attention of rows (B, G, R, D) under an explicit mask (R, S) or (B, 1, R, S). Scores with softcaps,
+    sinks or biases are computed by matmuls; so is all attention on the CPU, where the masked kernel is no
+    faster, and half as fast in bfloat16."""
     if _fusible(softcap, sinks, bias) and rows.device.type != "cpu":
         return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask, scale=scale)
     return _mixed((rows * scale) @ k.transpose(2, 3), v, mask, softcap, sinks, bias)

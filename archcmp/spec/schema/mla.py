@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from archcmp.spec.schema.attention import OutputGate, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.indexer import Indexer, Lightning
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
 
@@ -45,6 +46,8 @@ class MLA(Part):
     """The heads' output is gated: per head in Ling 3, per element in Hy4 and Kimi K3."""
     latent_norm: Norm | None = None
     """The norm of the latents, the model's norm by default."""
+    indexer: Indexer | None = None
+    """A query attends to a few chosen tokens, not to all."""
 
     @property
     def label(self) -> str:
@@ -66,4 +69,24 @@ class MLA(Part):
             self.rope.check_width(self.qk_rope_head_dim, "qk_rope_head_dim")
         if self.n_heads * max(self.qk_head_dim, self.v_head_dim) > MAX_DIM:
             raise fault(("n_heads",), f"n_heads x head dimensions must be at most {MAX_DIM:,}")
+        return self
+
+    @model_validator(mode="after")
+    def _indexer_fits(self) -> MLA:
+        indexer = self.indexer
+        if not isinstance(indexer, Lightning):
+            return self
+        if self.q_lora_rank is None:
+            raise fault(
+                ("q_lora_rank",),
+                "a lightning indexer takes its queries from the latent of the queries",
+                "Give q_lora_rank",
+            )
+        if self.rope and indexer.head_dim < self.qk_rope_head_dim:
+            raise fault(
+                ("indexer", "head_dim"),
+                f"head_dim of the indexer must be at least qk_rope_head_dim = {self.qk_rope_head_dim}",
+            )
+        if indexer.n_heads * indexer.head_dim > MAX_DIM:
+            raise fault(("indexer", "n_heads"), f"n_heads x head_dim must be at most {MAX_DIM:,}")
         return self

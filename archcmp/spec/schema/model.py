@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle, islice
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
+from archcmp.spec.schema.indexer import Lightning
 from archcmp.spec.schema.kda import KimiDeltaAttention
 from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
@@ -188,4 +190,19 @@ class ModelSpec(Part):
                 if name not in self.blocks:
                     known = f"Blocks: {', '.join(self.blocks)}"
                     raise fault(("layers", i, "repeat", j), f"no block '{name}'", known)
+        return self
+
+    @model_validator(mode="after")
+    def _shared_choices_are_made_before(self) -> ModelSpec:
+        chosen = 0
+        for run in self.layers:
+            for name in islice(cycle(run.repeat), run.n_layers):
+                mixer = self.blocks[name].mixer
+                indexer = mixer.indexer if isinstance(mixer, MLA) else None
+                if isinstance(indexer, Lightning):
+                    chosen = indexer.top_k
+                elif indexer is not None and indexer.top_k != chosen:
+                    path = ("blocks", name, "mixer", "indexer", "top_k" if chosen else "kind")
+                    before = f"the layer before chose {chosen:,}" if chosen else "no layer before chose any"
+                    raise fault(path, f"a shared indexer reuses {indexer.top_k:,} tokens, but {before}")
         return self

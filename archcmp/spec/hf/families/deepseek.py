@@ -1,8 +1,10 @@
-"""Model types with latent attention: DeepSeek V2 and V3, GLM 4.7 Flash, Youtu."""
+"""Model types with latent attention: DeepSeek V2, V3 and V3.2, GLM 4.7 Flash, GLM-5, Youtu."""
 
 from __future__ import annotations
 
-from archcmp.spec.hf.axes import DenseOrMoE, listed, write_listed
+from typing import ClassVar
+
+from archcmp.spec.hf.axes import Axis, DenseOrMoE, Options, listed, write_listed
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
 from archcmp.spec.hf.common import GLU, NO_ATTENTION_BIAS, RMSNORM, feed_forward, sizes
 from archcmp.spec.hf.families.mixtures import (
@@ -90,6 +92,65 @@ _INTERLEAVED: tuple[Binding, ...] = (
     QKHeadDims(),
 )
 
+_FULL: Tree = {"mixer": {"indexer": {"kind": "lightning", "interleaved": True}}}
+_SHARED: Tree = {"mixer": {"indexer": {"kind": "shared"}}}
+
+
+class IndexerTypes:
+    """Layers with an indexer of their own and layers that share the last one's choice, by `indexer_types`, or
+    by `index_topk_pattern`, such as FSSF, or by a frequency."""
+
+    parts: ClassVar[dict[str, Tree]] = {"full": _FULL, "shared": _SHARED}
+
+    def read(self, fields: Fields, n_layers: int) -> list[str]:
+        every = max(fields.number("index_topk_freq", 1), 1)
+        first = fields.number("index_skip_topk_offset", 2)
+        pattern = fields.get("index_topk_pattern", None)
+        types = fields.get("indexer_types", None)
+        if types is None and pattern is not None:
+            types = [{"F": "full", "S": "shared"}.get(letter, letter) for letter in pattern]
+        if types is None:
+            return ["shared" if max(i - first + 1, 0) % every else "full" for i in range(n_layers)]
+        if unknown := set(types) - set(self.parts):
+            raise fields.refuse("indexer_types", sorted(unknown)[0], "known: full, shared")
+        return list(types)
+
+    def part_of(self, block: Options) -> str:
+        return "shared" if block["mixer"]["indexer"]["kind"] == "shared" else "full"
+
+    def write(self, parts: list[str], config: Tree) -> None:
+        config["indexer_types"] = parts
+
+
+def _indexer(n_heads: int, part: str = "") -> tuple[Binding, ...]:
+    """The fields of the lightning indexer, those of its own heads in the blocks with the part `part`."""
+    return (
+        Field("index_n_heads", f"{part}:mixer.indexer.n_heads", n_heads),
+        Field("index_head_dim", f"{part}:mixer.indexer.head_dim", 128),
+        Field("index_topk", ":mixer.indexer.top_k", 2048),
+    )
+
+
+def _sparse(name: str, mixer: Tree, axes: tuple[Axis, ...], *bindings: Binding) -> ModelType:
+    """Latent attention with an indexer, and DeepSeek V3's mixture of experts."""
+    common = (
+        *DENSE,
+        *experts("n_routed_experts", "moe_intermediate_size", "moe", 8),
+        SharedExperts(),
+        Field("routed_scaling_factor", "moe:ffn.router.scale", 2.5, decode=float),
+        Field("norm_topk_prob", "moe:ffn.router.renormalize", True),
+        Only("topk_method", "noaux_tc"),
+        Only("scoring_func", "sigmoid"),
+        Only("moe_layer_freq", 1),
+        *_INTERLEAVED,
+    )
+    block: Tree = {"residual": "pre_norm", "mixer": {"kind": "mla"} | mixer}
+    block |= {"ffn": moe("sigmoid", correction_bias=True)}
+    layers = DenseOrMoE({"dense": {"ffn": GLU}, "moe": {}}, listed(3), write_listed)
+    unused = LATENT_UNUSED | {"layer_types", "index_share_for_mtp_iteration", "moe_router_dtype"}
+    return ModelType(name, MODEL, block, (*bindings, *common), axes=(layers, *axes), unused=unused)
+
+
 MODEL_TYPES = (
     _deepseek(
         "deepseek_v2",
@@ -116,6 +177,27 @@ MODEL_TYPES = (
         RopeFields(interleaved=True),
         Only("rope_interleave", True),
         QKHeadDims(),
+    ),
+    _sparse(
+        "deepseek_v32",
+        {"indexer": {"kind": "lightning"}},
+        (),
+        *sizes(163_840, tied=False),
+        *mla(),
+        *_indexer(n_heads=64),
+        LatentNorm(),
+        ExpertGroups("top2_sum", 8, 4),
+    ),
+    _sparse(
+        "glm_moe_dsa",
+        {},
+        (IndexerTypes(),),
+        *sizes(202_752, tied=False, eps=1e-5),
+        *mla(q_lora_rank=2048, qk_nope_head_dim=192, v_head_dim=256),
+        *_indexer(n_heads=32, part="full"),
+        LatentNorm(1e-5),
+        ExpertGroups("top2_sum"),
+        Only("indexer_rope_interleave", True),
     ),
     ModelType(
         "glm4_moe_lite",

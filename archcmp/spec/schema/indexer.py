@@ -1,0 +1,41 @@
+"""AXIS indexer: the tokens that a query attends to, chosen by scores of their own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from archcmp.spec.schema.base import Dim, Part, Slot
+
+
+class Lightning(Part):
+    """DeepSeek sparse attention: a query attends to the top_k tokens, its own and earlier ones, to which a
+    lightning indexer gives the highest scores.
+
+    The score of token s for the query at t is the sum over heads h of w_h(t) relu(q_h(t) . k(s)), with
+    q = rope(W_q c) from the latent c of the queries, one key k = rope(layernorm(W_k x)) per token for all
+    heads, and w = W_w x. The first qk_rope_head_dim elements of q and k are rotated. The cache holds the
+    keys, too. A choice has no gradient, so that the loss of the next token does not train the indexer.
+    DeepSeek V3.2, GLM-5. https://arxiv.org/abs/2512.02556
+    """
+
+    kind: Literal["lightning"]
+    n_heads: Dim
+    """Heads of the indexer's queries."""
+    head_dim: Dim
+    """Elements of the indexer's queries and keys."""
+    top_k: Dim
+    """Tokens that a query attends to."""
+    interleaved: bool = False
+    """Rotary dimension 2i is paired with 2i + 1, not i with i + d/2: GLM-5."""
+
+
+class Shared(Part):
+    """A query attends to the tokens that the last layer with an indexer of its own chose: GLM-5.2.
+    https://arxiv.org/abs/2603.12201"""
+
+    kind: Literal["shared"]
+    top_k: Dim
+    """Tokens that a query attends to, as many as in that layer."""
+
+
+Indexer = Annotated[Lightning | Shared, Slot()]
