@@ -19,7 +19,7 @@ from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec, Run
-from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling
+from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling, Rope
 
 MAX_EXPERTS, MAX_TOP_K = 8, 3
 N_GROUPS, TOP_GROUPS = 4, 2
@@ -46,7 +46,7 @@ class Scale:
     vocab_size: int
     context_length: int
     head_dim: int
-    """Elements of a head, or more where RoPE needs them."""
+    """Elements of a head, or fewer where the large spec's heads are narrower."""
     n_heads: Rule
     """Elements of a head in the small spec -> heads."""
     d_ff: Rule
@@ -80,8 +80,14 @@ SHRUNK = Scale(
 # ---- parts ------------------------------------------------------------------------------------------
 
 
-def _rope(rope: Any, scale: Scale, head_dim: int) -> Any:
-    if rope is None or rope.scaling is None or rope.scaling.kind == "linear":
+def _rope(rope: Rope | None, scale: Scale, head_dim: int) -> Rope | None:
+    """The share of a head that turns is the nearest at which an even number of dimensions turns."""
+    if rope is None:
+        return None
+    if not rope.proportional:
+        turned = max(2, 2 * round(head_dim * rope.partial / 2))
+        rope = rope.model_copy(update={"partial": turned / head_dim})
+    if rope.scaling is None or rope.scaling.kind == "linear":
         return rope
     length = scale.original_context_length(rope.scaling.original_context_length)
     changes: Changes = {"original_context_length": length}
@@ -101,13 +107,6 @@ def _temperature(temperature: QueryTemperature | None, scale: Scale) -> QueryTem
     return temperature.model_copy(update={"floor_scale": scale.floor_scale(temperature.floor_scale)})
 
 
-def _head_dim(mixer: Attention, scale: Scale) -> int:
-    """The least from the scale's on of which an even number of dimensions turns."""
-    share = mixer.rope.partial if mixer.rope else 1.0
-    even = (dim for dim in range(scale.head_dim, mixer.head_dim, 4) if round(dim * share, 6) % 2 == 0)
-    return next(even, mixer.head_dim)
-
-
 def _shared_heads(n_heads: int, group: float) -> int:
     """The number of heads that `n_heads` heads share in groups nearest to `group` of them: more than one, and
     fewer than `n_heads`, where n_heads is not prime."""
@@ -116,7 +115,7 @@ def _shared_heads(n_heads: int, group: float) -> int:
 
 
 def _attention(mixer: Attention, scale: Scale) -> Attention:
-    head_dim = _head_dim(mixer, scale)
+    head_dim = min(scale.head_dim, mixer.head_dim)
     n_heads = scale.n_heads(head_dim)
     grouped = _shared_heads(n_heads, mixer.n_heads / mixer.n_kv_heads)
     changes: Changes = {

@@ -89,6 +89,7 @@ class _Scores(TorchFunctionMode):
         softcap: float | None = None,
         chunk: int | None = None,
         sinks: Tensor | None = None,
+        slopes: Tensor | None = None,
     ) -> None:
         q, k = q.float(), k.float().repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         scores = scale * q @ k.transpose(2, 3)
@@ -97,6 +98,9 @@ class _Scores(TorchFunctionMode):
         visible = visible_keys(q.shape[2], window, chunk, q.device)
         largest = float(scores.abs().masked_fill(~visible, 0.0).max())
         self.largest = rounded(largest) if math.isfinite(largest) else None
+        if slopes is not None:
+            i = torch.arange(q.shape[2], device=q.device)
+            scores = scores - slopes[:, None, None] * (i[:, None] - i)
         log_weights = scores.masked_fill(~visible, -torch.inf).log_softmax(-1)
         terms = -(log_weights.exp() * log_weights.masked_fill(~visible, 0.0)).sum(-1)
         n_visible = visible.sum(-1)
