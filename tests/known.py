@@ -14,6 +14,8 @@ from archcmp.spec.yaml.load import all_sizes, load_spec
 FAMILIES = sorted(path.stem for path in bundled_folder().glob("*.yaml"))
 FILES = {family: str(bundled_folder() / f"{family}.yaml") for family in FAMILIES}
 PUBLISHED = [size for file in FILES.values() for size in all_sizes(file)]
+WITH_TOTAL = [size for size in PUBLISHED if load_spec(size).published]
+"""All but those whose total nobody published and no other library builds."""
 PUBLISHED_IDS = [Path(reference).name.replace(".yaml", "") for reference in PUBLISHED]
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.json"))}
@@ -30,12 +32,14 @@ DELTA_NET_OPTIONS = (
     "kind: gated_delta_net, n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, value_head_dim: 6, "
     "conv_size: 3"
 )
+MAMBA2_OPTIONS = "kind: mamba2, n_heads: 4, head_dim: 6, d_state: 8, n_groups: 2, conv_size: 3"
 MIXTURE_OPTIONS = (
     "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
     "expert: {kind: glu, d_ff: 8, activation: silu}"
 )
 LATENT = f"blocks.main.mixer={{{LATENT_OPTIONS}}}"
 DELTA_NET = f"blocks.main.mixer={{{DELTA_NET_OPTIONS}}}"
+MAMBA2 = f"blocks.main.mixer={{{MAMBA2_OPTIONS}}}"
 MIXTURE = f"blocks.main.ffn={{{MIXTURE_OPTIONS}}}"
 FAR = "blocks.far={extends: main, mixer: {window: 3}}"
 MAIN_AND_FAR = (FAR, "layers[0].repeat=[main, far]")

@@ -6,14 +6,21 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, Mixer, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
 from archcmp.spec.schema.residual import Parallel, SandwichNorm
+from tests.analysis import mamba2_forms
 
 
 def blocks(spec: ModelSpec) -> list[Block]:
     return [spec.blocks[name] for name in layer_blocks(spec)]
+
+
+def visits(spec: ModelSpec) -> list[Block]:
+    """The blocks that a token goes through, one after the other."""
+    return spec.passes * blocks(spec)
 
 
 def norm_weights(norm: Norm, dim: int) -> int:
@@ -77,7 +84,11 @@ def delta_net_kept_bytes(mixer: GatedDeltaNet, itemsize: int) -> int:
     return 4 * delta_net_state(mixer) + itemsize * (mixer.conv_size - 1) * delta_net_channels(mixer)
 
 
-def _mixer_weights(d_model: int, mixer: Mixer) -> int:
+def _mixer_weights(d_model: int, mixer: Mixer | None) -> int:
+    if mixer is None:
+        return 0
+    if isinstance(mixer, Mamba2):
+        return mamba2_forms.weights(d_model, mixer)
     if isinstance(mixer, GatedDeltaNet):
         return delta_net_weights(d_model, mixer)
     return _mla_weights(d_model, mixer) if isinstance(mixer, MLA) else _attention_weights(d_model, mixer)
@@ -87,8 +98,10 @@ def _dense_weights(d_model: int, ffn: GLU | MLP) -> int:
     return (3 if isinstance(ffn, GLU) else 2) * d_model * ffn.d_ff
 
 
-def _ffn_weights(d_model: int, ffn: GLU | MLP | MoE, n_experts: int | None) -> int:
+def _ffn_weights(d_model: int, ffn: GLU | MLP | MoE | None, n_experts: int | None) -> int:
     """With `n_experts` of a mixture's experts; None takes those that one token visits."""
+    if ffn is None:
+        return 0
     if not isinstance(ffn, MoE):
         return _dense_weights(d_model, ffn)
     shared = _dense_weights(d_model, ffn.shared) if ffn.shared else 0
@@ -129,7 +142,9 @@ def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
 def other_weights(spec: ModelSpec, block: Block) -> int:
     """Norms, biases, sinks and corrections of one layer, all experts included."""
     mixer, ffn, residual = block.mixer, block.ffn, block.residual
-    n_norms = 4 if isinstance(residual, SandwichNorm) else 2
+    n_norms = sum(part is not None for part in (mixer, ffn)) * (
+        2 if isinstance(residual, SandwichNorm) else 1
+    )
     if isinstance(residual, Parallel) and residual.shared_norm:
         n_norms = 1
     total = n_norms * norm_weights(spec.norm, spec.d_model)
@@ -139,13 +154,17 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         total += mixer.n_heads if mixer.sinks else 0
     elif isinstance(mixer, GatedDeltaNet):
         total += delta_net_other_weights(mixer)
-    else:
+    elif isinstance(mixer, Mamba2):
+        total += mamba2_forms.other_weights(spec.d_model, mixer)
+    elif mixer is not None:
         total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
         if mixer.qkv_bias:
             total += mixer.head_dim * (mixer.n_heads + mixer.n_kv_heads)
             total += mixer.value_dim * mixer.n_kv_heads if mixer.values == "own" else 0
         total += spec.d_model if mixer.output_bias else 0
+    if ffn is None:
+        return total
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
     router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
@@ -201,22 +220,32 @@ def _latent_pair_flops(mixer: Attention | MLA) -> int:
     return _pair_flops(mixer)
 
 
-def _mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
+def _mixing_flops(convention: str, length: int, mixer: Mixer | None) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
+    if mixer is None:
+        return 0
+    if isinstance(mixer, Mamba2):
+        return length * mamba2_forms.flops(mixer)
     if isinstance(mixer, GatedDeltaNet):
         return length * delta_net_flops(mixer)
     return pairs(convention, length, mixer) * _pair_flops(mixer)
 
 
-def scores(convention: str, length: int, mixer: Mixer) -> int:
+def scores(convention: str, length: int, mixer: Mixer | None) -> int:
     """Products of tokens with tokens, or with a state, over a whole sequence."""
+    if isinstance(mixer, Mamba2):
+        return length * mamba2_forms.scores(mixer)
     if isinstance(mixer, GatedDeltaNet):
         return length * 6 * delta_net_state(mixer)
     return _mixing_flops(convention, length, mixer)
 
 
-def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
+def _last_mixing_flops(convention: str, length: int, mixer: Mixer | None) -> int:
     """The same of the last token alone."""
+    if mixer is None:
+        return 0
+    if isinstance(mixer, Mamba2):
+        return mamba2_forms.flops(mixer)
     if isinstance(mixer, GatedDeltaNet):
         return delta_net_flops(mixer)
     span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
@@ -226,15 +255,15 @@ def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     head = 2 * spec.d_model * spec.vocab_size
-    layers = sum(2 * matmul_weights(spec, block) for block in blocks(spec))
-    mixing = sum(_mixing_flops(convention, length, block.mixer) for block in blocks(spec))
+    layers = sum(2 * matmul_weights(spec, block) for block in visits(spec))
+    mixing = sum(_mixing_flops(convention, length, block.mixer) for block in visits(spec))
     return batch * ((head + layers) * length + mixing)
 
 
 def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     """The last of `length` tokens."""
     total = 2 * spec.d_model * spec.vocab_size
-    for block in blocks(spec):
+    for block in visits(spec):
         total += 2 * matmul_weights(spec, block) + _last_mixing_flops(convention, length, block.mixer)
     return batch * total
 
@@ -245,12 +274,14 @@ def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> i
 def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
     """What one sequence of `length` tokens leaves in the cache."""
     total = 0
-    for mixer in (block.mixer for block in blocks(spec)):
+    for mixer in (block.mixer for block in visits(spec)):
         if isinstance(mixer, GatedDeltaNet):
             total += delta_net_kept_bytes(mixer, itemsize)
+        elif isinstance(mixer, Mamba2):
+            total += mamba2_forms.kept_bytes(mixer, itemsize)
         elif isinstance(mixer, MLA):
             total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
-        else:
+        elif mixer is not None:
             kept = min(length, mixer.window or mixer.chunk or length)
             total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)
     return total

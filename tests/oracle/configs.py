@@ -173,6 +173,23 @@ SAMPLERS: dict[str, Sampler] = {
     "gating": _of(True, "per-head", "per-element"),
     "num_attention_heads_per_layer": lambda rng, o: _by_kind(rng, o["layer_types"], o),
     "moe_routed_scaling_factor": _of(1.0, 2.5),
+    "state_size": _of(8, 12),
+    "n_groups": _of(1, 2),
+    "conv_kernel": _of(2, 4),
+    "use_conv_bias": _flag,
+    "ssm_state_size": _of(8, 12),
+    "mamba_num_heads": _of(2, 4),
+    "mamba_head_dim": _of(8, 12),
+    "moe_shared_expert_intermediate_size": _of(12, 20),
+    "moe_latent_size": lambda rng, o: None if o["mlp_bias"] else rng.choice([None, 12]),
+    "mamba_n_heads": _of(2, 4),
+    "mamba_n_groups": _of(1, 2),
+    "mamba_d_state": _of(8, 12),
+    "mamba_d_conv": _of(2, 4),
+    "mamba_expand": _of(1, 2),
+    "mamba_conv_bias": _flag,
+    "mamba_proj_bias": _flag,
+    "attn_layer_indices": lambda rng, o: [i for i in range(o["num_hidden_layers"]) if rng.random() < 0.5],
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 
@@ -221,7 +238,11 @@ FIXED: dict[str, Options] = {
     "laguna": {"attention_bias": False},
     "mpt": {"logit_scale": None},
     "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
-    "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
+    "granitemoehybrid": {"mamba_d_head": "auto"},
+    "bamba": {"mamba_d_head": "auto"},
+    "nemotron_h": {"attention_bias": False, "sliding_window": None, "n_routed_experts": 8}
+    | {"num_experts_per_tok": 2, "n_shared_experts": 1, "tie_word_embeddings": False}
+    | {"time_step_min": 1e-30},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
 
@@ -229,15 +250,29 @@ FIXED: dict[str, Options] = {
 LAYER_KINDS = {
     "qwen3_5_text": ["linear_attention", "full_attention"],
     "qwen3_5_moe_text": ["linear_attention", "full_attention"],
-    "granitemoehybrid": ["full_attention"],
+    "granitemoehybrid": ["linear_attention", "full_attention"],
 }
 """The kinds of layer of the types that have others than windows and full attention."""
+
+OWN: dict[str, dict[str, Sampler]] = {
+    "granitemoehybrid": {"num_local_experts": _of(0, 4)},
+    "mamba2": {"head_dim": lambda rng, o: 2 * o["hidden_size"] // o["num_heads"]},
+    "nemotron_h": {
+        "layers_block_type": lambda rng, o: rng.choices(
+            ["linear_attention", "full_attention", "moe", "mlp"], k=rng.choice([1, 3, 5])
+        )
+    },
+}
+"""What a type has under the names of others, and means otherwise."""
 
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
 BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash")
 """The types whose kinds of layer have rotary positions of their own."""
+
+HALF = ("bamba",)
+"""The types that rotate half of a head, whatever the configuration says."""
 
 PARTIAL = (
     "laguna",
@@ -272,6 +307,8 @@ def _rope(rng: Random, kind: str, head_dim: int) -> Options:
     rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+    if kind in HALF:
+        rope |= {"partial_rotary_factor": 0.5}
     if rope["rope_type"] == "longrope":
         n = int(head_dim * rope.get("partial_rotary_factor", 1)) // 2
         rope |= {name: [rng.uniform(1, 20) for _ in range(n)] for name in ("short_factor", "long_factor")}
@@ -295,6 +332,8 @@ def random_config(kind: str, seed: int) -> Options:
     if kinds := LAYER_KINDS.get(kind):
         options["layer_types"] = [rng.choice(kinds) for _ in range(options["num_hidden_layers"])]
     options |= {name: value for name, value in FIXED.get(kind, {}).items() if name in fields}
+    for name, sample in OWN.get(kind, {}).items():
+        options[name] = sample(rng, options)
     if "qk_rope_head_dim" in options:
         options |= {
             "num_key_value_heads": options["num_attention_heads"],

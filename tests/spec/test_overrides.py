@@ -83,7 +83,7 @@ def test_a_spec_whose_every_option_is_changed_is_shown_and_written_back() -> Non
     spec = tiny(*EVERYTHING)
     plain = design_choices(tiny())
     same = {key for key, value in design_choices(spec).items() if key in plain and plain[key] == value}
-    assert same == {"mixer", "chunk", "rope", "norm.weight"}
+    assert same == {"mixer", "chunk", "rope", "norm.weight", "loop"}
     for override in _written(design_choices(spec)):
         assert override_spec(spec, [override]) == spec, override
     assert design_choices(tiny(*_written(design_choices(spec)))) == design_choices(spec)

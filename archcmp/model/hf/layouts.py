@@ -145,11 +145,23 @@ _GPT_OSS = "mlp.experts.gate_up_proj_bias"
 _NOT_TRANSPOSED = ("self_attn.q_proj.weight", "attn.attention.q_proj.weight")
 """In checkpoints with these tensors, the matrices of c_fc and c_proj are not transposed as in GPT-2."""
 
-_SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_forward.shared_expert")
+_MAMBA = ("mixer", "mamba")
+"""Names of Mamba-2 layers."""
+
+_RECURRENT = ("linear_attn", *_MAMBA)
+"""Names of layers with a recurrent state."""
+
+_SHARED = (
+    "mixer.shared_experts",
+    "mlp.shared_experts",
+    "mlp.shared_expert",
+    "mlp.shared_mlp",
+    "feed_forward.shared_expert",
+)
 """Names of the feed-forward that every token visits."""
 
 OUTSIDE: dict[str, tuple[str, ...]] = {
-    "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
+    "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings", "embeddings"),
     "embedding.positions": ("wpe", "embed_positions"),
     "embedding.norm": ("word_embeddings_layernorm",),
     "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm"),
@@ -170,6 +182,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("attn.Wqkv.*"),
         Way(tuple(f"attn.{part}_proj.*" for part in "qkv")),
         _one("attn.qkv_proj.*", _qkv_by_shard),
+        Way(tuple(f"mixer.{part}_proj.*" for part in "qkv")),
         _one("attn.c_attn.*", _transposed),
     ),
     "mixer.out.*": (
@@ -181,6 +194,8 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("attn.attention.out_proj.*"),
         _one("attn.out_proj.*"),
         _one("linear_attn.out_proj.*"),
+        _one("mixer.o_proj.*"),
+        *(_one(f"{name}.out_proj.*") for name in _MAMBA),
         _one("attn.c_proj.*", _transposed),
     ),
     "mixer.gate.proj.*": (
@@ -210,10 +225,13 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("linear_attn.in_proj_ba.*", _ba),
         Way(("linear_attn.in_proj_b.*", "linear_attn.in_proj_a.*")),
     ),
-    "mixer.conv": (_one("linear_attn.conv1d.weight", _channels),),
-    "mixer.A_log": (_one("linear_attn.A_log"),),
-    "mixer.dt_bias": (_one("linear_attn.dt_bias"),),
-    "mixer.norm.*": (_one("linear_attn.norm.*"),),
+    "mixer.zxbcdt.*": tuple(_one(f"{name}.in_proj.*") for name in _MAMBA),
+    "mixer.conv": tuple(_one(f"{name}.conv1d.weight", _channels) for name in _RECURRENT),
+    "mixer.conv_bias": tuple(_one(f"{name}.conv1d.bias") for name in _MAMBA),
+    "mixer.A_log": tuple(_one(f"{name}.A_log") for name in _RECURRENT),
+    "mixer.D": tuple(_one(f"{name}.D") for name in _MAMBA),
+    "mixer.dt_bias": tuple(_one(f"{name}.dt_bias") for name in _RECURRENT),
+    "mixer.norm.*": tuple(_one(f"{name}.norm.*") for name in _RECURRENT),
     "ffn.gate_up.*": (
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
         Way(("feed_forward.gate_proj.*", "feed_forward.up_proj.*")),
@@ -222,6 +240,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     ),
     "ffn.up.*": (
         _one("mlp.up_proj.*"),
+        _one("mixer.up_proj.*"),
         _one("mlp.dense_h_to_4h.*"),
         _one("ffn.up_proj.*"),
         _one("mlp.fc_in.*"),
@@ -232,6 +251,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     ),
     "ffn.down.*": (
         _one("mlp.down_proj.*"),
+        _one("mixer.down_proj.*"),
         _one("feed_forward.down_proj.*"),
         _one("mlp.dense_4h_to_h.*"),
         _one("ffn.down_proj.*"),
@@ -245,6 +265,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.activation.*": (_one("mlp.act_fn.*", _flat),),
     "ffn.router.scores.*": (
         _one("mlp.gate.*"),
+        _one("mixer.gate.*"),
         _one("mlp.gate.wg.*"),
         _one("mlp.router.gate.*"),
         _one("mlp.router.*"),
@@ -255,6 +276,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     ),
     "ffn.router.correction": (
         _one("mlp.gate.e_score_correction_bias"),
+        _one("mixer.gate.e_score_correction_bias"),
         _one("mlp.e_score_correction_bias"),
         _one("mlp.experts.e_score_correction_bias"),
         _one("block_sparse_moe.e_score_correction_bias"),
@@ -272,7 +294,13 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _experts("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
     ),
     "ffn.experts.gate_up.bias": (Way((_GPT_OSS,), (_gate_and_up_in_turn,)),),
+    "ffn.experts.up.weight": (
+        _one("mixer.experts.up_proj"),
+        _one("mixer.experts.{e}.up_proj.weight"),
+    ),
     "ffn.experts.down.weight": (
+        _one("mixer.experts.down_proj"),
+        _one("mixer.experts.{e}.down_proj.weight"),
         Way(("mlp.experts.down_proj",), (_transposed,), marker=_GPT_OSS),
         _one("mlp.experts.down_proj"),
         _one("feed_forward.experts.down_proj", _transposed),
@@ -286,10 +314,13 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         *(Way((f"{name}.gate_proj.*", f"{name}.up_proj.*")) for name in _SHARED),
         _one("shared_mlp.input_linear.*"),
     ),
+    "ffn.shared.up.*": tuple(_one(f"{name}.up_proj.*") for name in _SHARED),
     "ffn.shared.down.*": (
         *(_one(f"{name}.down_proj.*") for name in _SHARED),
         _one("shared_mlp.output_linear.*"),
     ),
+    "ffn.latent_down.*": (_one("mixer.fc1_latent_proj.*"),),
+    "ffn.latent_up.*": (_one("mixer.fc2_latent_proj.*"),),
     "ffn.shared_gate.*": (_one("mlp.shared_expert_gate.*"),),
 }
 """Our parameters inside a block -> the ways to find them below the block's prefix. The first way that applies
@@ -303,12 +334,14 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
         _one("ln_attn.*"),
         _one("self_attn_layer_norm.*"),
         _one("attention_layernorm.*"),
+        _one("norm.*"),
     ),
     "before.1": (
         _one("post_attention_layernorm.*"),
         _one("ln_2.*"),
         _one("norm_2.*"),
         _one("pre_feedforward_layernorm.*"),
+        _one("pre_ff_layernorm.*"),
         _one("ln_mlp.*"),
         _one("final_layer_norm.*"),
         _one("feedforward_layernorm.*"),

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from archcmp.model.mixers.attention import Attention
 from archcmp.model.mixers.deltanet import GatedDeltaNet
+from archcmp.model.mixers.mamba2 import Mamba2
 from archcmp.model.mixers.mla import MLA
 from archcmp.spec.schema.attention import Attention as AttentionSpec
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
+from archcmp.spec.schema.mamba2 import Mamba2 as Mamba2Spec
 from archcmp.spec.schema.mla import MLA as MLASpec
 from archcmp.spec.schema.model import Mixer as MixerSpec
 from archcmp.spec.schema.norms import Norm
 
-Mixer = Attention | MLA | GatedDeltaNet
+Mixer = Attention | MLA | GatedDeltaNet | Mamba2
 
 MIXERS: dict[type[Part], type[Mixer]] = {
     AttentionSpec: Attention,
     MLASpec: MLA,
     GatedDeltaNetSpec: GatedDeltaNet,
+    Mamba2Spec: Mamba2,
 }
 
 

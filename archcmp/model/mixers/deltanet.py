@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.cache import RecurrentCache
 from archcmp.model.linear import Linear
+from archcmp.model.mixers.recurrence import start as first_values
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.ops.delta_rule import gated_delta_rule
@@ -19,9 +18,6 @@ from archcmp.spec.schema.norms import Norm, RMSNorm
 
 _UNIT_EPS = 1e-6
 """Added to the squared length of queries and keys before its root is taken."""
-
-_DECAY_RATES, _STEPS = (1.0, 16.0), (1e-3, 1e-1)
-"""Ranges of the initial exp(A_log) and softplus(dt_bias) (Mamba 2)."""
 
 
 class GatedDeltaNet(nn.Module):
@@ -50,14 +46,7 @@ class GatedDeltaNet(nn.Module):
 
     def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
         """The convolution, the decay rates and the step sizes start as in the published code."""
-        heads, bound = torch.empty(self.spec.n_value_heads), self.spec.conv_size**-0.5
-        if name == "conv":
-            return torch.empty(self.conv.shape).uniform_(-bound, bound, generator=generator)
-        if name == "A_log":
-            return heads.uniform_(*_DECAY_RATES, generator=generator).log()
-        if name == "dt_bias":
-            return heads.uniform_(*map(math.log, _STEPS), generator=generator).exp().expm1().log()
-        return None
+        return first_values(name, getattr(self, name), generator)
 
     def new_cache(self, batch_size: int, capacity: int) -> RecurrentCache:
         """The same for any `capacity`."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.decay import decays_between
 
 OPERATOR = "archcmp::gated_delta_rule"
 BETWEEN_TOKENS = True
@@ -98,7 +99,7 @@ def _chunks(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
     """
     size = min(CHUNK, inputs[0].shape[1])
     q, k, v, log_decay, beta = (t.unflatten(1, (-1, size)).movedim(2, 4) for t in inputs)
-    between = _decays_between(log_decay)
+    between = decays_between(log_decay)
     decay, decay_to_end = log_decay.cumsum(dim=4).exp(), between[..., -1:, :].mT
     scores = (q @ k.mT * between).tril()
     one = torch.eye(size, dtype=q.dtype, device=q.device)
@@ -110,9 +111,3 @@ def _chunks(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
         outputs.append(decay[:, n] * (q[:, n] @ state) + scores[:, n] @ updates)
         state = decay[:, n, ..., -1:, :] * state + k[:, n].mT @ (decay_to_end[:, n] * updates)
     return torch.stack(outputs, dim=1).movedim(4, 2).flatten(1, 2), state
-
-
-def _decays_between(log_decay: Tensor) -> Tensor:
-    """(..., C, 1) -> (..., C, C), d_i / d_j for i >= j, else 1. Each sum begins after its own j: in the
-    difference of two sums from the first token a fast decay before j would drown slow ones after it."""
-    return log_decay.expand(*log_decay.shape[:-1], log_decay.shape[-2]).tril(-1).cumsum(dim=-2).exp()

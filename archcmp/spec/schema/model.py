@@ -10,11 +10,12 @@ from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
+from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import Residual
 
-Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
+Mixer = Annotated[Attention | MLA | GatedDeltaNet | Mamba2, Slot()]
 
 
 class Block(Part):
