@@ -33,10 +33,13 @@ def _listed() -> Iterator[ModelType]:
 MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in _listed()}
 
 ALIASES = {
+    "internlm3": "llama",
     "kimi_k2": "deepseek_v3",
     "qwen2_vl_text": "qwen2",
     "qwen2_5_vl_text": "qwen2",
     "qwen3_vl_text": "qwen3",
+    "sarvam_mla": "deepseek_v3",
+    "sarvam_moe": "glm4_moe",
 }
 """Types whose configurations have the same meaning as those of another type."""
 
