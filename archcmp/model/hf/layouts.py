@@ -35,7 +35,7 @@ def _transposed(theirs: Tensor, block: Block) -> Any:
 
 
 def _transposed_but_in_mqa(theirs: Tensor, block: Block) -> Any:
-    """GPT-2's matrices are (in, out). GPT-BigCode gives the same names to others, and has one head of keys."""
+    """GPT-2's matrices are (in, out). Those of GPT-BigCode, with one head of keys, have the same names."""
     multi_query = isinstance(block.mixer, Attention) and block.mixer.n_kv_heads < block.mixer.n_heads
     return theirs if multi_query else _transposed(theirs, block)
 

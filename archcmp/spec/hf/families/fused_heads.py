@@ -1,14 +1,34 @@
-"""Model types with LayerNorm and one projection for queries, keys and values: BLOOM, GPT-BigCode, Persimmon."""
+"""Model types with LayerNorm that fuse queries, keys and values: BLOOM, GPT-BigCode, Persimmon."""
 
 from __future__ import annotations
 
-from archcmp.spec.hf.bindings import Field, Only, Switch, activation
+from archcmp.spec.hf.bindings import Draft, Field, Only, Switch, Tree, activation
 from archcmp.spec.hf.common import EvenHeads, attention, feed_forward, sizes
-from archcmp.spec.hf.families.layernorm import FourWidths
+from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
-_BIASED_MLP = {"kind": "mlp", "bias": True}
+
+class BloomWidths:
+    """The width of the model, which its heads share, and of its feed-forwards, four times as wide. Old
+    configurations have other names for the fields."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        old_width, width = fields.get("n_embed", None), fields.number("hidden_size", 64)
+        old_heads, n_heads = fields.get("num_attention_heads", None), fields.number("n_head", 8)
+        width, n_heads = old_width or width, old_heads or n_heads
+        draft.set("d_model", width)
+        draft.set(":mixer.n_heads", n_heads)
+        draft.set(":mixer.n_kv_heads", n_heads)
+        draft.set(":mixer.head_dim", width // n_heads)
+        draft.set(":ffn.d_ff", 4 * width)
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        (n_heads, *_) = draft.values(":mixer.n_heads")
+        config |= {"hidden_size": draft.model["d_model"], "n_head": n_heads}
+
+
+_BIASED_MLP: Tree = {"kind": "mlp", "bias": True}
 
 MODEL_TYPES = (
     ModelType(
@@ -22,14 +42,10 @@ MODEL_TYPES = (
         (
             Field("vocab_size", "vocab_size", 250_880),
             Field("seq_length", "context_length", 2048),
-            Field("hidden_size", "d_model", aliases=("n_embed",)),
             Field("layer_norm_epsilon", "norm.eps", 1e-5, decode=float),
             Field("layer_norm_epsilon", "embedding.norm.eps", 1e-5, decode=float),
             Field("tie_word_embeddings", "output.tied", True),
-            Field("n_head", ":mixer.n_heads", aliases=("num_attention_heads",)),
-            Field("n_head", ":mixer.n_kv_heads", aliases=("num_attention_heads",)),
-            Field("head_dim", ":mixer.head_dim", lambda f: f.get("hidden_size") // f.get("n_head")),
-            FourWidths("hidden_size", 64),
+            BloomWidths(),
             Only("apply_residual_connection_post_layernorm", False),
         ),
         n_layers="n_layer",
