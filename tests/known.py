@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from archcmp.spec.describe import places
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.model import ModelSpec
@@ -17,6 +18,9 @@ PUBLISHED = [size for file in FILES.values() for size in all_sizes(file)]
 WITH_TOTAL = [size for size in PUBLISHED if load_spec(size).published]
 """All but those whose total nobody published and no other library builds."""
 PUBLISHED_IDS = [Path(reference).name.replace(".yaml", "") for reference in PUBLISHED]
+
+UNLIKE = list({places(load_spec(family)): family for family in reversed(FAMILIES)}.values())[::-1]
+"""One family of each set of choices: those that differ in numbers alone are one."""
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.json"))}
 """Configurations as their publishers have them."""
@@ -33,6 +37,8 @@ DELTA_NET_OPTIONS = (
     "conv_size: 3"
 )
 MAMBA2_OPTIONS = "kind: mamba2, n_heads: 4, head_dim: 6, d_state: 8, n_groups: 2, conv_size: 3"
+KDA_OPTIONS = "kind: kimi_delta_attention, n_heads: 4, head_dim: 8, conv_size: 3"
+LIGHTNING_OPTIONS = "kind: lightning_attention, n_heads: 4, head_dim: 8"
 MIXTURE_OPTIONS = (
     "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
     "expert: {kind: glu, d_ff: 8, activation: silu}"

@@ -96,7 +96,7 @@ def test_list_marks_models_of_which_a_field_is_not_certain(
 
 
 def test_list_takes_the_labels_that_tables_print() -> None:
-    for label in ("MHA", "GQA", "MQA", "MLA", "GDN"):
+    for label in ("MHA", "GQA", "MQA", "MLA", "GDN", "KDA", "lightning", "conv"):
         assert _listed("--with", label) == _listed("--with", label.lower()) != []
 
 

@@ -17,6 +17,8 @@ from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.kda import KimiDeltaAttention
+from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec, Run
@@ -173,6 +175,17 @@ def _mamba2(mixer: Mamba2, scale: Scale) -> Mamba2:
     return mixer.model_copy(update=changes)
 
 
+def _kimi_delta_attention(mixer: KimiDeltaAttention, scale: Scale) -> KimiDeltaAttention:
+    dim = scale.head_dim
+    ranks = {"decay_rank": mixer.decay_rank and dim, "gate_rank": mixer.gate_rank and dim}
+    return mixer.model_copy(update={"n_heads": scale.n_heads(dim), "head_dim": dim} | ranks)
+
+
+def _lightning(mixer: LightningAttention, scale: Scale) -> LightningAttention:
+    dim = scale.head_dim
+    return mixer.model_copy(update={"n_heads": scale.n_heads(dim), "head_dim": dim})
+
+
 def _moe(ffn: MoE, scale: Scale) -> MoE:
     d_expert = scale.d_expert(ffn.expert.d_ff)
     changes: Changes = {
@@ -208,6 +221,8 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
     MLA: _mla,
     GatedDeltaNet: _gated_delta_net,
     Mamba2: _mamba2,
+    KimiDeltaAttention: _kimi_delta_attention,
+    LightningAttention: _lightning,
     MLP: _dense,
     GLU: _dense,
     MoE: _moe,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
-from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
-from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, Mixer, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
 from archcmp.spec.schema.residual import Parallel, SandwichNorm
-from tests.analysis import mamba2_forms
+from tests.analysis.closed_forms_linear import LINEAR
 
 
 def blocks(spec: ModelSpec) -> list[Block]:
@@ -51,46 +49,9 @@ def _mla_weights(d_model: int, mixer: MLA) -> int:
     return query + down + up + out + gates[mixer.output_gate.per if mixer.output_gate else None]
 
 
-def delta_net_channels(mixer: GatedDeltaNet) -> int:
-    """Of queries, keys and values together, which the convolution runs over."""
-    return 2 * mixer.n_key_heads * mixer.key_head_dim + mixer.n_value_heads * mixer.value_head_dim
-
-
-def delta_net_state(mixer: GatedDeltaNet) -> int:
-    """Elements: a matrix (key_head_dim, value_head_dim) per value head. https://arxiv.org/abs/2412.06464"""
-    return mixer.n_value_heads * mixer.key_head_dim * mixer.value_head_dim
-
-
-def delta_net_weights(d_model: int, mixer: GatedDeltaNet) -> int:
-    """Queries, keys, values, the output gate and the output; beta and the decay, a number per head each."""
-    value_width = mixer.n_value_heads * mixer.value_head_dim
-    return d_model * (delta_net_channels(mixer) + 2 * value_width + 2 * mixer.n_value_heads)
-
-
-def delta_net_other_weights(mixer: GatedDeltaNet) -> int:
-    """The convolution, the decay's rate and step of each head, and the norm of a head's output."""
-    return mixer.conv_size * delta_net_channels(mixer) + 2 * mixer.n_value_heads + mixer.value_head_dim
-
-
-def delta_net_flops(mixer: GatedDeltaNet) -> int:
-    """Per token, beside the matmuls, at every position and under every convention: the convolution, and three
-    products with the state, S k, the outer product, S q."""
-    return 2 * mixer.conv_size * delta_net_channels(mixer) + 6 * delta_net_state(mixer)
-
-
-def delta_net_kept_bytes(mixer: GatedDeltaNet, itemsize: int) -> int:
-    """What a sequence of any length leaves in the cache: the state in float32, and the last inputs of the
-    convolution in the model's dtype."""
-    return 4 * delta_net_state(mixer) + itemsize * (mixer.conv_size - 1) * delta_net_channels(mixer)
-
-
 def _mixer_weights(d_model: int, mixer: Mixer | None) -> int:
-    if mixer is None:
-        return 0
-    if isinstance(mixer, Mamba2):
-        return mamba2_forms.weights(d_model, mixer)
-    if isinstance(mixer, GatedDeltaNet):
-        return delta_net_weights(d_model, mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return costs.weights(d_model, mixer)
     return _mla_weights(d_model, mixer) if isinstance(mixer, MLA) else _attention_weights(d_model, mixer)
 
 
@@ -152,11 +113,9 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
         total += mixer.n_heads if mixer.sinks else 0
-    elif isinstance(mixer, GatedDeltaNet):
-        total += delta_net_other_weights(mixer)
-    elif isinstance(mixer, Mamba2):
-        total += mamba2_forms.other_weights(spec.d_model, mixer)
-    elif mixer is not None:
+    elif costs := LINEAR.get(type(mixer)):
+        total += costs.other_weights(spec.d_model, mixer)
+    else:
         total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
         if mixer.qkv_bias:
@@ -220,34 +179,24 @@ def _latent_pair_flops(mixer: Attention | MLA) -> int:
     return _pair_flops(mixer)
 
 
-def _mixing_flops(convention: str, length: int, mixer: Mixer | None) -> int:
+def _mixing_flops(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
-    if mixer is None:
-        return 0
-    if isinstance(mixer, Mamba2):
-        return length * mamba2_forms.flops(mixer)
-    if isinstance(mixer, GatedDeltaNet):
-        return length * delta_net_flops(mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return length * costs.flops(d_model, mixer)
     return pairs(convention, length, mixer) * _pair_flops(mixer)
 
 
-def scores(convention: str, length: int, mixer: Mixer | None) -> int:
+def scores(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
     """Products of tokens with tokens, or with a state, over a whole sequence."""
-    if isinstance(mixer, Mamba2):
-        return length * mamba2_forms.scores(mixer)
-    if isinstance(mixer, GatedDeltaNet):
-        return length * 6 * delta_net_state(mixer)
-    return _mixing_flops(convention, length, mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return length * costs.scores(d_model, mixer)
+    return _mixing_flops(convention, length, d_model, mixer)
 
 
-def _last_mixing_flops(convention: str, length: int, mixer: Mixer | None) -> int:
+def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
     """The same of the last token alone."""
-    if mixer is None:
-        return 0
-    if isinstance(mixer, Mamba2):
-        return mamba2_forms.flops(mixer)
-    if isinstance(mixer, GatedDeltaNet):
-        return delta_net_flops(mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return costs.flops(d_model, mixer)
     span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
     seen = {"full": length, "window": min(span or length, length)}.get(convention, _seen(mixer, length - 1))
     return seen * _latent_pair_flops(mixer)
@@ -256,7 +205,7 @@ def _last_mixing_flops(convention: str, length: int, mixer: Mixer | None) -> int
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     head = 2 * spec.d_model * spec.vocab_size
     layers = sum(2 * matmul_weights(spec, block) for block in visits(spec))
-    mixing = sum(_mixing_flops(convention, length, block.mixer) for block in visits(spec))
+    mixing = sum(_mixing_flops(convention, length, spec.d_model, block.mixer) for block in visits(spec))
     return batch * ((head + layers) * length + mixing)
 
 
@@ -264,7 +213,8 @@ def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> i
     """The last of `length` tokens."""
     total = 2 * spec.d_model * spec.vocab_size
     for block in visits(spec):
-        total += 2 * matmul_weights(spec, block) + _last_mixing_flops(convention, length, block.mixer)
+        mixing = _last_mixing_flops(convention, length, spec.d_model, block.mixer)
+        total += 2 * matmul_weights(spec, block) + mixing
     return batch * total
 
 
@@ -275,13 +225,11 @@ def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
     """What one sequence of `length` tokens leaves in the cache."""
     total = 0
     for mixer in (block.mixer for block in visits(spec)):
-        if isinstance(mixer, GatedDeltaNet):
-            total += delta_net_kept_bytes(mixer, itemsize)
-        elif isinstance(mixer, Mamba2):
-            total += mamba2_forms.kept_bytes(mixer, itemsize)
+        if costs := LINEAR.get(type(mixer)):
+            total += costs.kept_bytes(spec.d_model, mixer, itemsize)
         elif isinstance(mixer, MLA):
             total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
-        elif mixer is not None:
+        else:
             kept = min(length, mixer.window or mixer.chunk or length)
             total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)
     return total

@@ -28,18 +28,18 @@ def other_weights(d_model: int, mixer: Mamba2) -> int:
     return taps * channels(mixer) + 3 * mixer.n_heads + width + biases
 
 
-def scores(mixer: Mamba2) -> int:
+def scores(d_model: int, mixer: Mamba2) -> int:
     """Per token, at every position and under every convention: two products with the state, the outer product
     b x^T and S c."""
     return 4 * state(mixer)
 
 
-def flops(mixer: Mamba2) -> int:
+def flops(d_model: int, mixer: Mamba2) -> int:
     """Per token, beside the matmuls: the convolution and the products with the state."""
-    return 2 * mixer.conv_size * channels(mixer) + scores(mixer)
+    return 2 * mixer.conv_size * channels(mixer) + scores(d_model, mixer)
 
 
-def kept_bytes(mixer: Mamba2, itemsize: int) -> int:
+def kept_bytes(d_model: int, mixer: Mamba2, itemsize: int) -> int:
     """What a sequence of any length leaves in the cache: the state in float32, and the last inputs of the
     convolution in the model's dtype."""
     return 4 * state(mixer) + itemsize * (mixer.conv_size - 1) * channels(mixer)

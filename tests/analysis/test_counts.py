@@ -19,13 +19,12 @@ from archcmp.results.counts import COMPONENTS
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import MoE
-from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
+from tests.analysis.closed_forms_linear import LINEAR
 from tests.known import FILES, LATENT, MAMBA2, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
 every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
@@ -90,7 +89,8 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
 @pytest.mark.parametrize("convention", ["exact", "full"])
 def test_scores_are_what_no_weight_multiplies(spec: ModelSpec, convention: str) -> None:
     flops = archcmp.count(spec, 3, 70, convention=convention).flops
-    scores = 3 * sum(closed_forms.scores(convention, 70, block.mixer) for block in closed_forms.visits(spec))
+    visits = closed_forms.visits(spec)
+    scores = 3 * sum(closed_forms.scores(convention, 70, spec.d_model, block.mixer) for block in visits)
     assert flops["forward"].scores == flops["prefill"].scores == scores
     assert flops["train"].scores == 3 * scores
 
@@ -178,8 +178,11 @@ def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
     memory = archcmp.count(spec, 3, 5, convention="6n").memory
     per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
     assert memory["kv_cache_bytes"].total == 3 * (state + 5 * per_token)
-    recurrent = any(isinstance(block.mixer, GatedDeltaNet | Mamba2) for block in spec.blocks.values())
-    assert (state > 0) == recurrent
+    assert state == sum(
+        costs.kept_bytes(spec.d_model, block.mixer, 2)
+        for block in closed_forms.visits(spec)
+        if (costs := LINEAR.get(type(block.mixer)))
+    )
 
 
 def test_the_recurrent_state_known_by_hand() -> None:

@@ -28,6 +28,7 @@ from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.rope import Rope
 from tests.known import (
     DELTA_NET_OPTIONS,
+    KDA_OPTIONS,
     LATENT,
     LATENT_OPTIONS,
     MAIN_AND_FAR,
@@ -45,6 +46,7 @@ WRITTEN = {
     "mla": LATENT_OPTIONS,
     "gated_delta_net": DELTA_NET_OPTIONS,
     "mamba2": MAMBA2_OPTIONS,
+    "kimi_delta_attention": KDA_OPTIONS,
     "moe": MIXTURE_OPTIONS,
     "linear": "kind: linear, factor: 4",
     "llama3": "kind: llama3, factor: 4, original_context_length: 16",
@@ -191,6 +193,9 @@ EXTRA = {
     ],
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
+    "kda-floor": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_floor: -5}}"],
+    "kda-ranks": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_rank: 4, gate_rank: 6}}"],
+    "stream-norm-factors": [MAIN + "residual={kind: stream_norm, alpha: 1.5, beta: 0.5}"],
     "two-blocks": list(MAIN_AND_FAR),
     "looped": [*MAIN_AND_FAR, "loop={passes: 3, norm: true}"],
     "mamba2-biases": [MAMBA2, MAIN + "mixer.bias=true"],

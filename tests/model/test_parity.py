@@ -15,7 +15,7 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.known import PUBLISHED, distinct
+from tests.known import WITH_TOTAL, distinct
 
 YARN = "blocks.main.mixer.rope={theta: 100, scaling: {kind: yarn, factor: 4, original_context_length: 32}}"
 VARIANTS = {
@@ -35,8 +35,8 @@ TWICE_THE_KEYS = ("blocks.global_dense.mixer.n_kv_heads=1", "blocks.global_moe.m
 
 
 def _designs() -> dict[str, ModelSpec]:
-    mimo = {name for name in PUBLISHED if Path(name).name.startswith("mimo-v2.")}
-    specs = {name: load_spec(name, TWICE_THE_KEYS if name in mimo else ()) for name in PUBLISHED}
+    mimo = {name for name in WITH_TOTAL if Path(name).name.startswith("mimo-v2.")}
+    specs = {name: load_spec(name, TWICE_THE_KEYS if name in mimo else ()) for name in WITH_TOTAL}
     variants = {name: load_spec(base, [change]) for name, (base, change) in VARIANTS.items()}
     return distinct({name: shrunk(spec) for name, spec in (specs | variants).items()})
 

@@ -121,6 +121,24 @@ SAMPLERS: dict[str, Sampler] = {
     "linear_value_head_dim": _of(8, 12),
     "linear_conv_kernel_dim": _of(2, 4),
     "shared_expert_intermediate_size": _of(8, 12),
+    "conv_L_cache": _of(2, 3, 4),
+    "linear_head_dim": _of(8, 12),
+    "linear_num_heads": _of(2, 3),
+    "layer_group_size": _of(2, 3),
+    "short_conv_kernel_size": _of(2, 4),
+    "kda_safe_gate": _flag,
+    "block_size": _of(4, 16),
+    "mlp_alpha_factor": _of(1, 2.5),
+    "mlp_beta_factor": _of(1.0, 0.7),
+    "full_attn_alpha_factor": lambda rng, o: o["mlp_alpha_factor"],
+    "full_attn_beta_factor": lambda rng, o: o["mlp_beta_factor"],
+    "linear_attn_alpha_factor": lambda rng, o: o["mlp_alpha_factor"],
+    "linear_attn_beta_factor": lambda rng, o: o["mlp_beta_factor"],
+    "kda_lower_bound": _of(-5.0, -1.5),
+    "norm_eps": _of(1e-5, 1e-6),
+    "block_auto_adjust_ff_dim": _flag,
+    "block_ffn_dim_multiplier": _of(1.0, 1.3),
+    "use_expert_bias": _flag,
     "attention_types": lambda rng, o: [
         [[rng.choice(["global", "local"])], 1] for _ in range(o["num_layers"])
     ],
@@ -146,7 +164,6 @@ SAMPLERS: dict[str, Sampler] = {
     "use_bias": _flag,
     "qkv_bias": _flag,
     "norm_epsilon": _of(1e-5, 1e-6),
-    "norm_eps": _of(1e-5, 1e-6),
     "layer_norm_epsilon": _of(1e-5, 1e-6),
     "max_window_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "shared_intermediate_size": _of(24, 40),
@@ -246,6 +263,21 @@ FIXED: dict[str, Options] = {
     "nemotron_h": {"attention_bias": False, "sliding_window": None, "n_routed_experts": 8}
     | {"num_experts_per_tok": 2, "n_shared_experts": 1, "tie_word_embeddings": False}
     | {"time_step_min": 1e-30},
+    "lfm2": {"conv_bias": False, "block_multiple_of": 8},
+    "lfm2_moe": {"conv_bias": False},
+    "minimax": {"sliding_window": None},
+    "kimi_linear": {
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 8,
+    },
+    "bailing_hybrid": {
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 8,
+    },
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
 
@@ -254,6 +286,11 @@ LAYER_KINDS = {
     "qwen3_5_text": ["linear_attention", "full_attention"],
     "qwen3_5_moe_text": ["linear_attention", "full_attention"],
     "granitemoehybrid": ["linear_attention", "full_attention"],
+    "kimi_linear": ["linear_attention", "full_attention"],
+    "bailing_hybrid": ["linear_attention", "full_attention"],
+    "minimax": ["linear_attention", "full_attention"],
+    "lfm2": ["conv", "full_attention"],
+    "lfm2_moe": ["conv", "full_attention"],
 }
 """The kinds of layer of the types that have others than windows and full attention."""
 

@@ -37,6 +37,7 @@ N_FUZZED = int(os.environ.get("ARCHCMP_FUZZED", "5"))
 WHOLE: dict[str, dict[str, Any]] = {
     "glm4_moe": {"num_attention_heads": 64},
     "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
 }
 """What makes transformers' default of a type a model that is whole and that archcmp computes."""
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archcmp.model.cache import RecurrentCache
+from archcmp.model.cache import RecurrentCache, after_last_inputs
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.recurrence import start as first_values
 from archcmp.model.norms import build_norm
@@ -64,8 +64,7 @@ class GatedDeltaNet(nn.Module):
         spec = self.spec
         past = cache if start else None
         qkv, z = self.qkvz(x).split((sum(self.widths), spec.value_width), dim=-1)
-        before = qkv.new_zeros(x.shape[0], spec.conv_size - 1, qkv.shape[2]) if past is None else past.inputs
-        qkv = torch.cat((before, qkv), dim=1)
+        qkv = after_last_inputs(qkv, spec.conv_size - 1, past)
         mixed, state = self._mix(x, qkv, None if past is None else past.state)
         if cache is not None:
             cache.keep(state, qkv[:, x.shape[1] :])
@@ -78,14 +77,14 @@ class GatedDeltaNet(nn.Module):
         channels); the state before x -> (B, T, heads, value_head_dim) and the state after x."""
         spec = self.spec
         q, k, v = F.silu(causal_conv(qkv, self.conv)).split(self.widths, dim=-1)
-        q, k = (_unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))
+        q, k = (unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))
         v = v.unflatten(-1, (spec.n_value_heads, spec.value_head_dim))
         beta, step = self.ba(x).to(q.dtype).chunk(2, dim=-1)
         log_decay = -self.A_log.to(q.dtype).exp() * F.softplus(step + self.dt_bias)
         return gated_delta_rule(q * spec.key_head_dim**-0.5, k, v, log_decay, beta.sigmoid(), state)
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
     """x scaled to length 1 over its last dimension, in float32 or better."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x * (x.square().sum(-1, keepdim=True) + _UNIT_EPS).rsqrt()

@@ -38,14 +38,18 @@ class EvenHeads:
         pass
 
 
-def sizes(context: int, tied: bool, eps: float = 1e-6, eps_key: str = "rms_norm_eps") -> tuple[Binding, ...]:
-    """The fields that every type has under the same names, with defaults of its own."""
+def sizes(
+    context: int, tied: bool | None, eps: float = 1e-6, eps_key: str = "rms_norm_eps"
+) -> tuple[Binding, ...]:
+    """The fields that every type has under the same names, with defaults of its own. `tied` is None where
+    transformers never ties the output matrix."""
+    tie = "tie_word_embeddings"
     return (
         Field("vocab_size", "vocab_size"),
         Field("max_position_embeddings", "context_length", context),
         Field("hidden_size", "d_model"),
         Field(eps_key, "norm.eps", eps, decode=float),
-        Field("tie_word_embeddings", "output.tied", tied),
+        Only(tie, False) if tied is None else Field(tie, "output.tied", tied),
     )
 
 

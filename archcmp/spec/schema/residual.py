@@ -22,6 +22,18 @@ class PostNorm(Part):
     kind: Literal["post_norm"]
 
 
+class StreamNorm(Part):
+    """alpha h + beta f(h) with h = norm(x): the norm is applied to the stream itself, as in post_norm, but
+    before each sub-layer. MiniMax-Text-01. https://arxiv.org/abs/2501.08313"""
+
+    kind: Literal["stream_norm"]
+    alpha: Positive = 1.0
+    """Scales the normalised stream: (2 n_layers)^(1/4) in MiniMax-Text-01, as in DeepNet,
+    https://arxiv.org/abs/2203.00555"""
+    beta: Positive = 1.0
+    """Scales the output of each sub-layer."""
+
+
 class ReorderedNorm(Part):
     """x + norm(f(x)), post-norm inside the residual branch: OLMo 2. https://arxiv.org/abs/2501.00656"""
 
@@ -43,4 +55,6 @@ class Parallel(Part):
     """The mixer and the feed-forward share one norm; with false, each has its own."""
 
 
-Residual = Annotated[PreNorm | PostNorm | ReorderedNorm | SandwichNorm | Parallel, Slot(shorthand=True)]
+Residual = Annotated[
+    PreNorm | PostNorm | StreamNorm | ReorderedNorm | SandwichNorm | Parallel, Slot(shorthand=True)
+]

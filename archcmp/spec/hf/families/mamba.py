@@ -121,10 +121,11 @@ class ExpandedHeads:
 
     def write(self, draft: Draft, config: Tree) -> None:
         config |= {self.heads: 1, self.head_dim: "auto", self.expand: 2}
-        for mixer in draft.values(f"{self.part}:mixer"):
-            width = mixer["n_heads"] * mixer["head_dim"]
-            config |= {self.heads: mixer["n_heads"], self.head_dim: mixer["head_dim"]}
-            config[self.expand] = width // draft.model["d_model"]
+        heads, dims = (draft.values(f"{self.part}:mixer.{option}") for option in ("n_heads", "head_dim"))
+        for n_heads, head_dim in zip(heads, dims, strict=True):
+            if n_heads is not None:
+                config |= {self.heads: n_heads, self.head_dim: head_dim}
+                config[self.expand] = n_heads * head_dim // draft.model["d_model"]
 
 
 class NoFloor:
