@@ -96,13 +96,30 @@ def compare(
     *,
     batch_size: int | None = None,
     seq_len: int | None = None,
+    on: str | Sequence[str] = (),
     **options: Any,
 ) -> Results:
     """Models side by side, one sequence of 2048 tokens (or fewer, where learned positions end sooner) unless
-    others are given. `measure` names the workloads to time, all by default; None counts only. Other options:
-    `run`'s and Request's."""
+    others are given. `measure` names the workloads to time, all by default; None counts only. `on` names
+    devices whose published figures bound the speed, such as "h100". Other options: `run`'s and Request's."""
     axes = _axes(batch_size=batch_size, seq_len=seq_len)
+    if on:
+        options["options"] = {**options.get("options", {}), "on": _listed(on)}
     return run("comparison", models, measure=_workloads(measure), axes=axes, **options)
+
+
+def fit(
+    models: Models,
+    on: str | Sequence[str],
+    *,
+    batch_size: int | None = None,
+    context: int | None = None,
+    **options: Any,
+) -> Results:
+    """Whether the models fit in the memory of the devices that `on` names, such as "h100" or a path to a
+    sheet: weights and cache, the longest context, the largest batch, and devices to train on."""
+    axes = _axes(batch_size=batch_size, seq_len=context)
+    return run("fit", models, axes=axes, options={"on": _listed(on)}, **options)
 
 
 def bench(

@@ -35,6 +35,13 @@ class Bytes(int):
         return _scaled(int(self), ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
 
 
+class DecimalBytes(int):
+    """Bytes as data sheets print them: 3350000000000 -> '3.35 TB'."""
+
+    def __str__(self) -> str:
+        return _scaled(int(self), ("B", "KB", "MB", "GB", "TB"), 1000)
+
+
 class Seconds(float):
     """A duration: 0.0034 -> '3.40 ms'."""
 

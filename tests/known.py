@@ -7,7 +7,7 @@ from pathlib import Path
 
 from archcmp.spec.describe import places
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.ffn import GLU, MLP
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import bundled_folder
 from archcmp.spec.yaml.load import all_sizes, load_spec
@@ -66,7 +66,7 @@ def attention(spec: ModelSpec, block: str = "main") -> Attention:
 def dense(spec: ModelSpec, block: str = "main") -> GLU | MLP:
     """The feed-forward of a block that has no experts."""
     ffn = spec.blocks[block].ffn
-    assert not isinstance(ffn, MoE)
+    assert isinstance(ffn, GLU | MLP)
     return ffn
 
 

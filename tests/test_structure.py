@@ -18,14 +18,14 @@ from tests.results.test_store import FOLDER
 PACKAGE = Path(archcmp.__file__).parent
 
 BELOW = ["errors", "units"]
-LAYERS = ["results", "spec", "model", "analysis", "training", "timing", "oracle", "experiments"]
+LAYERS = ["results", "spec", "hardware", "model", "analysis", "training", "timing", "oracle", "experiments"]
 ALLOWED = {layer: {*BELOW, *LAYERS[: i + 1]} for i, layer in enumerate(LAYERS)}
 ALLOWED |= {"errors": set(), "units": set(), "report": {*BELOW, "results", "spec", "report"}}
 ALLOWED |= {"api": {*BELOW, *LAYERS, "report"}, "cli": {*BELOW, *LAYERS, "report", "cli", "__init__"}}
 ALLOWED |= {"__main__": {"cli"}, "__init__": {*BELOW, *LAYERS, "report", "api"}}
 """What each layer may import. Experiments fill a document, report shows it, and the two never meet."""
 
-WITHOUT_TORCH = {"results", "spec", "report", *BELOW}
+WITHOUT_TORCH = {"results", "spec", "hardware", "report", *BELOW}
 
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
@@ -93,6 +93,11 @@ def _run_and_list_modules(*arguments: str) -> tuple[int, set[str]]:
         (["bench", str(FOLDER / "sweep-1.json"), "--json"], 0),
         (["race", str(FOLDER / "race-1.json"), "--details"], 0),
         (["bench", "olmo2", "--measure", "sing"], 2),
+        (["hardware", "h100", "--json"], 0),
+        (["hardware", "h10"], 2),
+        (["compare", "olmo2", "--on", "h10"], 2),
+        (["fit", "olmo2"], 2),
+        (["fit", str(FOLDER / "fit-2.json")], 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )

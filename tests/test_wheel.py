@@ -30,6 +30,7 @@ def test_wheel_holds_specs_schema_and_types(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"archcmp/specs/{f}.yaml" for f in ("olmo2", "llama3", "gemma3", "gpt2")} <= names
     assert {"archcmp/specs/schema.json", "archcmp/py.typed"} <= names
+    assert {"archcmp/hardware/sheets/h100.yaml", "archcmp/hardware/sheets/schema.json"} <= names
     assert not any(name.startswith(("tests", "specs")) for name in names)
     metadata = zipfile.ZipFile(wheel).read(f"archcmp-{archcmp.__version__}.dist-info/METADATA").decode()
     for field in ("License-Expression: Apache-2.0", "Requires-Python: >=3.10", "torch<2.14,>=2.9"):

@@ -24,12 +24,14 @@ COMMANDS = {
     "choices": "Every design choice: what it means, its equation, and which known models make it.",
     "bench": "Throughput, or counts, over a grid of batch sizes and sequence lengths.",
     "ablate": "The path from one architecture to another: what each difference costs, a step at a time.",
+    "fit": "Whether models fit on devices: the longest context, the largest batch, and devices to train on.",
     "race": "One model in archcmp and in transformers: the same weights, the same logits, and who is faster.",
     "stability": "Training stability: small proxies over learning rates and seeds, with a verdict.",
     "check": "Validate specs, build them on the meta device, and compare with the published totals.",
     "new": "Write a spec to edit: a known one with comments, or only what a variant changes in it.",
     "import": "Turn a Hugging Face configuration into a spec.",
     "verify": "Compare with transformers: the same weights in both, logits side by side, specs shrunk.",
+    "hardware": "Devices by their published figures: rates, memory, bandwidth, each with its source.",
     "device": "This device, calibrated: its best matmul per dtype and its best copy, the yardsticks of MFU.",
 }
 """Every command with its help line. Its module defines the function `command`; a name that Python keeps for

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from archcmp.cli import options as o
 from archcmp.cli.experiment import Asked, experiment_command
 
 
 @experiment_command("comparison")
-def command(asked: Asked) -> None:
-    if asked.show.details:
-        asked.given["options"] = {"attribute": True}
+def command(asked: Asked, on: o.On = None) -> None:
+    given = {"attribute": asked.show.details or None, "on": on}
+    asked.given["options"] = {name: value for name, value in given.items() if value is not None}

@@ -8,6 +8,7 @@ import typer
 
 from archcmp.errors import ArchcmpError
 from archcmp.experiments.contests import CONTESTS
+from archcmp.hardware.load import known_hardware
 from archcmp.results.counts import QUANTITIES
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
 from archcmp.spec import reflect
@@ -59,6 +60,11 @@ def workloads(incomplete: str) -> list[str]:
 def choices(incomplete: str) -> list[str]:
     """Names that `archcmp choices` explains."""
     return list(dict.fromkeys(choice.name for choice in vocabulary()))
+
+
+def hardware(incomplete: str) -> list[str]:
+    """Devices of which archcmp has a sheet."""
+    return list(known_hardware())
 
 
 def families(incomplete: str) -> list[str]:

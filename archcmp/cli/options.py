@@ -141,6 +141,16 @@ Compile = Annotated[
         "--compile/--eager", help="Run torch.compile's code.", show_default="eager; stability: the faster"
     ),
 ]
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        "--hardware",
+        metavar="NAME",
+        help="A device by its published figures, such as h100, or a path to a sheet of yours; repeatable.",
+        autocompletion=complete.hardware,
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -207,10 +217,10 @@ def numbers(option: str, text: str | None, parse: Callable[[str], int], such_as:
         ) from None
 
 
-def axes(batch_size: str | None, seq_len: str | None) -> dict[str, list[int]]:
-    """The axes that were given."""
+def axes(batch_size: str | None, seq_len: str | None, name: str = "--seq-len") -> dict[str, list[int]]:
+    """The axes that were given; `name` is the option of the second."""
     given = {
         "batch_size": numbers("--batch-size", batch_size, int, "1,8"),
-        "seq_len": numbers("--seq-len", seq_len, _number, "512,2048 or 2k,128k"),
+        "seq_len": numbers(name, seq_len, _number, "512,2048 or 2k,128k"),
     }
     return {axis: values for axis, values in given.items() if values is not None}

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from archcmp.errors import UsageError
 from archcmp.experiments.core import OneByOne, Progress, Run, register, throughputs
+from archcmp.hardware.load import load_hardware
 from archcmp.results.document import ModelResult
-from archcmp.results.request import Point, Request, check_name
+from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name
 from archcmp.spec.shapes import check_shapes, default_seq_len
 from archcmp.spec.yaml.load import NamedSpec
 from archcmp.timing.workloads import WORKLOADS
@@ -20,7 +21,7 @@ from archcmp.timing.workloads import WORKLOADS
 class Comparison(OneByOne):
     """Counts, and the throughput of every workload that `measure` names, all models in the same rounds. The
     option `attribute` (by default, for two models) adds what each difference costs, `crossover` the length
-    from which scores cost more than the feed-forward."""
+    from which scores cost more than the feed-forward, `on` what the sheets of these devices allow at best."""
 
     kind = "comparison"
     defaults: ClassVar[dict[str, Any]] = {"measure": list(WORKLOADS), "budget_s": 60.0}
@@ -43,6 +44,8 @@ class Comparison(OneByOne):
         request = replace(request, axes=axes, options=options)
         for point in request.points():
             check_shapes(models, point["batch_size"], point["seq_len"])
+        for sheet in load_hardware(options.get("on", ())).values():
+            sheet.rates(request.dtype or DEFAULT_DTYPE)
         return request
 
     def measure(self, run: Run, point: Point) -> Progress:
@@ -61,6 +64,12 @@ class Comparison(OneByOne):
         if request.options.get("crossover"):
             found = [crossover(named.spec, request.convention) for named in run.specs]
             results = [replace(r, figures={"crossover": n}) for r, n in zip(results, found, strict=True)]
+        if on := request.options.get("on"):
+            from archcmp.timing.elsewhere import bounds
+
+            shape, sheets = (point["batch_size"], point["seq_len"]), load_hardware(on)
+            allowed = [bounds(named.spec, request.dtype, *shape, sheets) for named in run.specs]
+            results = [replace(r, bounds=each) for r, each in zip(results, allowed, strict=True)]
         yield results
         if request.measure:
             for timings in throughputs(run, [named.spec for named in run.specs], point):

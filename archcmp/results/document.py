@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from archcmp.results.counts import Counts, Effect
+from archcmp.results.hardware import Bound, Fit
 from archcmp.results.match import Matched
 from archcmp.results.request import Point, Request
 from archcmp.results.timings import Rates, Throughput
@@ -84,11 +85,14 @@ class Model:
 @dataclass(frozen=True)
 class ModelResult(Counts):
     """What one cell found of one model: its counts, its throughput by workload, what each of its differences
-    does alone to the first model, and the plain figures of another kind of experiment."""
+    does alone to the first model, the plain figures of another kind of experiment, and, by sheet of published
+    figures, the bounds of each workload and whether the model fits."""
 
     throughput: dict[str, Throughput] = field(default_factory=dict)
     alone: list[Effect] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    bounds: dict[str, dict[str, Bound]] = field(default_factory=dict)
+    fits: dict[str, Fit] = field(default_factory=dict)
 
     @property
     def refused(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from archcmp.results.counts import QUANTITIES, Section
@@ -18,8 +18,12 @@ _UNITS = {
     "bandwidth_use": "share of calibrated copy",
     "flops": "FLOP",
     "crossover": "tokens",
+    "longest_context": "tokens",
+    "largest_batch": "sequences",
+    "devices": "devices",
+    "training_devices": "devices",
 }
-_SUFFIXES = {"_bytes": "bytes", "_s": "s"}
+_SUFFIXES = {"flops_per_s": "FLOP/s", "bytes_per_s": "bytes/s", "_bytes": "bytes", "_s": "s"}
 _SECTIONS = {"params": "parameters", "flops": "FLOP", "memory": "bytes"}
 
 
@@ -34,7 +38,9 @@ def unit_of(name: str) -> str:
 
 
 def numbers(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every number in nested mappings, by its dotted name."""
+    """Every number in nested mappings and records, by its dotted name."""
+    if is_dataclass(value):
+        value = vars(value)
     if isinstance(value, Mapping):
         for key, below in value.items():
             yield from numbers(f"{prefix}.{key}", below)
@@ -63,6 +69,16 @@ def _measured(workload: str, timing: Throughput) -> Iterator[dict[str, Any]]:
         yield {"quantity": quantity, "value": value, "unit": unit_of(name), **about}
 
 
+def _plain(result: ModelResult) -> Iterator[dict[str, Any]]:
+    """Figures that no clock gave: those of another kind of experiment, and what sheets of devices allow."""
+    for sheet, workloads in result.bounds.items():
+        for workload, bound in workloads.items():
+            yield {"quantity": f"bounds.{sheet}.{workload}.binds", "value": bound.binds, "unit": ""}
+    for name in ("figures", "bounds", "fits"):
+        for quantity, value in numbers(name, getattr(result, name)):
+            yield {"quantity": quantity, "value": value, "unit": unit_of(quantity.rpartition(".")[2])}
+
+
 def _of_model(
     model: Model, result: ModelResult, convention: str, timed_dtype: str | None
 ) -> Iterator[dict[str, Any]]:
@@ -82,8 +98,7 @@ def _of_model(
     for workload, timing in result.throughput.items():
         for row in _measured(workload, timing):
             yield {"dtype": timed_dtype} | row
-    for quantity, value in numbers("figures", result.figures):
-        yield {"quantity": quantity, "value": value, "unit": unit_of(quantity.rpartition(".")[2])}
+    yield from _plain(result)
 
 
 def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:

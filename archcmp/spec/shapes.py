@@ -23,5 +23,5 @@ def check_shapes(specs: Sequence[ModelSpec], batch_size: int, seq_len: int) -> N
         if spec.embedding.positions == "learned" and seq_len > spec.context_length:
             raise UsageError(
                 f"{spec.title} has learned positions for {spec.context_length:,} tokens; a sequence of "
-                f"{seq_len:,} is longer. Use --seq-len {spec.context_length} or less"
+                f"{seq_len:,} is longer. Use {spec.context_length:,} or fewer"
             )

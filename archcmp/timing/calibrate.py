@@ -44,7 +44,7 @@ def lower(a: Rates, b: Rates) -> Rates:
     return _of_each(min, a, b)
 
 
-def _remembered(device: torch.device, dtype: str) -> list[Rates]:
+def remembered_rates(device: torch.device, dtype: str) -> list[Rates]:
     """The rates that were seen before, unless the file is damaged or no device could do them."""
     entry = recall(device, dtype)
     known = {f.name: entry[f.name] for f in fields(Rates) if f.name in entry}
@@ -57,7 +57,7 @@ def _remembered(device: torch.device, dtype: str) -> list[Rates]:
 def best_known(fresh: Rates, device: torch.device, dtype: str) -> Rates:
     """The best of `fresh` and what was seen before on this device, since a device can do what it was once
     seen to do; remembered for the next run."""
-    seen = _of_each(max, fresh, *_remembered(device, dtype))
+    seen = _of_each(max, fresh, *remembered_rates(device, dtype))
     remember(device, dtype, {name: rate for name, rate in asdict(seen).items() if rate is not None})
     return seen
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
-from archcmp.spec.schema.model import Block, Mixer, ModelSpec
+from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
 from archcmp.spec.schema.residual import Parallel, SandwichNorm
 from tests.analysis.closed_forms_linear import LINEAR
@@ -49,7 +51,7 @@ def _mla_weights(d_model: int, mixer: MLA) -> int:
     return query + down + up + out + gates[mixer.output_gate.per if mixer.output_gate else None]
 
 
-def _mixer_weights(d_model: int, mixer: Mixer | None) -> int:
+def _mixer_weights(d_model: int, mixer: Any) -> int:
     if costs := LINEAR.get(type(mixer)):
         return costs.weights(d_model, mixer)
     return _mla_weights(d_model, mixer) if isinstance(mixer, MLA) else _attention_weights(d_model, mixer)
@@ -102,7 +104,8 @@ def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
 
 def other_weights(spec: ModelSpec, block: Block) -> int:
     """Norms, biases, sinks and corrections of one layer, all experts included."""
-    mixer, ffn, residual = block.mixer, block.ffn, block.residual
+    mixer: Any = block.mixer
+    ffn, residual = block.ffn, block.residual
     n_norms = sum(part is not None for part in (mixer, ffn)) * (
         2 if isinstance(residual, SandwichNorm) else 1
     )
@@ -179,21 +182,21 @@ def _latent_pair_flops(mixer: Attention | MLA) -> int:
     return _pair_flops(mixer)
 
 
-def _mixing_flops(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
+def _mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
     if costs := LINEAR.get(type(mixer)):
         return length * costs.flops(d_model, mixer)
     return pairs(convention, length, mixer) * _pair_flops(mixer)
 
 
-def scores(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
+def scores(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """Products of tokens with tokens, or with a state, over a whole sequence."""
     if costs := LINEAR.get(type(mixer)):
         return length * costs.scores(d_model, mixer)
     return _mixing_flops(convention, length, d_model, mixer)
 
 
-def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
+def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """The same of the last token alone."""
     if costs := LINEAR.get(type(mixer)):
         return costs.flops(d_model, mixer)
@@ -223,8 +226,9 @@ def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> i
 
 def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
     """What one sequence of `length` tokens leaves in the cache."""
-    total = 0
-    for mixer in (block.mixer for block in visits(spec)):
+    total, mixers = 0, [block.mixer for block in visits(spec)]
+    mixer: Any
+    for mixer in mixers:
         if costs := LINEAR.get(type(mixer)):
             total += costs.kept_bytes(spec.d_model, mixer, itemsize)
         elif isinstance(mixer, MLA):

@@ -204,7 +204,7 @@ def _mixer(spec: ModelSpec) -> GatedDeltaNet:
 
 def test_weights_are_those_of_the_paper() -> None:
     spec = tiny(DELTA_NET)
-    weights = build_block(spec, "main", "meta").mixer.parameters()
+    weights = build_block(spec, "main", "meta").get_submodule("mixer").parameters()
     expected = closed_forms_linear.delta_net_weights(spec.d_model, _mixer(spec))
     expected += closed_forms_linear.delta_net_other_weights(spec.d_model, _mixer(spec))
     assert sum(weight.numel() for weight in weights) == expected

@@ -131,7 +131,7 @@ def test_block_equals_the_original_transformer_layer(kind: str, norm_first: bool
         f"blocks.main.residual={kind}",
     )
     theirs = nn.TransformerEncoderLayer(16, 2, 32, 0.0, "relu", batch_first=True, norm_first=norm_first)
-    ours = build_model(spec, layers=("main",)).blocks[0]
+    ours: Any = build_model(spec, layers=("main",)).blocks[0]
     norms: Any = ours.residual.before if norm_first else ours.residual.after
     pairs: dict[Any, tuple[Tensor, Tensor]] = {
         ours.mixer.qkv: (theirs.self_attn.in_proj_weight, theirs.self_attn.in_proj_bias),

@@ -132,7 +132,7 @@ def test_norms_start_as_the_identity(family: str) -> None:
 
 
 def test_a_block_starts_as_it_does_in_a_model_apart_from_its_name() -> None:
-    block = build_block(proxy(load_spec("olmo2"), 64, 4, 32), "main")
+    block: Any = build_block(proxy(load_spec("olmo2"), 64, 4, 32), "main")
     initialise(block, Init(0.5), 0)
     assert float(block.mixer.out.weight.detach().std()) == pytest.approx(0.5, rel=0.05)
 

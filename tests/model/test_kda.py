@@ -3,6 +3,8 @@ is tested with the gated delta net's."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -32,7 +34,8 @@ def test_logits_equal_those_of_transformers_over_several_chunks(family: str) -> 
 def test_weights_are_those_of_the_paper(options: str) -> None:
     spec = tiny(f"blocks.main.mixer={{{KDA_OPTIONS}{options}}}")
     mixer = spec.blocks["main"].mixer
-    weights = sum(weight.numel() for weight in build_block(spec, "main", "meta").mixer.parameters())
+    block: Any = build_block(spec, "main", "meta")
+    weights = sum(weight.numel() for weight in block.mixer.parameters())
     costs = LINEAR[type(mixer)]
     assert weights == costs.weights(spec.d_model, mixer) + costs.other_weights(spec.d_model, mixer)
 
@@ -40,7 +43,8 @@ def test_weights_are_those_of_the_paper(options: str) -> None:
 @torch.inference_mode()
 def test_decays_stay_above_their_floor() -> None:
     spec = tiny(f"blocks.main.mixer={{{KDA_OPTIONS}, decay_floor: -2}}")
-    log_decay = build_block(spec, "main").mixer._log_decay(100 * torch.randn(2, 9, spec.d_model))
+    block: Any = build_block(spec, "main")
+    log_decay = block.mixer._log_decay(100 * torch.randn(2, 9, spec.d_model))
     assert -2 <= log_decay.min() < -1 and log_decay.max() <= 0
 
 

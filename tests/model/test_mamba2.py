@@ -112,7 +112,7 @@ def test_weights_are_those_of_the_paper() -> None:
 def test_the_cache_is_as_large_for_any_length(dtype: str) -> None:
     spec = tiny(MAMBA2)
     model = archcmp.build_model(spec, dtype=getattr(torch, dtype))
-    expected = 2 * 3 * mamba2_forms.kept_bytes(_mixer(spec), getattr(torch, dtype).itemsize)
+    expected = 2 * 3 * mamba2_forms.kept_bytes(spec.d_model, _mixer(spec), getattr(torch, dtype).itemsize)
     for length in (1, 64, 4096):
         assert archcmp.count(spec, 3, length, dtype).memory["kv_cache_bytes"].total == expected
         assert model.new_cache(3, length).nbytes == expected

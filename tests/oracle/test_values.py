@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers.models.gemma4.configuration_gemma4 import Gemma4TextConfig
@@ -20,7 +22,8 @@ N_TOKENS, HEADS, KV_HEADS, DIM = 11, 4, 2, 16
 @torch.inference_mode()
 @pytest.mark.parametrize("values", ["own", "keys"])
 def test_values_are_those_of_gemma_4(values: str) -> None:
-    config = Gemma4TextConfig(
+    make_config: Any = Gemma4TextConfig
+    config = make_config(
         hidden_size=32,
         num_hidden_layers=1,
         num_attention_heads=HEADS,
@@ -33,7 +36,7 @@ def test_values_are_those_of_gemma_4(values: str) -> None:
         num_kv_shared_layers=0,
         attn_implementation="eager",
     )
-    theirs = randomise(Gemma4TextAttention(config, 0).eval())
+    theirs: Any = randomise(Gemma4TextAttention(config, 0).eval())
     norm = RMSNorm(kind="rmsnorm", eps=config.rms_norm_eps)
     spec = AttentionSpec.model_validate(
         {"kind": "attention", "n_heads": HEADS, "n_kv_heads": KV_HEADS, "head_dim": DIM, "values": values}
@@ -51,7 +54,7 @@ def test_values_are_those_of_gemma_4(values: str) -> None:
         }
     )
     x = torch.randn(2, N_TOKENS, 32, generator=torch.Generator().manual_seed(0))
-    rotation = Rope(RopeSpec(theta=100.0), DIM)(torch.arange(N_TOKENS), torch.float32)
+    rotation = Rope(RopeSpec(theta=100.0), DIM)(torch.arange(N_TOKENS), torch.float32, N_TOKENS)
     cos, sin = (torch.cat((part, part), dim=-1)[None] for part in rotation)
     mask = torch.full((N_TOKENS, N_TOKENS), -torch.inf).triu(1)[None, None]
     wanted, _ = theirs(x, (cos, sin), mask, {})

@@ -79,7 +79,7 @@ def test_a_wrong_model_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_and_spoil(model: archcmp.model.decoder.Decoder, weights: dict[str, torch.Tensor]) -> None:
         archcmp.load_hf_weights(model, weights)
         with torch.no_grad():
-            model.blocks[0].mixer.out.weight[0] += 0.1
+            model.blocks[0].get_parameter("mixer.out.weight")[0] += 0.1
 
     monkeypatch.setattr(verify, "load_hf_weights", load_and_spoil)
     result = verify_spec("tiny", tiny())

@@ -67,7 +67,7 @@ def test_larger_scores_of_attention_worsen_the_loss_until_one_key_takes_all(qk_n
     losses = []
     for kappa in (30.0, 100.0, 1e3, 1e4):
         for i, block in enumerate(model.blocks):
-            largest, mixer = probe(model, tokens[:, :-1]).max_logit[i], _any(block.mixer)
+            largest, mixer = probe(model, tokens[:, :-1]).max_logit[i], _any(block).mixer
             assert largest is not None and largest < kappa
             with torch.no_grad():
                 if qk_norm == "none":

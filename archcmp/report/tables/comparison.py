@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from archcmp.report.table import Figure, Row, Table
+from archcmp.report.tables.bounds import bounds_tables
 from archcmp.report.tables.effects import QUANTITY_LABELS, alone_note, alone_tables, changed, with_costs
 from archcmp.report.tables.rows import (
     header,
@@ -31,6 +32,7 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
     if doc.cells:
         made += [params_table(doc), flops_table(doc), memory_table(doc)]
         made += alone_tables(doc) if len(doc.models) > 2 else []
+        made += bounds_tables(doc)
         made += [throughput_table(doc)] if doc.measured else []
     return made
 

@@ -188,8 +188,8 @@ def parse(text: str, file: str, path: KeyPath = ()) -> Node:
     return _tree(node, file, path)
 
 
-def read(path: Path, shown: str) -> Node:
-    """Read a spec file into a mapping. `shown` is how messages call it."""
+def read_tree(path: Path, shown: str) -> Node:
+    """Read a YAML file. `shown` is how messages call it."""
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
@@ -201,7 +201,12 @@ def read(path: Path, shown: str) -> Node:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SpecError(shown, None, "", "not a text file (a spec is YAML in UTF-8)") from None
-    node = parse(text, shown)
+    return parse(text, shown)
+
+
+def read(path: Path, shown: str) -> Node:
+    """Read a spec file into a mapping. `shown` is how messages call it."""
+    node = read_tree(path, shown)
     if node.value is None:
         hint = "Start from a known one: archcmp new NAME --from olmo2"
         raise SpecError(shown, None, "", "the file is empty", hint)

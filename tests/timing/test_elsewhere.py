@@ -1,0 +1,91 @@
+"""Bounds and fits by published figures are what can be worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import archcmp
+from archcmp.results.store import read
+from tests.known import TINY
+from tests.test_cli import run
+
+H100 = 989.4e12, 3.35e12
+
+
+def test_bounds_are_flops_and_bytes_over_the_rates_of_the_sheet() -> None:
+    """Llama 3 8B decodes a token in the time that its weights and cache take through the memory."""
+    doc = archcmp.compare(["llama3:8b", "llama3:1b"], measure=None, on=["h100", "h200"])
+    result = doc.cells[0].models[0]
+    decode, prefill = result.bounds["h100"]["decode"], result.bounds["h100"]["prefill"]
+    weights, cache = 2 * (8_030_261_248 - 128_256 * 4096), 2 * 32 * 8 * 128 * 2048 * 2
+    assert decode.moved_bytes == weights + cache and decode.binds == "memory"
+    assert decode.bound_s == pytest.approx((weights + cache) / H100[1])
+    assert decode.tokens_per_second == pytest.approx(1 / decode.bound_s)
+    assert prefill.binds == "compute" and prefill.flops == result.flops["prefill"].total
+    assert prefill.tokens_per_second == pytest.approx(2048 * H100[0] / prefill.flops)
+    assert result.bounds["h200"]["decode"].bound_s * 4.8e12 == pytest.approx(weights + cache)
+    assert result.bounds["h100"]["train"].devices == 1
+    assert doc.measured is False
+
+
+def test_memory_alone_bounds_decoding_where_no_rate_is_published() -> None:
+    doc = archcmp.compare([str(TINY)], measure=None, on="apple-m4")
+    (decode,) = doc.cells[0].models[0].bounds["apple-m4"].values()
+    assert decode.flops_per_s is None and decode.binds == "memory"
+    assert decode.bound_s == pytest.approx(decode.moved_bytes / 120e9)
+    assert (
+        "No rate in bfloat16 is published"
+        in run("compare", str(TINY), "--no-measure", "--on", "apple-m4").stdout
+    )
+
+
+def test_fits_are_the_memory_less_weights_over_the_cache() -> None:
+    """Llama 3.1 8B keeps 128 KiB a token: the rest of 24 GB holds so many."""
+    doc = archcmp.fit("llama3.1:8b", ["rtx-4090", "mi300x", "tpu-v5e"], batch_size=4, context=4096)
+    result = doc.cells[0].models[0]
+    weights, token = result.memory["weights_bytes"].total, 128 * 1024
+    small, large, none = (result.fits[name] for name in ("rtx-4090", "mi300x", "tpu-v5e"))
+    assert small.longest_context == (24_000_000_000 - weights) // (4 * token)
+    assert small.largest_batch == (24_000_000_000 - weights) // (4096 * token)
+    assert large.longest_context == 131_072, "the model's own context"
+    assert small.fits and none.devices == 2 and none.longest_context == none.largest_batch == 0
+    assert small.training_devices == -(-result.memory["train_state_bytes"].total // 24_000_000_000)
+
+
+def test_a_window_keeps_the_cache_of_a_long_context_small() -> None:
+    doc = archcmp.fit([str(TINY), f"{TINY}+window=4"], "h100", context=64)
+    plain, windowed = (result.fits["h100"] for result in doc.cells[0].models)
+    assert windowed.largest_batch > plain.largest_batch
+
+
+def test_nothing_fits_is_an_exit_code_of_1_and_something_of_0() -> None:
+    result = run("fit", "llama3:70b", "--on", "rtx-4090")
+    assert result.returncode == 1 and "6 devices" in result.stdout
+    result = run("fit", "llama3:70b", "llama3:8b", "--on", "rtx-4090", "--on", "h100", "--context", "4k")
+    assert result.returncode == 0 and "batch 1 x 4,096 tokens" in result.stdout
+    assert "not counted" in result.stdout and "8,192 *" in result.stdout
+
+
+def test_mistakes_are_told_before_anything_is_counted() -> None:
+    assert "write --on h100" in run("fit", "llama3").stderr
+    assert "no hardware 'h10'" in run("compare", "llama3", "--on", "h10").stderr
+    assert "--context must be whole numbers" in run("fit", "llama3", "--on", "h100", "--context", "x").stderr
+
+
+def test_bounds_and_fits_are_in_every_format_and_apart_from_what_is_measured(tmp_path: Path) -> None:
+    shown = run("compare", str(TINY), f"{TINY}+d_model=32", "--no-measure", "--hardware", "h100", "--json")
+    (tmp_path / "bounds.json").write_text(shown.stdout)
+    doc = read(tmp_path / "bounds.json")
+    assert json.loads(shown.stdout)["cells"][0]["models"][0]["throughput"] == {}
+    assert doc.cells[0].models[0].bounds["h100"]["decode"].binds == "memory"
+    run("compare", "bounds.json", "--export", "bounds.csv", "--export", "bounds.md", cwd=tmp_path)
+    rows = (tmp_path / "bounds.csv").read_text()
+    assert "bounds.h100.decode.binds,memory,," in rows
+    assert "bounds.h100.decode.flops_per_s,989400000000000.0,FLOP/s" in rows
+    text = (tmp_path / "bounds.md").read_text()
+    assert "## At best on h100" in text and "no predictions" in text
+    run("fit", str(TINY), "--on", "h100", "--export", "fit.csv", "--context", "64", cwd=tmp_path)
+    assert "fits.h100.devices,1,devices" in (tmp_path / "fit.csv").read_text()
