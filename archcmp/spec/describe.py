@@ -25,7 +25,7 @@ IMPLIED = {"query_pre_attn_scalar": "head_dim", "v_head_dim": "head_dim"}
 """Options that are shown with another option's value when they are unset."""
 
 _WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output", "loop")
-_FROM_ELSEWHERE = ("norm", "attention_factor", "latent_norm")
+_FROM_ELSEWHERE = ("qk_norm.norm", "attention_factor", "latent_norm")
 """When unset, these take another option's value, so they are not shown as none."""
 _SHORTER = {"mixer.": "", "rope.scaling.": "scaling.", "ffn.router.": "router.", "ffn.expert.": "expert."}
 _SHORTER |= {"ffn.shared.": "shared.", "router.groups.": "groups."}
@@ -102,7 +102,9 @@ def _flat(part: Part, below: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             yield from _flat(value, path)
         elif isinstance(value, tuple) and value and all(isinstance(number, float) for number in value):
             yield path, f"{len(value)} numbers, {min(value):g} to {max(value):g}"
-        elif not isinstance(value, (dict, tuple)) and not (value is None and name in _FROM_ELSEWHERE):
+        elif not isinstance(value, (dict, tuple)) and not (
+            value is None and _key(path).endswith(_FROM_ELSEWHERE)
+        ):
             yield path, getattr(part, IMPLIED[name]) if value is None and name in IMPLIED else value
 
 

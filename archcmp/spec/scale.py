@@ -7,13 +7,13 @@ Both are one walk over the spec. A `Scale` holds the sizes of the small spec.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archcmp.errors import SpecError, UsageError
 from archcmp.spec.edit import tree_of, validated
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.schema.attention import Attention, QueryTemperature
+from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
@@ -23,7 +23,7 @@ from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec, Run
-from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling
+from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling, Rope
 
 MAX_SHRUNK = 12
 """Layers of a shrunk spec, if every block appears among so many in a row."""
@@ -54,7 +54,7 @@ class Scale:
     vocab_size: int
     context_length: int
     head_dim: int
-    """Elements of a head, or more where RoPE needs them."""
+    """Elements of a head, or fewer where the large spec's heads are narrower."""
     n_heads: Rule
     """Elements of a head in the small spec -> heads."""
     d_ff: Rule
@@ -88,8 +88,14 @@ SHRUNK = Scale(
 # ---- parts ------------------------------------------------------------------------------------------
 
 
-def _rope(rope: Any, scale: Scale, head_dim: int) -> Any:
-    if rope is None or rope.scaling is None or rope.scaling.kind == "linear":
+def _rope(rope: Rope | None, scale: Scale, head_dim: int) -> Rope | None:
+    """The share of a head that turns is the nearest at which an even number of dimensions turns."""
+    if rope is None:
+        return None
+    if not rope.proportional:
+        turned = max(2, 2 * round(head_dim * rope.partial / 2))
+        rope = rope.model_copy(update={"partial": turned / head_dim})
+    if rope.scaling is None or rope.scaling.kind == "linear":
         return rope
     length = scale.original_context_length(rope.scaling.original_context_length)
     changes: Changes = {"original_context_length": length}
@@ -103,17 +109,19 @@ def _rope(rope: Any, scale: Scale, head_dim: int) -> Any:
     return rope.model_copy(update={"scaling": rope.scaling.model_copy(update=changes)})
 
 
-def _temperature(temperature: QueryTemperature | None, scale: Scale) -> QueryTemperature | None:
+def _positions(mixer: Attention | MLA, scale: Scale, head_dim: int) -> Changes:
+    """Rotary positions and the temperature of queries, whose step may be the original context length."""
+    rope, temperature = _rope(mixer.rope, scale, head_dim), mixer.temperature
     if temperature is None:
-        return None
-    return temperature.model_copy(update={"floor_scale": scale.floor_scale(temperature.floor_scale)})
+        return {"rope": rope}
+    step = scale.floor_scale(temperature.floor_scale)
+    if _original_context_length(mixer.rope) == temperature.floor_scale:
+        step = _original_context_length(rope) or step
+    return {"rope": rope, "temperature": temperature.model_copy(update={"floor_scale": step})}
 
 
-def _head_dim(mixer: Attention, scale: Scale) -> int:
-    """The least from the scale's on of which an even number of dimensions turns."""
-    share = mixer.rope.partial if mixer.rope else 1.0
-    even = (dim for dim in range(scale.head_dim, mixer.head_dim, 4) if round(dim * share, 6) % 2 == 0)
-    return next(even, mixer.head_dim)
+def _original_context_length(rope: Rope | None) -> int | None:
+    return getattr(rope.scaling, "original_context_length", None) if rope else None
 
 
 def _shared_heads(n_heads: int, group: float) -> int:
@@ -124,15 +132,14 @@ def _shared_heads(n_heads: int, group: float) -> int:
 
 
 def _attention(mixer: Attention, scale: Scale) -> Attention:
-    head_dim = _head_dim(mixer, scale)
+    head_dim = min(scale.head_dim, mixer.head_dim)
     n_heads = scale.n_heads(head_dim)
     grouped = _shared_heads(n_heads, mixer.n_heads / mixer.n_kv_heads)
     changes: Changes = {
         "n_heads": n_heads,
         "n_kv_heads": {"MHA": n_heads, "MQA": 1}.get(mixer.label, grouped),
         "head_dim": head_dim,
-        "rope": _rope(mixer.rope, scale, head_dim),
-        "temperature": _temperature(mixer.temperature, scale),
+        **_positions(mixer, scale, head_dim),
     }
     if mixer.v_head_dim is not None:
         changes["v_head_dim"] = 3 * head_dim // 4
@@ -149,8 +156,7 @@ def _mla(mixer: MLA, scale: Scale) -> MLA:
     dim = scale.head_dim
     changes: Changes = {"n_heads": scale.n_heads(dim), "kv_lora_rank": 2 * dim, "qk_nope_head_dim": dim}
     changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4}
-    changes["rope"] = _rope(mixer.rope, scale, dim // 2)
-    changes["temperature"] = _temperature(mixer.temperature, scale)
+    changes |= _positions(mixer, scale, dim // 2)
     changes["indexer"] = _indexer(mixer.indexer, scale)
     return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
 
@@ -284,10 +290,14 @@ def _scaled(spec: ModelSpec, scale: Scale, runs: tuple[Run, ...], source: str) -
 
 def shrunk(spec: ModelSpec) -> ModelSpec:
     """`spec` with every width, window and expert count small, and few layers: one of each distinct block at
-    least, each run's pattern once and, where it repeats, begun again. Validated anew."""
+    least, each run's pattern once and, where it repeats, begun again. A d_ff of four d_model stays so:
+    some types have no other (MPT, BLOOM). Validated anew."""
     patterns = [len(run.repeat) + (1 if len(run.repeat) > 1 else 0) for run in spec.layers]
     n_layers = [min(run.n_layers, n) for run, n in zip(spec.layers, patterns, strict=True)]
-    return _scaled(spec, SHRUNK, _cut(spec, n_layers, MAX_SHRUNK), f"{spec.title}, shrunk")
+    widths = replace(
+        SHRUNK, d_ff=lambda d_ff: 4 * SHRUNK.d_model if d_ff == 4 * spec.d_model else SHRUNK.d_ff(d_ff)
+    )
+    return _scaled(spec, widths, _cut(spec, n_layers, MAX_SHRUNK), f"{spec.title}, shrunk")
 
 
 def _layers_needed(run: Run) -> int:

@@ -105,6 +105,9 @@ class _Scores(TorchFunctionMode):
             visible = visible & chosen_mask(chosen, k.shape[2])[:, None]
         largest = float(scores.abs().masked_fill(~visible, 0.0).max())
         self.largest = rounded(largest) if math.isfinite(largest) else None
+        if slopes is not None:
+            i = torch.arange(q.shape[2], device=q.device)
+            scores = scores - slopes[:, None, None] * (i[:, None] - i)
         log_weights = scores.masked_fill(~visible, -torch.inf).log_softmax(-1)
         terms = -(log_weights.exp() * log_weights.masked_fill(~visible, 0.0)).sum(-1)
         n_visible = visible.sum(-1).expand_as(terms)

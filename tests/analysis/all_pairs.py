@@ -1,6 +1,6 @@
 """Whether contributions sum exactly between all families: `python -m tests.analysis.all_pairs [PART/PARTS]`.
 
-Too long for the suite, which takes a few pairs: 1,122 pairs take about 20 minutes on a core.
+Too long for the suite, which takes a few pairs: a thousand pairs take about 20 minutes on a core.
 """
 
 from __future__ import annotations

@@ -51,7 +51,9 @@ SAMPLERS: dict[str, Sampler] = {
     "num_attention_heads": _heads,
     "num_layers": _of(2, 3, 5),
     "num_heads": _heads,
-    "hidden_size": lambda rng, o: (o.get("num_attention_heads") or o["num_heads"]) * rng.choice([8, 16]),
+    "hidden_size": lambda rng, o: (
+        (o.get("num_attention_heads") or o.get("num_heads") or 4) * rng.choice([8, 16])
+    ),
     "num_key_value_heads": _kv_heads,
     "head_dim": _of(8, 16, 24),
     "intermediate_size": _of(24, 40, 64),
@@ -266,6 +268,7 @@ FIXED: dict[str, Options] = {
     "hy_v3": {"mlp_bias": False},
     "laguna": {"attention_bias": False},
     "mpt": {"logit_scale": None},
+    "gpt_bigcode": {"multi_query": True, "n_head": 4},
     "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
     "granitemoehybrid": {"mamba_d_head": "auto"},
     "bamba": {"mamba_d_head": "auto"},
@@ -336,6 +339,7 @@ PARTIAL = (
     "glm4",
     "phi",
     "nemotron",
+    "persimmon",
 )
 """The types that may rotate a part of a head."""
 

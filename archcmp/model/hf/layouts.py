@@ -35,6 +35,12 @@ def _transposed(theirs: Tensor, block: Block) -> Any:
     return theirs.mT if theirs.dim() > 1 else theirs
 
 
+def _transposed_but_in_mqa(theirs: Tensor, block: Block) -> Any:
+    """GPT-2's matrices are (in, out). Those of GPT-BigCode, with one head of keys, have the same names."""
+    multi_query = isinstance(block.mixer, Attention) and block.mixer.n_kv_heads < block.mixer.n_heads
+    return theirs if multi_query else _transposed(theirs, block)
+
+
 def _gate_and_up_in_turn(theirs: Tensor, block: Block) -> Any:
     """(E, in, 2 d_ff) with gate and up alternating -> (E, 2 d_ff, in), all of gate first; biases alike."""
     rows = theirs.mT if theirs.dim() > 2 else theirs
@@ -191,13 +197,14 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         Way(_QKV[:2]),
         _one("self_attn.qkv_proj.*"),
         _one("attention.query_key_value.*", _qkv_by_group),
+        _one("self_attn.query_key_value.*", _qkv_by_group),
         _one("self_attention.query_key_value.*", _qkv_by_group),
         Way(tuple(f"attn.attention.{part}_proj.*" for part in "qkv")),
         _one("attn.Wqkv.*"),
         Way(tuple(f"attn.{part}_proj.*" for part in "qkv")),
         _one("attn.qkv_proj.*", _qkv_by_shard),
         Way(tuple(f"mixer.{part}_proj.*" for part in "qkv")),
-        _one("attn.c_attn.*", _transposed),
+        _one("attn.c_attn.*", _transposed_but_in_mqa),
     ),
     "mixer.out.*": (
         _one("self_attn.o_proj.*"),
@@ -212,7 +219,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         *(_one(f"{name}.out_proj.*") for name in _MAMBA),
         _one("self_attn.out_proj.*"),
         _one("conv.out_proj.*"),
-        _one("attn.c_proj.*", _transposed),
+        _one("attn.c_proj.*", _transposed_but_in_mqa),
     ),
     "mixer.gate.proj.*": (
         _one("self_attn.gate_proj.*"),
@@ -293,7 +300,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.fc1.*"),
         _one("fc1.*"),
         *(Way(("mlp.c_fc.*",), marker=marker) for marker in _NOT_TRANSPOSED),
-        _one("mlp.c_fc.*", _transposed),
+        _one("mlp.c_fc.*", _transposed_but_in_mqa),
     ),
     "ffn.down.*": (
         _one("mlp.down_proj.*"),
@@ -307,7 +314,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("fc2.*"),
         _one("shared_mlp.output_linear.*"),
         *(Way(("mlp.c_proj.*",), marker=marker) for marker in _NOT_TRANSPOSED),
-        _one("mlp.c_proj.*", _transposed),
+        _one("mlp.c_proj.*", _transposed_but_in_mqa),
     ),
     "ffn.activation.*": (_one("mlp.act_fn.*", _flat),),
     "ffn.router.scores.*": (

@@ -33,10 +33,13 @@ def _listed() -> Iterator[ModelType]:
 MODEL_TYPES: dict[str, ModelType] = {kind.name: kind for kind in _listed()}
 
 ALIASES = {
+    "internlm3": "llama",
     "kimi_k2": "deepseek_v3",
     "qwen2_vl_text": "qwen2",
     "qwen2_5_vl_text": "qwen2",
     "qwen3_vl_text": "qwen3",
+    "sarvam_mla": "deepseek_v3",
+    "sarvam_moe": "glm4_moe",
 }
 """Types whose configurations have the same meaning as those of another type."""
 
@@ -45,6 +48,11 @@ DEFAULTS: dict[str, Tree] = {
     "qwen2_vl_text": _QWEN2_VL,
     "qwen2_5_vl_text": _QWEN2_VL,
     "qwen3_vl_text": {"rope_theta": 5e5, "max_position_embeddings": 128_000},
+    "sarvam_mla": {"q_lora_rank": None, "n_routed_experts": 128, "first_k_dense_replace": 1, "n_group": 1}
+    | {"topk_group": 1},
+    "sarvam_moe": {"partial_rotary_factor": 1.0, "rope_theta": 8e6, "num_experts_per_tok": 6}
+    | {"num_key_value_heads": 4, "head_dim": 64, "use_qk_norm": True, "rms_norm_eps": 1e-6}
+    | {"routed_scaling_factor": 2.5},
 }
 """Aliases -> what a field that is left out means, where it means something else than in the other type."""
 

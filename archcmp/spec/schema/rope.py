@@ -141,7 +141,7 @@ class Rope(Part):
 
     def check_width(self, head_dim: int, key: str) -> None:
         """Raise the fault that a head of `head_dim` elements cannot be rotated so; `key` holds head_dim."""
-        turned = head_dim if self.proportional else round(head_dim * self.partial, 6)
+        turned = head_dim if self.proportional else round(head_dim * self.partial, 3)  # 0.333333 is a third
         if turned % 2:
             raise fault(
                 ("rope", "partial") if self.partial < 1 else (key,),

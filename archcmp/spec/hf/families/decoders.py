@@ -106,6 +106,9 @@ MODEL_TYPES = (
         Field("intermediate_size", ":ffn.d_ff", 14_336),
         Only("hidden_act", "xielu"),
         *ATTENTION_BIAS,
+        Only("mlp_bias", False),
+        Only("post_norm", False),
+        Only("qk_norm", True),
         RopeFields(
             12_000_000.0,
             scaling={"rope_type": "llama3", "factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0}

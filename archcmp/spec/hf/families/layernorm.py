@@ -138,6 +138,20 @@ class AttentionTypes:
         config["attention_types"] = [[parts, 1]]
 
 
+@dataclass(frozen=True)
+class FourWidths:
+    """d_ff is four times the width of the model, which stands in the field `key`."""
+
+    key: str
+    default: int
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        draft.set(":ffn.d_ff", 4 * fields.number(self.key, self.default))
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        pass
+
+
 def four_widths(fields: Fields) -> int:
     return 4 * int(fields.get("hidden_size"))
 
@@ -317,7 +331,7 @@ MODEL_TYPES = (
             Field("n_heads", ":mixer.n_heads", 16),
             Field("n_heads", ":mixer.n_kv_heads", 16),
             Field("head_dim", ":mixer.head_dim", lambda f: f.get("d_model", 2048) // f.get("n_heads", 16)),
-            Field("ffn_hidden_size", ":ffn.d_ff", lambda f: 4 * f.get("d_model", 2048)),
+            FourWidths("d_model", 2048),
             MPTAttention(),
             Only("expansion_ratio", 4),
             Only("no_bias", True),

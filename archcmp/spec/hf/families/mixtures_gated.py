@@ -168,6 +168,7 @@ MODEL_TYPES = (
         },
         (
             *sizes(131_072, tied=False, eps=1e-5),
+            Only("layernorm_epsilon", 1e-5),
             Field("num_attention_heads", ":mixer.n_heads"),
             Field("head_dim", ":mixer.head_dim", 192),
             Field("v_head_dim", ":mixer.v_head_dim", 128),
