@@ -97,9 +97,6 @@ class _Scores(TorchFunctionMode):
         scores = scale * q @ k.transpose(2, 3)
         if softcap is not None:
             scores = softcap * torch.tanh(scores / softcap)
-        if slopes is not None:
-            positions = torch.arange(q.shape[2], device=q.device)
-            scores = scores + slopes[:, None, None] * (positions - positions[:, None])
         visible = visible_keys(q.shape[2], window, chunk, q.device)
         if chosen is not None:
             visible = visible & chosen_mask(chosen, k.shape[2])[:, None]

@@ -100,12 +100,18 @@ def test_a_cap_bounds_scores() -> None:
     assert all(value is not None and 0.4 < value <= 0.5 for value in found.max_logit)
 
 
-def test_biases_by_distance_are_part_of_scores() -> None:
-    """The steepest of four slopes is 2^-2 a token."""
-    biased = build_model(tiny("blocks.main.mixer.alibi={max_bias: 8}", "vocab_size=256"))
-    initialise(biased, seed=0)
-    farthest = 0.25 * (TOKENS.shape[1] - 1)
-    assert all(value is not None and value > 0.9 * farthest for value in probe(biased, TOKENS).max_logit)
+def test_biases_by_distance_are_in_the_entropy_and_not_in_the_largest_score() -> None:
+    """Scores are what queries and keys make of each other; steep biases leave a query few keys."""
+    one_layer = ("layers[0].n_layers=1", "vocab_size=256")
+    models = [build_model(tiny(*one_layer, f"blocks.main.mixer.alibi={bias}")) for bias in ("null", STEEP)]
+    for model in models:
+        initialise(model, seed=0)
+    without, biased = (probe(model, TOKENS) for model in models)
+    assert without.max_logit == biased.max_logit
+    assert without.entropy[0] and biased.entropy[0] and biased.entropy[0] < 0.5 * without.entropy[0]
+
+
+STEEP = "{max_bias: 0.01}"
 
 
 @pytest.mark.parametrize("family", UNLIKE)
