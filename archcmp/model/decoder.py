@@ -57,8 +57,11 @@ class Embedding(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C). A decoder computes a rotation once for all
-    layers that share it, and passes on what layers leave for later ones; a block alone makes up both."""
+    """One layer: residual(mixer, ffn), times a number with `layer_scalar`. (B, T, C) -> (B, T, C). A decoder
+    computes a rotation once for all layers that share it, and passes on what layers leave for later ones; a
+    block alone makes up both. The number is a buffer, because it is not trained."""
+
+    layer_scalar: Tensor | None
 
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
@@ -70,6 +73,11 @@ class Block(nn.Module):
         self.n_sublayers = len(sublayers)
         self.carrying: list[Any] = [sublayer for sublayer in sublayers if isinstance(sublayer, Carries)]
         self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), self.n_sublayers)
+        self.register_buffer("layer_scalar", torch.empty(1) if spec.layer_scalar else None)
+
+    def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
+        """The number starts at 1."""
+        return torch.ones(1) if name == "layer_scalar" else None
 
     def forward(
         self,
@@ -91,7 +99,7 @@ class Block(nn.Module):
         if self.ffn is not None:
             sublayers.append(partial(self.ffn, carried=carried) if self.ffn in self.carrying else self.ffn)
         output: Tensor = self.residual(x, *sublayers)
-        return output
+        return output if self.layer_scalar is None else output * self.layer_scalar
 
     def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
         """What earlier layers would have left for tokens start .. start + n_tokens - 1."""

@@ -228,10 +228,18 @@ def _scaled(spec: ModelSpec, scale: Scale, n_layers: Sequence[int], source: str)
 
 def shrunk(spec: ModelSpec) -> ModelSpec:
     """`spec` with every width, window and expert count small, and few layers: one of each distinct block at
-    least, each run's pattern once and, where it repeats, begun again. Validated anew."""
+    least, the last layers of each run, as many as its pattern has and, where it repeats, one more. Validated
+    anew."""
     patterns = [len(run.repeat) + (1 if len(run.repeat) > 1 else 0) for run in spec.layers]
     n_layers = [min(run.n_layers, n) for run, n in zip(spec.layers, patterns, strict=True)]
-    return _scaled(spec, SHRUNK, n_layers, f"{spec.title}, shrunk")
+    ends = tuple(_end(run, n) for run, n in zip(spec.layers, n_layers, strict=True))
+    return _scaled(spec.model_copy(update={"layers": ends}), SHRUNK, n_layers, f"{spec.title}, shrunk")
+
+
+def _end(run: Run, n_layers: int) -> Run:
+    """The last `n_layers` layers of a run."""
+    first = (run.n_layers - n_layers) % len(run.repeat)
+    return run.model_copy(update={"repeat": run.repeat[first:] + run.repeat[:first], "n_layers": n_layers})
 
 
 def _layers_needed(run: Run) -> int:

@@ -127,12 +127,12 @@ def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
 
 
 def other_weights(spec: ModelSpec, block: Block) -> int:
-    """Norms, biases, sinks and corrections of one layer, all experts included."""
+    """Norms, biases, sinks, corrections and the scalar of one layer, all experts included."""
     mixer, ffn, residual = block.mixer, block.ffn, block.residual
     n_norms = 4 if isinstance(residual, SandwichNorm) else 2
     if isinstance(residual, Parallel) and residual.shared_norm:
         n_norms = 1
-    total = n_norms * norm_weights(spec.norm, spec.d_model)
+    total = n_norms * norm_weights(spec.norm, spec.d_model) + int(block.layer_scalar)
     if isinstance(mixer, MLA):
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)

@@ -188,6 +188,7 @@ EXTRA = {
     ],
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
+    "layer-scalar": [MAIN + "layer_scalar=true"],
     "two-blocks": list(MAIN_AND_FAR),
     "looped": [*MAIN_AND_FAR, "loop={passes: 3, norm: true}"],
     "one-sublayer": [

@@ -173,6 +173,9 @@ SAMPLERS: dict[str, Sampler] = {
     "gating": _of(True, "per-head", "per-element"),
     "num_attention_heads_per_layer": lambda rng, o: _by_kind(rng, o["layer_types"], o),
     "moe_routed_scaling_factor": _of(1.0, 2.5),
+    "global_head_dim": _of(8, 16),
+    "num_global_key_value_heads": _of(None, 1, 2),
+    "attention_k_eq_v": _flag,
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 
@@ -184,12 +187,14 @@ ROPES: list[Options] = [
     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
     {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16, "attention_factor": 1.3}
     | {"beta_fast": 16.0, "beta_slow": 2.0},
+    {"rope_type": "proportional", "partial_rotary_factor": 0.5},
+    {"rope_type": "proportional", "partial_rotary_factor": 0.25, "factor": 2.0},
     {"rope_type": "dynamic", "factor": 2.0},
     {"rope_type": "longrope", "factor": 4.0, "original_max_position_embeddings": 16},
     {"rope_type": "longrope", "attention_factor": 1.3, "original_max_position_embeddings": 32},
 ]
 
-SCALINGS = {rope["rope_type"] for rope in ROPES}
+SCALINGS = {rope["rope_type"] for rope in ROPES} - {"proportional"}
 
 FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
@@ -221,6 +226,8 @@ FIXED: dict[str, Options] = {
     "laguna": {"attention_bias": False},
     "mpt": {"logit_scale": None},
     "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
+    "gemma4_text": {"hidden_size_per_layer_input": 0, "head_dim": 8},
+    "gemma4_unified_text": {"use_bidirectional_attention": None, "head_dim": 8},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
@@ -236,7 +243,8 @@ LAYER_KINDS = {
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
-BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash")
+_GEMMA4 = ("gemma4_text", "gemma4_unified_text")
+BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash", *_GEMMA4)
 """The types whose kinds of layer have rotary positions of their own."""
 
 PARTIAL = (
@@ -255,6 +263,10 @@ PARTIAL = (
 )
 """The types that may rotate a part of a head."""
 
+UNDECLARED = dict.fromkeys(_GEMMA4, ("global_head_dim", "num_global_key_value_heads"))
+UNDECLARED |= dict.fromkeys(("mistral", "llama"), ("head_dim",))
+"""Fields that a configuration class takes beside those that it declares."""
+
 TEMPERED = ("ministral3", "mistral4")
 """The types whose positions come with a temperature of queries."""
 
@@ -263,6 +275,7 @@ ALLOWED_SCALINGS = {
     "phimoe": ("default", "longrope"),
     "ministral3": ("default", "linear", "yarn"),
     "mistral4": ("yarn",),
+    **dict.fromkeys(_GEMMA4, ("default", "proportional", "linear", "llama3", "yarn")),
 }
 """The scalings of positions that a type has, where it has not all."""
 
@@ -290,7 +303,7 @@ def random_config(kind: str, seed: int) -> Options:
     fields = set(getattr(known, "__dataclass_fields__", {})) or set(vars(known()))
     options: Options = {}
     for name, sample in SAMPLERS.items():
-        if name in fields or (name in ("head_dim",) and kind in ("mistral", "llama")):
+        if name in fields or name in UNDECLARED.get(kind, ()):
             options[name] = sample(rng, options)
     if kinds := LAYER_KINDS.get(kind):
         options["layer_types"] = [rng.choice(kinds) for _ in range(options["num_hidden_layers"])]

@@ -35,6 +35,7 @@ N_FUZZED = 20
 WHOLE: dict[str, dict[str, Any]] = {
     "glm4_moe": {"num_attention_heads": 64},
     "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2},
+    "gemma4_text": {"hidden_size_per_layer_input": 0},
     "granitemoehybrid": {"num_local_experts": 0, "layer_types": ["full_attention"] * 32},
 }
 """What makes transformers' default of a type a model that is whole and that archcmp computes."""
@@ -317,6 +318,9 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("opt", {"do_layer_norm_before": False}, "the value False of do_layer_norm_before"),
         ("gptj", {"rotary_dim": None}, "the value None of rotary_dim"),
         ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
+        ("gemma4_unified_text", {"use_bidirectional_attention": "all"}, "known: null, 'vision'"),
+        ("gemma4_unified_text", {"per_layer_config": {"4": {"head_dim": 8}}}, "local layers have none"),
+        ("gemma4_unified_text", {"per_layer_config": {"29": {"head_dim": 8}}}, "have the same options"),
     ],
 )
 def test_what_a_table_cannot_say_is_refused(kind: str, change: dict[str, Any], said: str) -> None:

@@ -291,6 +291,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("shared_mlp.output_linear.*"),
     ),
     "ffn.shared_gate.*": (_one("mlp.shared_expert_gate.*"),),
+    "layer_scalar": (_one("layer_scalar"),),
 }
 """Our parameters inside a block -> the ways to find them below the block's prefix. The first way that applies
 is taken. `*` is the parameter's last name, weight or bias."""
@@ -345,6 +346,7 @@ BUFFERS = {
 """Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
 
 OTHER_MODALITIES = re.compile(
-    r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\."
+    r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|audio_tower|embed_vision|embed_audio"
+    r"|vision_embedder)\."
 )
 """Tensors that multimodal checkpoints hold beside the language model."""

@@ -27,6 +27,8 @@ class Block(Part):
     """The sub-layer in which tokens exchange information."""
     ffn: FFN | None
     """The sub-layer that treats each token on its own."""
+    layer_scalar: bool = False
+    """The residual stream after the layer is multiplied by a number that checkpoints hold: Gemma 4."""
 
     @model_validator(mode="after")
     def _has_a_sublayer(self) -> Block:

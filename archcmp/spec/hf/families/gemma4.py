@@ -1,0 +1,148 @@
+"""Model types of Gemma 4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archcmp.spec.hf.axes import LocalGlobal, every
+from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
+from archcmp.spec.hf.common import ATTENTION_BIAS, GLU, RMSNORM, attention, sizes
+from archcmp.spec.hf.fields import Fields
+from archcmp.spec.hf.model_type import ModelType
+from archcmp.spec.hf.rope import PROPORTIONAL, RopeFields
+
+
+@dataclass(frozen=True)
+class LastGlobal(LocalGlobal):
+    """The same, but the last layer has no window, whatever `layer_types` says."""
+
+    def read(self, fields: Fields, n_layers: int) -> list[str]:
+        return [*super().read(fields, n_layers)[:-1], "global"]
+
+
+LAYERS = LastGlobal(every(6, "_sliding_window_pattern"))
+
+
+class HeadsByKind:
+    """Local layers have num_key_value_heads and head_dim. Global layers have those that `per_layer_config`
+    says, where transformers wrote the file, or else global_head_dim and, if values are made of keys,
+    num_global_key_value_heads."""
+
+    options = (("head_dim", 256), ("num_key_value_heads", 4))
+    of_global = ("global_head_dim", "num_global_key_value_heads")
+    names = ("head_dim", "n_kv_heads")
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        local = {key: fields.number(key, default) for key, default in self.options}
+        for kind, changes in (("local", {}), ("global", self._changes(fields))):
+            for (key, _), name in zip(self.options, self.names, strict=True):
+                draft.set(f"{kind}:mixer.{name}", changes.get(key, local[key]))
+
+    def _changes(self, fields: Fields) -> Tree:
+        """What global layers have in place of the fields of local ones."""
+        head_dim = fields.number("global_head_dim", 512)
+        n_kv_heads = fields.get("num_global_key_value_heads", None)
+        listed = fields.get("per_layer_config", None)
+        if listed is None:
+            shared = n_kv_heads is not None and fields.number("attention_k_eq_v", False)
+            return {"head_dim": head_dim} | ({"num_key_value_heads": n_kv_heads} if shared else {})
+        of_layer = {int(i): options for i, options in listed.items()}
+        changes: dict[str, list[Tree]] = {"local": [], "global": []}
+        for i, kind in enumerate(LAYERS.read(fields, fields.get("num_hidden_layers"))):
+            changes[kind].append(of_layer.get(i, {}))
+        first = next(iter(changes["global"]))
+        if any(changes["local"]) or any(other != first for other in changes["global"]):
+            known = "global layers have the same options, and local layers have none"
+            raise fields.refuse("per_layer_config", listed, known)
+        if unknown := set(first) - {key for key, _ in self.options}:
+            raise fields.refuse("per_layer_config", listed, f"{unknown.pop()} differs by kind of layer")
+        return first
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        for (key, _), name, of_global in zip(self.options, self.names, self.of_global, strict=True):
+            others = draft.values(f"global:mixer.{name}")
+            for value in [*others, *draft.values(f"local:mixer.{name}")]:
+                config[key] = value
+            for value in others:
+                config[of_global] = value
+
+
+class CausalText:
+    """Tokens of text see earlier ones only, unless `use_bidirectional_attention` is all; those of an image
+    may see one another."""
+
+    key = "use_bidirectional_attention"
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        if (value := fields.get(self.key, None)) not in (None, "vision"):
+            raise fields.refuse(self.key, value, "known: null, 'vision'")
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        config[self.key] = None
+
+
+_KINDS = ("default", PROPORTIONAL, "linear", "llama3", "yarn")
+_OF_EXPERTS = frozenset({"num_experts", "top_k_experts", "moe_intermediate_size"})
+_VALUES = {False: "own", True: "keys"}
+
+
+def _gemma4(name: str, context: int, window: int, *bindings: Binding) -> ModelType:
+    norm: Tree = {"kind": "rmsnorm", "weight": False}
+    mixer = attention(qk_norm={"kind": "per_head"}, v_norm=norm, query_pre_attn_scalar=1.0)
+    return ModelType(
+        name,
+        {"norm": RMSNORM, "embedding": {"scale": "sqrt_d_model"}, "output": {}},
+        {"residual": "sandwich_norm", "mixer": mixer, "ffn": GLU, "layer_scalar": True},
+        (
+            *sizes(context, tied=True)[1:],
+            Field("vocab_size", "vocab_size", 262_144),
+            Field("rms_norm_eps", ":mixer.v_norm.eps", 1e-6, decode=float),
+            Field("num_attention_heads", ":mixer.n_heads", 8),
+            HeadsByKind(),
+            Field(
+                "attention_k_eq_v",
+                "global:mixer.values",
+                False,
+                decode=_VALUES.__getitem__,
+                encode={values: key for key, values in _VALUES.items()}.__getitem__,
+            ),
+            *ATTENTION_BIAS,
+            CausalText(),
+            Field("sliding_window", "local:mixer.window", window),
+            RopeFields(10_000.0, "local", "sliding_attention", kinds=_KINDS),
+            RopeFields(
+                1_000_000.0,
+                "global",
+                "full_attention",
+                scaling={"rope_type": PROPORTIONAL, "partial_rotary_factor": 0.25},
+                kinds=_KINDS,
+            ),
+            Field("intermediate_size", ":ffn.d_ff", 9216),
+            activation(":ffn.activation", "hidden_activation", "gelu_pytorch_tanh"),
+            Field("final_logit_softcapping", "output.softcap", None, nullable=True, decode=float),
+            *bindings,
+        ),
+        axes=(LAYERS,),
+        unused=_OF_EXPERTS | {"vocab_size_per_layer_input"},
+    )
+
+
+class NoPerLayerEmbedding:
+    """Layers have no embeddings of their own."""
+
+    key = "hidden_size_per_layer_input"
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        if fields.get(self.key) != 0:
+            raise fields.refuse(self.key, fields.get(self.key), "the only known value is 0")
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        config[self.key] = 0
+
+
+_OWN_KEYS: tuple[Binding, ...] = (Only("num_kv_shared_layers", 0), Only("use_double_wide_mlp", False))
+
+MODEL_TYPES = (
+    _gemma4("gemma4_text", 131_072, 512, *_OWN_KEYS, NoPerLayerEmbedding(), Only("enable_moe_block", False)),
+    _gemma4("gemma4_unified_text", 262_144, 1024, *_OWN_KEYS),
+)
