@@ -72,7 +72,9 @@ class Block(nn.Module):
         sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
         self.n_sublayers = len(sublayers)
         self.carrying: list[Any] = [sublayer for sublayer in sublayers if isinstance(sublayer, Carries)]
-        self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), self.n_sublayers)
+        own_norm = [i for i, each in enumerate(sublayers) if getattr(each, "takes_stream", False)]
+        make_norm = partial(build_norm, norm, d_model)
+        self.residual = build_residual(spec.residual, make_norm, self.n_sublayers, own_norm)
         self.register_buffer("layer_scalar", torch.empty(1) if spec.layer_scalar else None)
 
     def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:

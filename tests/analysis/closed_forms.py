@@ -148,7 +148,13 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         total += spec.d_model if mixer.output_bias else 0
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
-    router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
+    options = (ffn.router.bias, ffn.router.correction_bias, ffn.router.expert_scale)
+    router = ffn.n_experts * sum(map(int, options))
+    if ffn.router.input_norm:
+        router += norm_weights(ffn.router.input_norm, spec.d_model)
+    if ffn.branch_norm:
+        n_branch_norms = (4 if ffn.shared else 2) - 1  # less the residual's before the feed-forward
+        total += n_branch_norms * norm_weights(ffn.branch_norm, spec.d_model)
     shared = _bias_weights(spec.d_model, ffn.shared) if ffn.shared else 0
     return total + router + shared + ffn.n_experts * _bias_weights(ffn.latent or spec.d_model, ffn.expert)
 

@@ -94,6 +94,14 @@ MOES: dict[str, dict[str, object]] = {
     "mlp-experts": {"expert": {"kind": "mlp", "d_ff": 8, "activation": "relu", "bias": True}},
     "shared": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "shared_gate": True},
     "averaged": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "combine": "average"},
+    "branch-norm": {
+        "branch_norm": {"kind": "rmsnorm"},
+        "shared": {"kind": "glu", "d_ff": 8, "activation": "silu"},
+    }
+    | {
+        "router": {"scoring": "softmax", "renormalize": True, "input_norm": {"kind": "rmsnorm"}}
+        | {"scaled": True, "expert_scale": True}
+    },
     "latent": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "latent": 6},
     "clamped": {
         "expert": {"kind": "glu", "d_ff": 8, "activation": "quick_gelu", "bias": True}

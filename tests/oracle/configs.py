@@ -176,6 +176,8 @@ SAMPLERS: dict[str, Sampler] = {
     "global_head_dim": _of(8, 16),
     "num_global_key_value_heads": _of(None, 1, 2),
     "attention_k_eq_v": _flag,
+    "enable_moe_block": _flag,
+    "top_k_experts": _of(1, 2, 3),
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 

@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.deltanet import GatedDeltaNet
-from archcmp.spec.schema.ffn import FFN
+from archcmp.spec.schema.ffn import FFN, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
-from archcmp.spec.schema.residual import Residual
+from archcmp.spec.schema.residual import Parallel, Residual
 
 Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
 
@@ -34,6 +34,16 @@ class Block(Part):
     def _has_a_sublayer(self) -> Block:
         if self.mixer is None and self.ffn is None:
             raise fault(("ffn",), "mixer and ffn cannot both be null", "Give the block one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _branches_need_the_stream(self) -> Block:
+        one_norm = (
+            isinstance(self.residual, Parallel) and self.residual.shared_norm and self.mixer is not None
+        )
+        if isinstance(self.ffn, MoE) and self.ffn.branch_norm is not None and one_norm:
+            problem = "branch_norm takes the stream, not the norm that the mixer and the feed-forward share"
+            raise fault(("ffn", "branch_norm"), problem, "Write shared_norm: false in the residual")
         return self
 
 

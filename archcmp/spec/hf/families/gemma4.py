@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archcmp.spec.hf.axes import LocalGlobal, every
+from archcmp.spec.hf.axes import DenseOrMoE, LocalGlobal, every
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import ATTENTION_BIAS, GLU, RMSNORM, attention, sizes
+from archcmp.spec.hf.families.mixtures import moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import PROPORTIONAL, RopeFields
@@ -82,6 +83,38 @@ class CausalText:
 
 
 _KINDS = ("default", PROPORTIONAL, "linear", "llama3", "yarn")
+
+
+def _with_experts(fields: Fields, n_layers: int) -> list[bool]:
+    return n_layers * [bool(fields.number("enable_moe_block", False))]
+
+
+def _write_with_experts(mixtures: list[bool], config: Tree) -> None:
+    config["enable_moe_block"] = any(mixtures)
+
+
+_ROUTER: Tree = {"renormalize": True, "scaled": True, "expert_scale": True, "input_norm": RMSNORM}
+_MOE: Tree = moe("softmax", **_ROUTER) | {"shared": GLU, "branch_norm": RMSNORM}
+BESIDE_EXPERTS = DenseOrMoE({"dense": {"ffn": GLU}, "moe": {"ffn": _MOE}}, _with_experts, _write_with_experts)
+
+
+def _activation(path: str) -> Field:
+    return activation(path, "hidden_activation", "gelu_pytorch_tanh")
+
+
+def _eps(path: str) -> Field:
+    return Field("rms_norm_eps", path, 1e-6, decode=float)
+
+
+_FEED_FORWARD: tuple[Binding, ...] = (
+    Field("intermediate_size", "dense:ffn.d_ff", 9216),
+    Field("intermediate_size", "moe:ffn.shared.d_ff", 9216),
+    Field("moe_intermediate_size", "moe:ffn.expert.d_ff"),
+    Field("num_experts", "moe:ffn.n_experts"),
+    Field("top_k_experts", "moe:ffn.top_k"),
+    *map(_activation, ("dense:ffn.activation", "moe:ffn.shared.activation", "moe:ffn.expert.activation")),
+    *map(_eps, ("moe:ffn.branch_norm.eps", "moe:ffn.router.input_norm.eps")),
+)
 _OF_EXPERTS = frozenset({"num_experts", "top_k_experts", "moe_intermediate_size"})
 _VALUES = {False: "own", True: "keys"}
 
@@ -92,11 +125,11 @@ def _gemma4(name: str, context: int, window: int, *bindings: Binding) -> ModelTy
     return ModelType(
         name,
         {"norm": RMSNORM, "embedding": {"scale": "sqrt_d_model"}, "output": {}},
-        {"residual": "sandwich_norm", "mixer": mixer, "ffn": GLU, "layer_scalar": True},
+        {"residual": "sandwich_norm", "mixer": mixer, "layer_scalar": True},
         (
             *sizes(context, tied=True)[1:],
             Field("vocab_size", "vocab_size", 262_144),
-            Field("rms_norm_eps", ":mixer.v_norm.eps", 1e-6, decode=float),
+            _eps(":mixer.v_norm.eps"),
             Field("num_attention_heads", ":mixer.n_heads", 8),
             HeadsByKind(),
             Field(
@@ -117,12 +150,12 @@ def _gemma4(name: str, context: int, window: int, *bindings: Binding) -> ModelTy
                 scaling={"rope_type": PROPORTIONAL, "partial_rotary_factor": 0.25},
                 kinds=_KINDS,
             ),
-            Field("intermediate_size", ":ffn.d_ff", 9216),
-            activation(":ffn.activation", "hidden_activation", "gelu_pytorch_tanh"),
+            *_FEED_FORWARD,
             Field("final_logit_softcapping", "output.softcap", None, nullable=True, decode=float),
             *bindings,
         ),
-        axes=(LAYERS,),
+        axes=(LAYERS, BESIDE_EXPERTS),
+        silent=frozenset(BESIDE_EXPERTS.parts),
         unused=_OF_EXPERTS | {"vocab_size_per_layer_input"},
     )
 
@@ -143,6 +176,6 @@ class NoPerLayerEmbedding:
 _OWN_KEYS: tuple[Binding, ...] = (Only("num_kv_shared_layers", 0), Only("use_double_wide_mlp", False))
 
 MODEL_TYPES = (
-    _gemma4("gemma4_text", 131_072, 512, *_OWN_KEYS, NoPerLayerEmbedding(), Only("enable_moe_block", False)),
-    _gemma4("gemma4_unified_text", 262_144, 1024, *_OWN_KEYS),
+    _gemma4("gemma4_text", 131_072, 512, *_OWN_KEYS, NoPerLayerEmbedding()),
+    _gemma4("gemma4_unified_text", 262_144, 1024, *_OWN_KEYS, Only("enable_moe_block", False)),
 )
