@@ -26,7 +26,8 @@ def norm_weights(norm: Norm, dim: int) -> int:
 
 
 def _attention_weights(d_model: int, mixer: Attention) -> int:
-    heads = mixer.n_heads + mixer.n_kv_heads
+    n_kv_heads = 0 if mixer.shared_kv else mixer.n_kv_heads
+    heads = mixer.n_heads + n_kv_heads
     gates = {None: 0, "element": mixer.n_heads * mixer.value_dim, "head": mixer.n_heads}
     gate = gates[mixer.output_gate.per if mixer.output_gate else None]
     values = mixer.value_dim * (heads if mixer.values == "own" else mixer.n_heads)
@@ -115,10 +116,11 @@ def _qk_norm_weights(spec: ModelSpec, mixer: Attention) -> int:
     if qk_norm is None:
         return 0
     norm = qk_norm.norm or spec.norm
-    heads = mixer.n_heads + mixer.n_kv_heads
+    heads = mixer.n_heads + (0 if mixer.shared_kv else mixer.n_kv_heads)
     if isinstance(qk_norm, EachHeadQKNorm):
         return mixer.head_dim * heads
-    return norm_weights(norm, mixer.head_dim) * (heads if isinstance(qk_norm, AllHeadsQKNorm) else 2)
+    n_norms = heads if isinstance(qk_norm, AllHeadsQKNorm) else 1 if mixer.shared_kv else 2
+    return norm_weights(norm, mixer.head_dim) * n_norms
 
 
 def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
@@ -140,11 +142,13 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     elif isinstance(mixer, GatedDeltaNet):
         total += delta_net_other_weights(mixer)
     else:
-        total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
+        if mixer.v_norm and not mixer.shared_kv:
+            total += norm_weights(mixer.v_norm, mixer.value_dim)
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
         if mixer.qkv_bias:
-            total += mixer.head_dim * (mixer.n_heads + mixer.n_kv_heads)
-            total += mixer.value_dim * mixer.n_kv_heads if mixer.values == "own" else 0
+            n_kv_heads = 0 if mixer.shared_kv else mixer.n_kv_heads
+            total += mixer.head_dim * (mixer.n_heads + n_kv_heads)
+            total += mixer.value_dim * n_kv_heads if mixer.values == "own" else 0
         total += spec.d_model if mixer.output_bias else 0
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
@@ -256,7 +260,7 @@ def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
             total += delta_net_kept_bytes(mixer, itemsize)
         elif isinstance(mixer, MLA):
             total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
-        else:
+        elif not mixer.shared_kv:
             kept = min(length, mixer.window or mixer.chunk or length)
             total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)
     return total

@@ -198,6 +198,13 @@ EXTRA = {
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
     "layer-scalar": [MAIN + "layer_scalar=true"],
     "two-blocks": list(MAIN_AND_FAR),
+    "shared-keys": [
+        MAIN + "mixer={qk_norm: per_head, v_norm: {kind: rmsnorm, weight: false}}",
+        "blocks.near={extends: main, mixer: {window: 5}}",
+        "blocks.main_again={extends: main, mixer: {shared_kv: true}}",
+        "blocks.near_again={extends: near, mixer: {shared_kv: true, n_heads: 2}}",
+        "layers[0]={repeat: [near, main, near_again, main_again, near_again], n_layers: 5}",
+    ],
     "looped": [*MAIN_AND_FAR, "loop={passes: 3, norm: true}"],
     "one-sublayer": [
         "blocks.mix={extends: main, ffn: null}",
@@ -323,6 +330,7 @@ CONTROL_FLOW = (
     "mla-yarn",
     "moe-groups-top2",
     "two-blocks",
+    "shared-keys",
 )
 COMPILED = [name for name in SPECS if name not in EXTRA or name in CONTROL_FLOW]
 

@@ -37,6 +37,13 @@ def _by_kind(rng: Random, kinds: list[str], options: Options) -> list[int]:
     return [heads[kind] for kind in kinds]
 
 
+def _shareable(layer_types: list[str]) -> list[int]:
+    """How many of the last layers may share keys: layers of each of their kinds must be left before them. The
+    last layer of all is a global one."""
+    types = [*layer_types[:-1], "full_attention"]
+    return [n for n in range(len(types)) if {*types[: len(types) - n]} == {*types}]
+
+
 def _flag(rng: Random, options: Options) -> bool:
     return rng.random() < 0.5
 
@@ -177,6 +184,8 @@ SAMPLERS: dict[str, Sampler] = {
     "num_global_key_value_heads": _of(None, 1, 2),
     "attention_k_eq_v": _flag,
     "enable_moe_block": _flag,
+    "num_kv_shared_layers": lambda rng, o: rng.choice(_shareable(o["layer_types"])),
+    "use_double_wide_mlp": _flag,
     "top_k_experts": _of(1, 2, 3),
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
@@ -228,7 +237,7 @@ FIXED: dict[str, Options] = {
     "laguna": {"attention_bias": False},
     "mpt": {"logit_scale": None},
     "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
-    "gemma4_text": {"hidden_size_per_layer_input": 0, "head_dim": 8},
+    "gemma4_text": {"hidden_size_per_layer_input": 0, "head_dim": 8, "num_kv_shared_layers": 0},
     "gemma4_unified_text": {"use_bidirectional_attention": None, "head_dim": 8},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }

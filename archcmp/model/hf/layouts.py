@@ -163,6 +163,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         *(Way(_QKV, marker=marker) for marker in _GATES),
         Way(_QKV, (_query, _as_is, _as_is)),
         Way(_QKV[:2]),
+        Way(_QKV[:1], (_query,)),
         _one("self_attn.qkv_proj.*"),
         _one("attention.query_key_value.*", _qkv_by_group),
         _one("self_attention.query_key_value.*", _qkv_by_group),

@@ -3,6 +3,8 @@
 - `forward(x, rotation, cache, start)`: (B, T, C) -> (B, T, C), causal;
 - `rope`: the Rope whose Rotation `forward` takes, or None;
 - `new_cache(batch_size, capacity)`: the LayerCache that decoding uses.
+
+One that reads what earlier layers left, or leaves what later ones read, Carries: archcmp/model/carried.py.
 """
 
 from __future__ import annotations

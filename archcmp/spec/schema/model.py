@@ -195,3 +195,20 @@ class ModelSpec(Part):
                     known = f"Blocks: {', '.join(self.blocks)}"
                     raise fault(("layers", i, "repeat", j), f"no block '{name}'", known)
         return self
+
+    @model_validator(mode="after")
+    def _shared_keys_are_made(self) -> ModelSpec:
+        made = set()
+        for name in dict.fromkeys(
+            run.repeat[i % len(run.repeat)] for run in self.layers for i in range(run.n_layers)
+        ):
+            mixer = self.blocks[name].mixer
+            if isinstance(mixer, Attention) and not mixer.shared_kv:
+                made.add(mixer.kv_options)
+            elif isinstance(mixer, Attention) and mixer.kv_options not in made:
+                raise fault(
+                    ("blocks", name, "mixer", "shared_kv"),
+                    "no layer before makes keys and values by the same options",
+                    "Set shared_kv to false, or put a block before that differs in shared_kv alone",
+                )
+        return self

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from archcmp.spec.hf.axes import DenseOrMoE, LocalGlobal, every
+from archcmp.spec.hf.axes import DenseOrMoE, LocalGlobal, Options, every
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import ATTENTION_BIAS, GLU, RMSNORM, attention, sizes
 from archcmp.spec.hf.families.mixtures import moe
@@ -85,6 +85,53 @@ class CausalText:
 _KINDS = ("default", PROPORTIONAL, "linear", "llama3", "yarn")
 
 
+@dataclass(frozen=True)
+class SharedKeys:
+    """The last `num_kv_shared_layers` layers share the keys and values of earlier ones."""
+
+    parts: dict[str, Tree] = field(
+        default_factory=lambda: {"own": {}, "shared": {"mixer": {"shared_kv": True}}}
+    )
+    key = "num_kv_shared_layers"
+
+    def read(self, fields: Fields, n_layers: int) -> list[str]:
+        n_shared = fields.number(self.key, 0)
+        return ["own" if i < n_layers - n_shared else "shared" for i in range(n_layers)]
+
+    def part_of(self, block: Options) -> str:
+        return "shared" if block["mixer"].get("shared_kv") else "own"
+
+    def write(self, parts: list[str], config: Tree) -> None:
+        config[self.key] = parts.count("shared")
+
+
+SHARED_KEYS = SharedKeys()
+
+
+class Width:
+    """The width of the feed-forward that every token visits. With `use_double_wide_mlp` it is twice as wide
+    in the layers that share keys and values."""
+
+    def read(self, fields: Fields, draft: Draft) -> None:
+        width = fields.number("intermediate_size", 9216)
+        wide = 2 if fields.number("use_double_wide_mlp", False) else 1
+        for parts, block in draft.blocks.items():
+            self._dense(block)["d_ff"] = width * (wide if "shared" in parts else 1)
+
+    def write(self, draft: Draft, config: Tree) -> None:
+        widths = {
+            "shared" in parts: self._dense(block)["d_ff"] for parts, block in draft.blocks.items() if parts
+        }
+        if False in widths:
+            config["intermediate_size"] = widths[False]
+            config["use_double_wide_mlp"] = widths.get(True, 0) == 2 * widths[False]
+
+    def _dense(self, block: Tree) -> Tree:
+        """The feed-forward itself, or the one beside the experts."""
+        ffn: Tree = block["ffn"]
+        return ffn["shared"] if ffn["kind"] == "moe" else ffn
+
+
 def _with_experts(fields: Fields, n_layers: int) -> list[bool]:
     return n_layers * [bool(fields.number("enable_moe_block", False))]
 
@@ -107,8 +154,7 @@ def _eps(path: str) -> Field:
 
 
 _FEED_FORWARD: tuple[Binding, ...] = (
-    Field("intermediate_size", "dense:ffn.d_ff", 9216),
-    Field("intermediate_size", "moe:ffn.shared.d_ff", 9216),
+    Width(),
     Field("moe_intermediate_size", "moe:ffn.expert.d_ff"),
     Field("num_experts", "moe:ffn.n_experts"),
     Field("top_k_experts", "moe:ffn.top_k"),
@@ -154,8 +200,8 @@ def _gemma4(name: str, context: int, window: int, *bindings: Binding) -> ModelTy
             Field("final_logit_softcapping", "output.softcap", None, nullable=True, decode=float),
             *bindings,
         ),
-        axes=(LAYERS, BESIDE_EXPERTS),
-        silent=frozenset(BESIDE_EXPERTS.parts),
+        axes=(LAYERS, BESIDE_EXPERTS, SHARED_KEYS),
+        silent=frozenset({*BESIDE_EXPERTS.parts, "own"}),
         unused=_OF_EXPERTS | {"vocab_size_per_layer_input"},
     )
 
@@ -173,9 +219,7 @@ class NoPerLayerEmbedding:
         config[self.key] = 0
 
 
-_OWN_KEYS: tuple[Binding, ...] = (Only("num_kv_shared_layers", 0), Only("use_double_wide_mlp", False))
-
 MODEL_TYPES = (
-    _gemma4("gemma4_text", 131_072, 512, *_OWN_KEYS, NoPerLayerEmbedding()),
-    _gemma4("gemma4_unified_text", 262_144, 1024, *_OWN_KEYS, Only("enable_moe_block", False)),
+    _gemma4("gemma4_text", 131_072, 512, NoPerLayerEmbedding()),
+    _gemma4("gemma4_unified_text", 262_144, 1024, Only("enable_moe_block", False)),
 )
