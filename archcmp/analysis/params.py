@@ -12,7 +12,7 @@ from archcmp.model.ffn.moe import MoE
 from archcmp.model.norms import Normalization
 from archcmp.results.counts import Breakdown, Section
 
-COMPONENT_OF = {"layer_scalar": "residual"}
+COMPONENT_OF = {"layer_scalar": "residual", "per_layer": "ffn"}
 """The component of what a block has beside its components."""
 
 

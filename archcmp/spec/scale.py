@@ -195,8 +195,8 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
 
 
 def shrunk_block(block: Block, scale: Scale = SHRUNK) -> Block:
-    """The block with its mixer and feed-forward small."""
-    parts = {"mixer": block.mixer, "ffn": block.ffn}
+    """The block with its mixer, feed-forward and per-layer embedding small."""
+    parts = {"mixer": block.mixer, "ffn": block.ffn, "per_layer": block.per_layer}
     return block.model_copy(
         update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items() if part}
     )

@@ -105,7 +105,8 @@ def matmul_weights(spec: ModelSpec, block: Block, all_experts: bool = False) -> 
     """Weights of one layer that a token is multiplied by, or, with `all_experts`, that it has."""
     mixer, ffn = block.mixer, block.ffn
     n_experts = ffn.n_experts if all_experts and isinstance(ffn, MoE) else None
-    return _mixer_weights(spec.d_model, mixer) + _ffn_weights(spec.d_model, ffn, n_experts)
+    gate = 2 * spec.d_model * block.per_layer.dim if block.per_layer else 0
+    return _mixer_weights(spec.d_model, mixer) + _ffn_weights(spec.d_model, ffn, n_experts) + gate
 
 
 # ---- norms, biases and the like -----------------------------------------------------------------------
@@ -135,6 +136,7 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if isinstance(residual, Parallel) and residual.shared_norm:
         n_norms = 1
     total = n_norms * norm_weights(spec.norm, spec.d_model) + int(block.layer_scalar)
+    total += norm_weights(spec.norm, spec.d_model) if block.per_layer else 0
     if isinstance(mixer, MLA):
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
@@ -168,12 +170,25 @@ def parameters(spec: ModelSpec) -> int:
     head += spec.vocab_size if spec.output.bias else 0
     layers = sum(matmul_weights(spec, b, all_experts=True) + other_weights(spec, b) for b in blocks(spec))
     norms = [spec.norm, *([spec.embedding.norm] if spec.embedding.norm else [])]
-    return tables(spec) + layers + sum(norm_weights(norm, spec.d_model) for norm in norms) + head
+    head += sum(norm_weights(norm, spec.d_model) for norm in norms)
+    dims = _per_layer_dims(spec)
+    return tables(spec) + layers + head + (norm_weights(spec.norm, dims[0]) if dims else 0)
+
+
+def _per_layer_dims(spec: ModelSpec) -> list[int]:
+    return [block.per_layer.dim for block in blocks(spec) if block.per_layer]
+
+
+def _to_per_layer(spec: ModelSpec) -> int:
+    """Weights that project a token's embedding to the vectors of all layers."""
+    return spec.d_model * sum(_per_layer_dims(spec))
 
 
 def tables(spec: ModelSpec) -> int:
+    """What the embedding holds: tables, and the projection beside that of per-layer embeddings."""
     rows = spec.context_length + spec.embedding.position_offset if spec.embedding.positions else 0
-    return (spec.vocab_size + rows) * spec.d_model
+    per_layer = spec.vocab_size * sum(_per_layer_dims(spec)) + _to_per_layer(spec)
+    return (spec.vocab_size + rows) * spec.d_model + per_layer
 
 
 # ---- FLOPs ------------------------------------------------------------------------------------------
@@ -235,7 +250,7 @@ def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
 
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
-    head = 2 * spec.d_model * spec.vocab_size
+    head = 2 * spec.d_model * spec.vocab_size + 2 * _to_per_layer(spec)
     layers = sum(2 * matmul_weights(spec, block) for block in blocks(spec))
     mixing = sum(_mixing_flops(convention, length, block.mixer) for block in blocks(spec))
     return batch * ((head + layers) * length + mixing)
@@ -243,7 +258,7 @@ def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> 
 
 def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     """The last of `length` tokens."""
-    total = 2 * spec.d_model * spec.vocab_size
+    total = 2 * spec.d_model * spec.vocab_size + 2 * _to_per_layer(spec)
     for block in blocks(spec):
         total += 2 * matmul_weights(spec, block) + _last_mixing_flops(convention, length, block.mixer)
     return batch * total

@@ -196,6 +196,12 @@ EXTRA = {
     ],
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
+    "per-layer": [
+        MAIN + "per_layer={dim: 6, activation: gelu_tanh}",
+        MAIN + "layer_scalar=true",
+        "blocks.without={extends: main, per_layer: null}",
+        "layers[0]={repeat: [main, without, main], n_layers: 3}",
+    ],
     "layer-scalar": [MAIN + "layer_scalar=true"],
     "two-blocks": list(MAIN_AND_FAR),
     "shared-keys": [
@@ -331,6 +337,7 @@ CONTROL_FLOW = (
     "moe-groups-top2",
     "two-blocks",
     "shared-keys",
+    "per-layer",
 )
 COMPILED = [name for name in SPECS if name not in EXTRA or name in CONTROL_FLOW]
 

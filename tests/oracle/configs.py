@@ -186,6 +186,8 @@ SAMPLERS: dict[str, Sampler] = {
     "enable_moe_block": _flag,
     "num_kv_shared_layers": lambda rng, o: rng.choice(_shareable(o["layer_types"])),
     "use_double_wide_mlp": _flag,
+    "hidden_size_per_layer_input": lambda rng, o: 8 if o["num_kv_shared_layers"] else rng.choice([0, 8]),
+    "vocab_size_per_layer_input": lambda rng, o: o["vocab_size"],
     "top_k_experts": _of(1, 2, 3),
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
@@ -237,7 +239,7 @@ FIXED: dict[str, Options] = {
     "laguna": {"attention_bias": False},
     "mpt": {"logit_scale": None},
     "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
-    "gemma4_text": {"hidden_size_per_layer_input": 0, "head_dim": 8, "num_kv_shared_layers": 0},
+    "gemma4_text": {"head_dim": 8},
     "gemma4_unified_text": {"use_bidirectional_attention": None, "head_dim": 8},
     "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
 }

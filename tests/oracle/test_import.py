@@ -35,7 +35,6 @@ N_FUZZED = 20
 WHOLE: dict[str, dict[str, Any]] = {
     "glm4_moe": {"num_attention_heads": 64},
     "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2},
-    "gemma4_text": {"hidden_size_per_layer_input": 0},
     "granitemoehybrid": {"num_local_experts": 0, "layer_types": ["full_attention"] * 32},
 }
 """What makes transformers' default of a type a model that is whole and that archcmp computes."""

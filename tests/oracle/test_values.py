@@ -51,7 +51,7 @@ def test_values_are_those_of_gemma_4(values: str) -> None:
         }
     )
     x = torch.randn(2, N_TOKENS, 32, generator=torch.Generator().manual_seed(0))
-    rotation = Rope(RopeSpec(theta=100.0), DIM)(torch.arange(N_TOKENS), torch.float32)
+    rotation = Rope(RopeSpec(theta=100.0), DIM)(torch.arange(N_TOKENS), torch.float32, N_TOKENS)
     cos, sin = (torch.cat((part, part), dim=-1)[None] for part in rotation)
     mask = torch.full((N_TOKENS, N_TOKENS), -torch.inf).triu(1)[None, None]
     wanted, _ = theirs(x, (cos, sin), mask, {})

@@ -152,6 +152,9 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings"),
     "embedding.positions": ("wpe", "embed_positions"),
     "embedding.norm": ("word_embeddings_layernorm",),
+    "embedding.per_layer.tokens": ("embed_tokens_per_layer",),
+    "embedding.per_layer.projection": ("per_layer_model_projection",),
+    "embedding.per_layer.norm": ("per_layer_projection_norm",),
     "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""
@@ -303,6 +306,9 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("mlp.down_proj.*"),
     ),
     "ffn.shared_gate.*": (_one("mlp.shared_expert_gate.*"),),
+    "per_layer.gate.*": (_one("per_layer_input_gate.*"),),
+    "per_layer.up.*": (_one("per_layer_projection.*"),),
+    "per_layer.norm.*": (_one("post_per_layer_input_norm.*"),),
     "layer_scalar": (_one("layer_scalar"),),
 }
 """Our parameters inside a block -> the ways to find them below the block's prefix. The first way that applies

@@ -12,6 +12,7 @@ from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.per_layer import PerLayer
 from archcmp.spec.schema.residual import Parallel, Residual
 
 Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
@@ -27,6 +28,7 @@ class Block(Part):
     """The sub-layer in which tokens exchange information."""
     ffn: FFN | None
     """The sub-layer that treats each token on its own."""
+    per_layer: PerLayer | None = None
     layer_scalar: bool = False
     """The residual stream after the layer is multiplied by a number that checkpoints hold: Gemma 4."""
 
@@ -93,6 +95,11 @@ class Run(Part):
     """Names of blocks, in the order in which layers take them."""
     n_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
     """The number of layers of the whole run, not of repetitions."""
+
+    @property
+    def names(self) -> list[str]:
+        """The block of every layer."""
+        return [self.repeat[i % len(self.repeat)] for i in range(self.n_layers)]
 
     @model_validator(mode="before")
     @classmethod
@@ -196,12 +203,26 @@ class ModelSpec(Part):
                     raise fault(("layers", i, "repeat", j), f"no block '{name}'", known)
         return self
 
+    @property
+    def per_layer_dims(self) -> list[int]:
+        """Elements of the per-layer embedding of each layer that has one."""
+        used = [self.blocks[name].per_layer for run in self.layers for name in run.names]
+        return [per_layer.dim for per_layer in used if per_layer is not None]
+
+    @model_validator(mode="after")
+    def _per_layer_embeddings_are_one_table(self) -> ModelSpec:
+        for name, block in self.blocks.items():
+            dims = {*self.per_layer_dims, *([block.per_layer.dim] if block.per_layer else [])}
+            if len(dims) > 1:
+                known = " and ".join(f"{dim:,}" for dim in sorted(dims))
+                problem = f"per-layer embeddings have {known} elements, and must have as many in all layers"
+                raise fault(("blocks", name, "per_layer", "dim"), problem)
+        return self
+
     @model_validator(mode="after")
     def _shared_keys_are_made(self) -> ModelSpec:
         made = set()
-        for name in dict.fromkeys(
-            run.repeat[i % len(run.repeat)] for run in self.layers for i in range(run.n_layers)
-        ):
+        for name in dict.fromkeys(name for run in self.layers for name in run.names):
             mixer = self.blocks[name].mixer
             if isinstance(mixer, Attention) and not mixer.shared_kv:
                 made.add(mixer.kv_options)

@@ -161,6 +161,7 @@ _FEED_FORWARD: tuple[Binding, ...] = (
     *map(_activation, ("dense:ffn.activation", "moe:ffn.shared.activation", "moe:ffn.expert.activation")),
     *map(_eps, ("moe:ffn.branch_norm.eps", "moe:ffn.router.input_norm.eps")),
 )
+VOCAB_SIZE = 262_144
 _OF_EXPERTS = frozenset({"num_experts", "top_k_experts", "moe_intermediate_size"})
 _VALUES = {False: "own", True: "keys"}
 
@@ -174,7 +175,7 @@ def _gemma4(name: str, context: int, window: int, *bindings: Binding) -> ModelTy
         {"residual": "sandwich_norm", "mixer": mixer, "layer_scalar": True},
         (
             *sizes(context, tied=True)[1:],
-            Field("vocab_size", "vocab_size", 262_144),
+            Field("vocab_size", "vocab_size", VOCAB_SIZE),
             _eps(":mixer.v_norm.eps"),
             Field("num_attention_heads", ":mixer.n_heads", 8),
             HeadsByKind(),
@@ -202,24 +203,34 @@ def _gemma4(name: str, context: int, window: int, *bindings: Binding) -> ModelTy
         ),
         axes=(LAYERS, BESIDE_EXPERTS, SHARED_KEYS),
         silent=frozenset({*BESIDE_EXPERTS.parts, "own"}),
-        unused=_OF_EXPERTS | {"vocab_size_per_layer_input"},
+        unused=_OF_EXPERTS,
     )
 
 
-class NoPerLayerEmbedding:
-    """Layers have no embeddings of their own."""
+class PerLayerEmbedding:
+    """Vectors of `hidden_size_per_layer_input` elements for each layer, or none where it is 0. Their table
+    has as many rows as the token embedding."""
 
-    key = "hidden_size_per_layer_input"
+    key, rows, path = "hidden_size_per_layer_input", "vocab_size_per_layer_input", ":per_layer"
 
     def read(self, fields: Fields, draft: Draft) -> None:
-        if fields.get(self.key) != 0:
-            raise fields.refuse(self.key, fields.get(self.key), "the only known value is 0")
+        dim, n_rows = fields.number(self.key, 256), fields.number(self.rows, VOCAB_SIZE)
+        if not dim:
+            return
+        if n_rows != fields.number("vocab_size", VOCAB_SIZE):
+            raise fields.refuse(self.rows, n_rows, "the only known value is vocab_size")
+        draft.set(f"{self.path}.dim", dim)
+        _activation(f"{self.path}.activation").read(fields, draft)
 
     def write(self, draft: Draft, config: Tree) -> None:
-        config[self.key] = 0
+        for part in draft.values(self.path):
+            config[self.key] = part["dim"] if part else 0
+            config[self.rows] = draft.values("vocab_size")[0]
 
+
+_NEITHER: tuple[Binding, ...] = (Only("enable_moe_block", False), Only(PerLayerEmbedding.key, 0))
 
 MODEL_TYPES = (
-    _gemma4("gemma4_text", 131_072, 512, NoPerLayerEmbedding()),
-    _gemma4("gemma4_unified_text", 262_144, 1024, Only("enable_moe_block", False)),
+    _gemma4("gemma4_text", 131_072, 512, PerLayerEmbedding()),
+    _gemma4("gemma4_unified_text", 262_144, 1024, *_NEITHER),
 )
