@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from torch import nn
 from archcmp.analysis.decompose import Part, sizes
 from archcmp.analysis.meta import ShapesOnly, broadcast
 from archcmp.analysis.pairs import COUNT_PAIRS
-from archcmp.analysis.params import count_params
+from archcmp.analysis.params import COMPONENT_OF, count_params
 from archcmp.analysis.passes import DECODE, FORWARD, PREFILL, Pass
 from archcmp.errors import CountingError
 from archcmp.model.decoder import Block, Decoder
@@ -103,11 +104,11 @@ def _handles(pairs: CountPairs) -> dict[str, Handle]:
 class _Call(nn.Module):
     """A module with one input, as the tracer needs; `call` passes the input on with all other arguments."""
 
-    def __init__(self, module: nn.Module, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def __init__(self, module: nn.Module, call: Callable[[torch.Tensor], Any]) -> None:
         super().__init__()
         self.module, self.call = module, call
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.call(x)
 
 
@@ -126,15 +127,20 @@ def _found(call: _Call, x: torch.Tensor, seq_len: int, convention: str) -> dict[
 
 @lru_cache(maxsize=4096)
 def _outside(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str) -> Trace:
-    """The part outside the blocks: tokens to logits, without layers."""
+    """The part outside the blocks: tokens to logits, without layers, and what the first layer would find,
+    since a trace leaves out whatever reaches no output."""
     decoder = part.on_meta
     assert isinstance(decoder, Decoder)
     cache = decoder.new_cache(batch_size, seq_len) if way.cached else None
     if cache is not None:
         cache.length = seq_len - 1
     tokens = torch.zeros(batch_size, 1 if way.cached else seq_len, dtype=torch.int64, device="meta")
-    call = _Call(decoder, lambda tokens: decoder(tokens, cache, way.last_only))
-    found = _found(call, tokens, seq_len, convention)
+
+    def outputs(tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        carried = decoder.carried_in(tokens, decoder.enter(tokens)[0])
+        return decoder(tokens, cache, way.last_only), *chain.from_iterable(carried.values())
+
+    found = _found(_Call(decoder, outputs), tokens, seq_len, convention)
     children = {name: found[f"module.{name}"]["flops"] for name in COMPONENTS if hasattr(decoder, name)}
     if (left := found[""]["flops"] - sum(children.values())) != 0:
         raise CountingError(f"{left:,} FLOPs outside the blocks belong to no component")
@@ -158,7 +164,7 @@ class _SubLayer:
             return _Call(module, lambda x: module(x, *(block.n_sublayers * [lambda h: h])))
         carried = block.stand_in(batch_size, start, seq_len - start)
         options = {"carried": carried} if module in block.carrying else {}
-        if self.name == "ffn":
+        if self.name != "mixer":
             return _Call(module, partial(module, **options))
         cache = block.new_cache(batch_size, seq_len) if cached else None
         return _Call(module, lambda x: module(x, block.rotation(x, start), cache, start, **options))
@@ -168,7 +174,8 @@ def _sublayers(part: Part) -> list[_SubLayer]:
     block = part.on_meta
     assert isinstance(block, Block)
     spec, norm = block.spec, part.spec.norm
-    designs = {"mixer": (spec.mixer, norm), "ffn": spec.ffn, "residual": (spec.residual, norm)}
+    designs: dict[str, Any] = {"mixer": (spec.mixer, norm), "ffn": spec.ffn}
+    designs |= {"residual": (spec.residual, norm), "per_layer": spec.per_layer}
     modules = [name for name, _ in block.named_children()]
     if unknown := set(modules) - set(designs):
         raise CountingError(f"FLOPs of {', '.join(sorted(unknown))} in a block are not known to archcmp")
@@ -182,7 +189,8 @@ def _sublayer(sublayer: _SubLayer, batch_size: int, seq_len: int, cached: bool, 
     with ShapesOnly():
         call = sublayer.call(batch_size, seq_len, cached)
     found = _found(call, x, seq_len, convention)[""]
-    return Trace({sublayer.name: found["flops"]}, found["scores"], found["elements"])
+    component = COMPONENT_OF.get(sublayer.name, sublayer.name)
+    return Trace({component: found["flops"]}, found["scores"], found["elements"])
 
 
 def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:
@@ -191,7 +199,9 @@ def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str 
     if part.block is None:
         return _outside(part, batch_size, seq_len, way, convention)
     traces = [_sublayer(sub, batch_size, seq_len, way.cached, convention) for sub in _sublayers(part)]
-    flops = {name: n for each in traces for name, n in each.flops.items()}
+    flops: Counter[str] = Counter()
+    for each in traces:
+        flops.update(each.flops)
     return Trace(flops, sum(each.scores for each in traces), sum(each.elements for each in traces))
 
 

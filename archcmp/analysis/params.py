@@ -1,5 +1,6 @@
 """Parameters of a part, counted from the built module. Tied weights count once, as embedding. The correction
-biases of routers count, too: checkpoints hold them, though no gradient trains them."""
+biases of routers and the scalars of layers count, too: checkpoints hold them, though no gradient trains
+them."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from archcmp.model.ffn.moe import MoE
 from archcmp.model.norms import Normalization
 from archcmp.results.counts import Breakdown, Section
 
+COMPONENT_OF = {"layer_scalar": "residual", "per_layer": "ffn"}
+"""The component of what a block has beside its components."""
+
 
 def _by_component(part: Part) -> Counter[str]:
     """Elements of the part's parameters. The component of a parameter is the child module that holds it, or
@@ -19,7 +23,8 @@ def _by_component(part: Part) -> Counter[str]:
     counts: Counter[str] = Counter()
     for name, parameter in chain(module.named_parameters(), module.named_buffers()):
         owner = module.get_submodule(name.rpartition(".")[0])
-        component = "norm" if isinstance(owner, Normalization) else name.split(".")[0]
+        child = name.split(".")[0]
+        component = "norm" if isinstance(owner, Normalization) else COMPONENT_OF.get(child, child)
         counts[component] += parameter.numel()
     return counts
 

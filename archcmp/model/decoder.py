@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from archcmp.errors import UsageError
-from archcmp.model import linear
+from archcmp.model import linear, per_layer
 from archcmp.model.cache import Cache, LayerCache
 from archcmp.model.carried import Carried, Carries
 from archcmp.model.depth import Depth, KnowsDepth
@@ -20,6 +20,7 @@ from archcmp.model.factory import factory
 from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
+from archcmp.model.per_layer import PerLayerGate, PerLayerVectors
 from archcmp.model.residual import SubLayer, build_residual
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.model import Block as BlockSpec
@@ -46,6 +47,9 @@ class Embedding(nn.Module):
         self.positions = linear.Embedding(n_rows, spec.d_model) if learned else None
         norm = spec.embedding.norm
         self.norm = nn.Identity() if norm is None else build_norm(norm, spec.d_model)
+        dims = spec.per_layer_dims
+        tables = (spec.vocab_size, spec.d_model, len(dims), *dims[:1], spec.norm)
+        self.per_layer = PerLayerVectors(*tables) if dims else None  # type: ignore[arg-type]
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         x: Tensor = self.tokens(tokens)
@@ -58,8 +62,12 @@ class Embedding(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C). A decoder computes a rotation once for all
-    layers that share it, and passes on what layers leave for later ones; a block alone makes up both."""
+    """One layer: residual(mixer, ffn), then the gate of per-layer embeddings and a factor, if there are any.
+    (B, T, C) -> (B, T, C). A decoder computes a rotation once for all layers that share it, and passes on
+    what layers leave for later ones; a block alone makes up both. The factor is a buffer, because it is not
+    trained."""
+
+    layer_scalar: Tensor | None
 
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm, depth: Depth | None = None) -> None:
         super().__init__()
@@ -72,7 +80,17 @@ class Block(nn.Module):
         sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
         self.n_sublayers = len(sublayers)
         self.carrying: list[Any] = [sublayer for sublayer in sublayers if isinstance(sublayer, Carries)]
-        self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), self.n_sublayers)
+        self.per_layer = PerLayerGate(spec.per_layer, d_model, norm) if spec.per_layer else None
+        if self.per_layer is not None:
+            self.carrying.append(self.per_layer)
+        own_norm = [i for i, each in enumerate(sublayers) if getattr(each, "takes_stream", False)]
+        make_norm = partial(build_norm, norm, d_model)
+        self.residual = build_residual(spec.residual, make_norm, self.n_sublayers, own_norm)
+        self.register_buffer("layer_scalar", torch.empty(1) if spec.layer_scalar else None)
+
+    def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
+        """The factor starts at 1."""
+        return torch.ones(1) if name == "layer_scalar" else None
 
     def forward(
         self,
@@ -94,7 +112,9 @@ class Block(nn.Module):
         if self.ffn is not None:
             sublayers.append(partial(self.ffn, carried=carried) if self.ffn in self.carrying else self.ffn)
         output: Tensor = self.residual(x, *sublayers)
-        return output
+        if self.per_layer is not None:
+            output = self.per_layer(output, carried)
+        return output if self.layer_scalar is None else output * self.layer_scalar
 
     def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
         """What earlier layers would have left for tokens start .. start + n_tokens - 1."""
@@ -186,7 +206,7 @@ class Decoder(nn.Module):
                 f"the cache has room for {cache.batch_size} x {cache.capacity:,} tokens; "
                 f"{tokens.shape[0]} x {end:,} were asked for"
             )
-        carried = self.nothing_carried()
+        carried = self.carried_in(tokens, x)
         for visit, (block, rotation) in enumerate(self.visits(rotations)):
             if self.between_passes(visit):
                 x = self.norm(x)
@@ -204,9 +224,13 @@ class Decoder(nn.Module):
         loop = self.spec.loop
         return loop is not None and loop.norm and visit > 0 and visit % len(self.blocks) == 0
 
-    def nothing_carried(self) -> Carried:
-        """What the first layer finds of earlier layers."""
-        return dict.fromkeys(self.reads, ())
+    def carried_in(self, tokens: Tensor, x: Tensor) -> Carried:
+        """What the first layer finds, with x (B, T, C) the embeddings of tokens (B, T): per-layer embeddings,
+        and nothing of earlier layers."""
+        carried: Carried = dict.fromkeys(self.reads, ())
+        if self.embedding.per_layer is not None:
+            carried[per_layer.NAME] = self.embedding.per_layer(tokens, x)
+        return carried
 
     def enter(
         self, tokens: Tensor, start: int = 0, length: int | None = None

@@ -6,7 +6,7 @@ The `forward` of a residual takes the stream x (B, T, C) and the block's sub-lay
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import cycle
 
 from torch import Tensor, nn
@@ -124,5 +124,14 @@ RESIDUALS: dict[type[Part], type[nn.Module]] = {
 }
 
 
-def build_residual(spec: Residual, make_norm: MakeNorm, n_sublayers: int) -> nn.Module:
-    return RESIDUALS[type(spec)](spec, make_norm, n_sublayers)
+def build_residual(
+    spec: Residual, make_norm: MakeNorm, n_sublayers: int, without_norm: Sequence[int] = ()
+) -> nn.Module:
+    """The residual of a block. The sub-layers `without_norm`, by their places, take the stream itself, not
+    what a norm before them makes of it."""
+    residual = RESIDUALS[type(spec)](spec, make_norm, n_sublayers)
+    before = getattr(residual, "before", None)
+    if isinstance(before, nn.ModuleList):
+        for place in without_norm:
+            before[place] = nn.Identity()
+    return residual

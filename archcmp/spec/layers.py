@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from itertools import cycle, groupby, islice
+from itertools import groupby
 from typing import Any
 
 from archcmp.spec.schema.model import ModelSpec
@@ -12,7 +12,7 @@ from archcmp.spec.schema.model import ModelSpec
 
 def layer_blocks(spec: ModelSpec) -> tuple[str, ...]:
     """The block name of every layer, first to last; its length is n_layers."""
-    return tuple(name for run in spec.layers for name in islice(cycle(run.repeat), run.n_layers))
+    return tuple(name for run in spec.layers for name in run.names)
 
 
 def distinct_blocks(spec: ModelSpec) -> dict[str, int]:

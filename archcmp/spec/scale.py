@@ -243,8 +243,8 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
 
 
 def shrunk_block(block: Block, scale: Scale = SHRUNK) -> Block:
-    """The block with its mixer and feed-forward small."""
-    parts = {"mixer": block.mixer, "ffn": block.ffn}
+    """The block with its mixer, feed-forward and per-layer embedding small."""
+    parts = {"mixer": block.mixer, "ffn": block.ffn, "per_layer": block.per_layer}
     return block.model_copy(
         update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items() if part}
     )
@@ -262,13 +262,11 @@ def _in_a_row(spec: ModelSpec, n_layers: int) -> Run | None:
     return None if row is None else Run(repeat=row, n_layers=n_layers)
 
 
-def _cut(spec: ModelSpec, n_layers: Sequence[int], at_most: int) -> tuple[Run, ...]:
-    """The first `n_layers` of each run. Where these are more than `at_most`, because patterns are long or
-    irregular (Nemotron-H), `at_most` layers in a row, if every block appears among them."""
-    row = _in_a_row(spec, at_most) if sum(n_layers) > at_most else None
-    runs = zip(spec.layers, n_layers, strict=True)
-    cut = (run.model_copy(update={"repeat": run.repeat[:n], "n_layers": n}) for run, n in runs)
-    return tuple(cut) if row is None else (row,)
+def _cut(spec: ModelSpec, runs: tuple[Run, ...], at_most: int) -> tuple[Run, ...]:
+    """The runs. Where they have more than `at_most` layers, because patterns are long or irregular
+    (Nemotron-H), `at_most` layers of the spec in a row, if every block appears among them."""
+    row = _in_a_row(spec, at_most) if sum(run.n_layers for run in runs) > at_most else None
+    return runs if row is None else (row,)
 
 
 def _scaled(spec: ModelSpec, scale: Scale, runs: tuple[Run, ...], source: str) -> ModelSpec:
@@ -290,14 +288,21 @@ def _scaled(spec: ModelSpec, scale: Scale, runs: tuple[Run, ...], source: str) -
 
 def shrunk(spec: ModelSpec) -> ModelSpec:
     """`spec` with every width, window and expert count small, and few layers: one of each distinct block at
-    least, each run's pattern once and, where it repeats, begun again. A d_ff of four d_model stays so:
-    some types have no other (MPT, BLOOM). Validated anew."""
+    least, the last layers of each run, as many as its pattern has and, where it repeats, one more. A d_ff of
+    four d_model stays so: some types have no other (MPT, BLOOM). Validated anew."""
     patterns = [len(run.repeat) + (1 if len(run.repeat) > 1 else 0) for run in spec.layers]
     n_layers = [min(run.n_layers, n) for run, n in zip(spec.layers, patterns, strict=True)]
     widths = replace(
         SHRUNK, d_ff=lambda d_ff: 4 * SHRUNK.d_model if d_ff == 4 * spec.d_model else SHRUNK.d_ff(d_ff)
     )
-    return _scaled(spec, widths, _cut(spec, n_layers, MAX_SHRUNK), f"{spec.title}, shrunk")
+    ends = tuple(_end(run, n) for run, n in zip(spec.layers, n_layers, strict=True))
+    return _scaled(spec, widths, _cut(spec, ends, MAX_SHRUNK), f"{spec.title}, shrunk")
+
+
+def _end(run: Run, n_layers: int) -> Run:
+    """The last `n_layers` layers of a run."""
+    first = (run.n_layers - n_layers) % len(run.repeat)
+    return run.model_copy(update={"repeat": run.repeat[first:] + run.repeat[:first], "n_layers": n_layers})
 
 
 def _layers_needed(run: Run) -> int:
@@ -375,8 +380,10 @@ def proxy(
             )
     refused = f"no proxy of {spec.title} with d_model {d_model} can be made"
     scale = _proxy_scale(spec, d_model, seq_len, vocab_size)
+    shares = zip(spec.layers, _shares(spec.layers, n_layers), strict=True)
+    starts = tuple(run.model_copy(update={"repeat": run.repeat[:n], "n_layers": n}) for run, n in shares)
     try:
-        small = _scaled(spec, scale, _cut(spec, _shares(spec.layers, n_layers), n_layers), refused)
+        small = _scaled(spec, scale, _cut(spec, starts, n_layers), refused)
     except SpecError as error:
         raise UsageError(str(error)) from None
     _check_kinds(spec, small, refused)

@@ -156,9 +156,11 @@ def composed(spec: ModelSpec, dtype: torch.dtype, trains: bool) -> list[Piece]:
 
     The work of the head, and of AdamW on the tables, is the same for every row of the vocabulary, so an
     eighth of the rows is timed and counted eight times, in training and where the table is large; not so
-    where a position table, which has no such rows, would be counted with them.
+    where a position table, which has no such rows, or a projection to per-layer embeddings would be counted
+    with them.
     """
     large = spec.vocab_size * spec.d_model * dtype.itemsize > LARGE_TABLE_BYTES
-    slices = VOCABULARY_SLICES if (trains or large) and not spec.embedding.positions else 1
+    others = spec.embedding.positions or spec.per_layer_dims
+    slices = VOCABULARY_SLICES if (trains or large) and not others else 1
     parts = decompose(spec, dtype, slices)
     return [Piece(part.name, (part.once(),), partial(part.build, "meta"), part.visits) for part in parts]

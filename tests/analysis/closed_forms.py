@@ -34,7 +34,8 @@ def norm_weights(norm: Norm, dim: int) -> int:
 
 
 def _attention_weights(d_model: int, mixer: Attention) -> int:
-    heads = mixer.n_heads + mixer.n_kv_heads
+    n_kv_heads = 0 if mixer.shared_kv else mixer.n_kv_heads
+    heads = mixer.n_heads + n_kv_heads
     gates = {None: 0, "element": mixer.n_heads * mixer.value_dim, "head": mixer.n_heads}
     gate = gates[mixer.output_gate.per if mixer.output_gate else None]
     values = mixer.value_dim * (heads if mixer.values == "own" else mixer.n_heads)
@@ -91,7 +92,8 @@ def matmul_weights(spec: ModelSpec, block: Block, all_experts: bool = False) -> 
     """Weights of one layer that a token is multiplied by, or, with `all_experts`, that it has."""
     mixer, ffn = block.mixer, block.ffn
     n_experts = ffn.n_experts if all_experts and isinstance(ffn, MoE) else None
-    return _mixer_weights(spec.d_model, mixer) + _ffn_weights(spec.d_model, ffn, n_experts)
+    gate = 2 * spec.d_model * block.per_layer.dim if block.per_layer else 0
+    return _mixer_weights(spec.d_model, mixer) + _ffn_weights(spec.d_model, ffn, n_experts) + gate
 
 
 # ---- norms, biases and the like -----------------------------------------------------------------------
@@ -102,10 +104,11 @@ def _qk_norm_weights(spec: ModelSpec, mixer: Attention) -> int:
     if qk_norm is None:
         return 0
     norm = qk_norm.norm or spec.norm
-    heads = mixer.n_heads + mixer.n_kv_heads
+    heads = mixer.n_heads + (0 if mixer.shared_kv else mixer.n_kv_heads)
     if isinstance(qk_norm, EachHeadQKNorm):
         return mixer.head_dim * heads
-    return norm_weights(norm, mixer.head_dim) * (heads if isinstance(qk_norm, AllHeadsQKNorm) else 2)
+    n_norms = heads if isinstance(qk_norm, AllHeadsQKNorm) else 1 if mixer.shared_kv else 2
+    return norm_weights(norm, mixer.head_dim) * n_norms
 
 
 def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
@@ -114,7 +117,7 @@ def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
 
 
 def other_weights(spec: ModelSpec, block: Block) -> int:
-    """Norms, biases, sinks and corrections of one layer, all experts included."""
+    """Norms, biases, sinks, corrections and the scalar of one layer, all experts included."""
     mixer: Any = block.mixer
     ffn, residual = block.ffn, block.residual
     n_norms = sum(part is not None for part in (mixer, ffn)) * (
@@ -122,7 +125,8 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     )
     if isinstance(residual, Parallel) and residual.shared_norm:
         n_norms = 1
-    total = n_norms * norm_weights(spec.norm, spec.d_model)
+    total = n_norms * norm_weights(spec.norm, spec.d_model) + int(block.layer_scalar)
+    total += norm_weights(spec.norm, spec.d_model) if block.per_layer else 0
     if isinstance(mixer, MLA):
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
@@ -131,17 +135,25 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     elif costs := LINEAR.get(type(mixer)):
         total += costs.other_weights(spec.d_model, mixer)
     else:
-        total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
+        if mixer.v_norm and not mixer.shared_kv:
+            total += norm_weights(mixer.v_norm, mixer.value_dim)
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
         if mixer.qkv_bias:
-            total += mixer.head_dim * (mixer.n_heads + mixer.n_kv_heads)
-            total += mixer.value_dim * mixer.n_kv_heads if mixer.values == "own" else 0
+            n_kv_heads = 0 if mixer.shared_kv else mixer.n_kv_heads
+            total += mixer.head_dim * (mixer.n_heads + n_kv_heads)
+            total += mixer.value_dim * n_kv_heads if mixer.values == "own" else 0
         total += spec.d_model if mixer.output_bias else 0
     if ffn is None:
         return total
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
-    router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
+    options = (ffn.router.bias, ffn.router.correction_bias, ffn.router.expert_scale)
+    router = ffn.n_experts * sum(map(int, options))
+    if ffn.router.input_norm:
+        router += norm_weights(ffn.router.input_norm, spec.d_model)
+    if ffn.branch_norm:
+        n_branch_norms = (4 if ffn.shared else 2) - 1  # less the residual's before the feed-forward
+        total += n_branch_norms * norm_weights(ffn.branch_norm, spec.d_model)
     shared = _bias_weights(spec.d_model, ffn.shared) if ffn.shared else 0
     return total + router + shared + ffn.n_experts * _bias_weights(ffn.latent or spec.d_model, ffn.expert)
 
@@ -151,12 +163,25 @@ def parameters(spec: ModelSpec) -> int:
     head += spec.vocab_size if spec.output.bias else 0
     layers = sum(matmul_weights(spec, b, all_experts=True) + other_weights(spec, b) for b in blocks(spec))
     norms = [spec.norm, *([spec.embedding.norm] if spec.embedding.norm else [])]
-    return tables(spec) + layers + sum(norm_weights(norm, spec.d_model) for norm in norms) + head
+    head += sum(norm_weights(norm, spec.d_model) for norm in norms)
+    dims = _per_layer_dims(spec)
+    return tables(spec) + layers + head + (norm_weights(spec.norm, dims[0]) if dims else 0)
+
+
+def _per_layer_dims(spec: ModelSpec) -> list[int]:
+    return [block.per_layer.dim for block in blocks(spec) if block.per_layer]
+
+
+def _to_per_layer(spec: ModelSpec) -> int:
+    """Weights that project a token's embedding to the vectors of all layers."""
+    return spec.d_model * sum(_per_layer_dims(spec))
 
 
 def tables(spec: ModelSpec) -> int:
+    """What the embedding holds: tables, and the projection beside that of per-layer embeddings."""
     rows = spec.context_length + spec.embedding.position_offset if spec.embedding.positions else 0
-    return (spec.vocab_size + rows) * spec.d_model
+    per_layer = spec.vocab_size * sum(_per_layer_dims(spec)) + _to_per_layer(spec)
+    return (spec.vocab_size + rows) * spec.d_model + per_layer
 
 
 # ---- FLOPs ------------------------------------------------------------------------------------------
@@ -231,7 +256,7 @@ def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -
 
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
-    head = 2 * spec.d_model * spec.vocab_size
+    head = 2 * spec.d_model * spec.vocab_size + 2 * _to_per_layer(spec)
     layers = sum(2 * matmul_weights(spec, block) for block in visits(spec))
     mixing = sum(_mixing_flops(convention, length, spec.d_model, block.mixer) for block in visits(spec))
     return batch * ((head + layers) * length + mixing)
@@ -239,7 +264,7 @@ def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> 
 
 def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     """The last of `length` tokens."""
-    total = 2 * spec.d_model * spec.vocab_size
+    total = 2 * spec.d_model * spec.vocab_size + 2 * _to_per_layer(spec)
     for block in visits(spec):
         mixing = _last_mixing_flops(convention, length, spec.d_model, block.mixer)
         total += 2 * matmul_weights(spec, block) + mixing
@@ -259,7 +284,7 @@ def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
         elif isinstance(mixer, MLA):
             index_key = mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0
             total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim + index_key)
-        else:
+        elif not mixer.shared_kv:
             kept = min(length, mixer.window or mixer.chunk or length)
             total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)
     return total

@@ -3,6 +3,8 @@ bytes really allocated."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -292,8 +294,8 @@ def test_training_state_is_what_adamw_keeps() -> None:
 def test_an_operator_that_cannot_be_counted_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = AttentionModule.forward
 
-    def with_cumsum(self: AttentionModule, x: torch.Tensor, *args: object) -> torch.Tensor:
-        return honest(self, torch.cumsum(x, dim=1), *args)  # type: ignore[arg-type]
+    def with_cumsum(self: AttentionModule, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        return honest(self, torch.cumsum(x, dim=1), *args, **options)
 
     monkeypatch.setattr(AttentionModule, "forward", with_cumsum)
     with pytest.raises(CountingError, match="aten::cumsum"):

@@ -103,6 +103,14 @@ MOES: dict[str, dict[str, object]] = {
     "mlp-experts": {"expert": {"kind": "mlp", "d_ff": 8, "activation": "relu", "bias": True}},
     "shared": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "shared_gate": True},
     "averaged": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "combine": "average"},
+    "branch-norm": {
+        "branch_norm": {"kind": "rmsnorm"},
+        "shared": {"kind": "glu", "d_ff": 8, "activation": "silu"},
+    }
+    | {
+        "router": {"scoring": "softmax", "renormalize": True, "input_norm": {"kind": "rmsnorm"}}
+        | {"scaled": True, "expert_scale": True}
+    },
     "latent": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "latent": 6},
     "clamped": {
         "expert": {"kind": "glu", "d_ff": 8, "activation": "quick_gelu", "bias": True}
@@ -208,7 +216,21 @@ EXTRA = {
     "kda-floor": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_floor: -5}}"],
     "kda-ranks": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_rank: 4, gate_rank: 6}}"],
     "stream-norm-factors": [MAIN + "residual={kind: stream_norm, alpha: 1.5, beta: 0.5}"],
+    "per-layer": [
+        MAIN + "per_layer={dim: 6, activation: gelu_tanh}",
+        MAIN + "layer_scalar=true",
+        "blocks.without={extends: main, per_layer: null}",
+        "layers[0]={repeat: [main, without, main], n_layers: 3}",
+    ],
+    "layer-scalar": [MAIN + "layer_scalar=true"],
     "two-blocks": list(MAIN_AND_FAR),
+    "shared-keys": [
+        MAIN + "mixer={qk_norm: per_head, v_norm: {kind: rmsnorm, weight: false}}",
+        "blocks.near={extends: main, mixer: {window: 5}}",
+        "blocks.main_again={extends: main, mixer: {shared_kv: true}}",
+        "blocks.near_again={extends: near, mixer: {shared_kv: true, n_heads: 2}}",
+        "layers[0]={repeat: [near, main, near_again, main_again, near_again], n_layers: 5}",
+    ],
     "looped": [*MAIN_AND_FAR, "loop={passes: 3, norm: true}"],
     "mamba2-biases": [MAMBA2, MAIN + "mixer.bias=true"],
     "mamba2-one-group": [MAMBA2, MAIN + "mixer.n_groups=1", MAIN + "mixer.conv_bias=false"],
@@ -341,6 +363,8 @@ CONTROL_FLOW = (
     "mla-indexer-shared",
     "moe-groups-top2",
     "two-blocks",
+    "shared-keys",
+    "per-layer",
 )
 COMPILED = [name for name in SPECS if name not in EXTRA or name in CONTROL_FLOW]
 

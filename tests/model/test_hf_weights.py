@@ -66,6 +66,18 @@ def test_values_made_of_keys_have_no_tensor_of_their_own(checkpoint: dict[str, T
         archcmp.load_hf_weights(model, {name: t for name, t in checkpoint.items() if "k_proj" not in name})
 
 
+def test_layers_that_share_keys_leave_those_of_the_checkpoint_out(checkpoint: dict[str, Tensor]) -> None:
+    shares = "blocks.again={extends: main, mixer: {shared_kv: true}}"
+    model = archcmp.build_model(tiny(shares, "layers[0].repeat=[main, again]"))
+    archcmp.load_hf_weights(model, checkpoint)
+    del checkpoint["model.layers.1.self_attn.k_proj.weight"]
+    archcmp.load_hf_weights(model, checkpoint)
+    with pytest.raises(WeightsError, match=r"missing.*layers\.0\.self_attn\.k_proj"):
+        archcmp.load_hf_weights(
+            model, {n: t for n, t in checkpoint.items() if n != "model.layers.0.self_attn.k_proj.weight"}
+        )
+
+
 def test_an_unknown_layout_is_refused(model: Decoder) -> None:
     with pytest.raises(WeightsError, match="unknown layout"):
         archcmp.load_hf_weights(model, {"foo.weight": torch.zeros(1)})

@@ -37,6 +37,13 @@ def _by_kind(rng: Random, kinds: list[str], options: Options) -> list[int]:
     return [heads[kind] for kind in kinds]
 
 
+def _shareable(layer_types: list[str]) -> list[int]:
+    """How many of the last layers may share keys: layers of each of their kinds must be left before them. The
+    last layer of all is a global one."""
+    types = [*layer_types[:-1], "full_attention"]
+    return [n for n in range(len(types)) if {*types[: len(types) - n]} == {*types}]
+
+
 def _flag(rng: Random, options: Options) -> bool:
     return rng.random() < 0.5
 
@@ -216,6 +223,15 @@ SAMPLERS: dict[str, Sampler] = {
     "mamba_conv_bias": _flag,
     "mamba_proj_bias": _flag,
     "attn_layer_indices": lambda rng, o: [i for i in range(o["num_hidden_layers"]) if rng.random() < 0.5],
+    "global_head_dim": _of(8, 16),
+    "num_global_key_value_heads": _of(None, 1, 2),
+    "attention_k_eq_v": _flag,
+    "enable_moe_block": _flag,
+    "num_kv_shared_layers": lambda rng, o: rng.choice(_shareable(o["layer_types"])),
+    "use_double_wide_mlp": _flag,
+    "hidden_size_per_layer_input": lambda rng, o: 8 if o["num_kv_shared_layers"] else rng.choice([0, 8]),
+    "vocab_size_per_layer_input": lambda rng, o: o["vocab_size"],
+    "top_k_experts": _of(1, 2, 3),
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 
@@ -227,12 +243,14 @@ ROPES: list[Options] = [
     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
     {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16, "attention_factor": 1.3}
     | {"beta_fast": 16.0, "beta_slow": 2.0},
+    {"rope_type": "proportional", "partial_rotary_factor": 0.5},
+    {"rope_type": "proportional", "partial_rotary_factor": 0.25, "factor": 2.0},
     {"rope_type": "dynamic", "factor": 2.0},
     {"rope_type": "longrope", "factor": 4.0, "original_max_position_embeddings": 16},
     {"rope_type": "longrope", "attention_factor": 1.3, "original_max_position_embeddings": 32},
 ]
 
-SCALINGS = {rope["rope_type"] for rope in ROPES}
+SCALINGS = {rope["rope_type"] for rope in ROPES} - {"proportional"}
 
 FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
@@ -290,6 +308,8 @@ FIXED: dict[str, Options] = {
         "num_experts_per_tok": 2,
         "num_local_experts": 8,
     },
+    "gemma4_text": {"head_dim": 8},
+    "gemma4_unified_text": {"use_bidirectional_attention": None, "head_dim": 8},
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
 
@@ -320,7 +340,8 @@ OWN: dict[str, dict[str, Sampler]] = {
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
-BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash")
+_GEMMA4 = ("gemma4_text", "gemma4_unified_text")
+BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash", *_GEMMA4)
 """The types whose kinds of layer have rotary positions of their own."""
 
 HALF = ("bamba",)
@@ -343,6 +364,10 @@ PARTIAL = (
 )
 """The types that may rotate a part of a head."""
 
+UNDECLARED: dict[str, tuple[str, ...]] = dict.fromkeys(_GEMMA4, ("global_head_dim", "num_global_key_value_heads"))
+UNDECLARED |= {"mistral": ("head_dim",), "llama": ("head_dim",)}
+"""Fields that a configuration class takes beside those that it declares."""
+
 TEMPERED = ("ministral3", "mistral4")
 """The types whose positions come with a temperature of queries."""
 
@@ -351,6 +376,7 @@ ALLOWED_SCALINGS = {
     "phimoe": ("default", "longrope"),
     "ministral3": ("default", "linear", "yarn"),
     "mistral4": ("yarn",),
+    **dict.fromkeys(_GEMMA4, ("default", "proportional", "linear", "llama3", "yarn")),
 }
 """The scalings of positions that a type has, where it has not all."""
 
@@ -380,7 +406,7 @@ def random_config(kind: str, seed: int) -> Options:
     fields = set(getattr(known, "__dataclass_fields__", {})) or set(vars(known()))
     options: Options = {}
     for name, sample in SAMPLERS.items():
-        if name in fields or (name in ("head_dim",) and kind in ("mistral", "llama")):
+        if name in fields or name in UNDECLARED.get(kind, ()):
             options[name] = sample(rng, options)
     if kinds := LAYER_KINDS.get(kind):
         options["layer_types"] = [rng.choice(kinds) for _ in range(options["num_hidden_layers"])]

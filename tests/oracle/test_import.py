@@ -326,6 +326,9 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("glm_moe_dsa", {"indexer_types": ["odd"] * 78}, "the value 'odd' of indexer_types"),
         ("glm_moe_dsa", {"indexer_types": ["shared"] * 78}, "no layer before chose any"),
         ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
+        ("gemma4_unified_text", {"use_bidirectional_attention": "all"}, "known: null, 'vision'"),
+        ("gemma4_unified_text", {"per_layer_config": {"4": {"head_dim": 8}}}, "local layers have none"),
+        ("gemma4_unified_text", {"per_layer_config": {"29": {"head_dim": 8}}}, "have the same options"),
     ],
 )
 def test_what_a_table_cannot_say_is_refused(kind: str, change: dict[str, Any], said: str) -> None:

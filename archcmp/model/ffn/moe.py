@@ -11,6 +11,7 @@ from archcmp.model.ffn.glu import GLU
 from archcmp.model.ffn.mlp import MLP
 from archcmp.model.ffn.router import Router
 from archcmp.model.linear import Linear
+from archcmp.model.norms import build_norm
 from archcmp.model.ops.grouped import GroupedLinear, Groups
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.ffn import GLU as GLUSpec
@@ -22,7 +23,8 @@ EXPERTS: dict[type[Part], type[GLU | MLP]] = {GLUSpec: GLU, MLPSpec: MLP}
 
 class MoE(nn.Module):
     """sum over the chosen experts of weight_e * expert_e(x), + shared(x); half of it with `combine: average`.
-    With `latent`, the experts' part is up(sum of weight_e * expert_e(down(x))). (B, T, C) -> (B, T, C).
+    With `latent`, the experts' part is up(sum of weight_e * expert_e(down(x))). With `branch_norm`, there is
+    a norm before and after each of the two parts. (B, T, C) -> (B, T, C).
 
     Every (token, expert) pair is a row. Rows are sorted by expert, so that each expert multiplies all of its
     rows at once, and then sorted back. https://arxiv.org/abs/1701.06538
@@ -39,15 +41,23 @@ class MoE(nn.Module):
         self.latent_up = Linear(width, d_model, bias=False) if spec.latent else nn.Identity()
         self.shared = EXPERTS[type(spec.shared)](spec.shared, d_model) if spec.shared else None  # type: ignore[arg-type]
         self.shared_gate = Linear(d_model, 1, bias=False) if spec.shared_gate else None
+        self.takes_stream = spec.branch_norm is not None
+        self.before, self.after = self._norm(d_model), self._norm(d_model)
+        if spec.shared is not None:
+            self.shared_before, self.shared_after = self._norm(d_model), self._norm(d_model)
+
+    def _norm(self, d_model: int) -> nn.Module:
+        norm = self.spec.branch_norm
+        return nn.Identity() if norm is None else build_norm(norm, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(0, -2)
         weights, experts = self.router(tokens)
-        routed = self._routed(self.latent_down(tokens), weights, experts)
-        y: Tensor = self.latent_up(routed).view(x.shape)
+        routed = self._routed(self.latent_down(self.before(tokens)), weights, experts)
+        y: Tensor = self.after(self.latent_up(routed)).view(x.shape)
         if self.shared is None:
             return y
-        shared: Tensor = self.shared(x)
+        shared: Tensor = self.shared_after(self.shared(self.shared_before(x)))
         y = y + (shared if self.shared_gate is None else shared * self.shared_gate(x).sigmoid())
         return y / 2 if self.spec.combine == "average" else y
 

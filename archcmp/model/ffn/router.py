@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from archcmp.model.linear import Linear
+from archcmp.model.norms import build_norm
 from archcmp.spec.schema.ffn import ExpertGroups, MoE
 
 
 class Router(nn.Module):
-    """scores = scoring(cap(W x [+ b])), the scoring in float32. The router chooses the top_k experts by score
+    """scores = scoring(cap(W x [+ b])), the scoring in float32; x is normalised by `input_norm`, and the
+    logits are divided by sqrt(d_model) where they are `scaled`. The router chooses the top_k experts by score
     (or by score + correction). Their weights are their scores, divided by their sum with `renormalize`, times
-    scale. (N, C) -> weights (N, top_k), experts (N, top_k) int64.
+    scale, times a number of each expert. (N, C) -> weights (N, top_k), experts (N, top_k) int64.
 
     The correction is a buffer: the training that balances it is not gradient descent.
     """
@@ -23,12 +25,22 @@ class Router(nn.Module):
         super().__init__()
         self.spec = spec.router
         self.n_experts, self.top_k = spec.n_experts, spec.top_k
+        norm = spec.router.input_norm
+        self.input_norm = nn.Identity() if norm is None else build_norm(norm, d_model)
+        self.factor = d_model**-0.5 if spec.router.scaled else 1.0
         self.scores = Linear(d_model, spec.n_experts, bias=spec.router.bias)
+        self.expert_scale = nn.Parameter(torch.empty(spec.n_experts)) if spec.router.expert_scale else None
         corrected = spec.router.correction_bias
         self.register_buffer("correction", torch.zeros(spec.n_experts) if corrected else None)
 
+    def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
+        """The numbers of the experts start at 1."""
+        return torch.ones(self.n_experts) if name == "expert_scale" else None
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.scores(x).to(torch.float32)
+        logits = self.scores(self.input_norm(x)).to(torch.float32)
+        if self.factor != 1:
+            logits = logits * self.factor
         if (softcap := self.spec.softcap) is not None:
             logits = softcap * torch.tanh(logits / softcap)
         if self.spec.jitter is not None:
@@ -37,6 +49,8 @@ class Router(nn.Module):
             weights, experts = self._at_once(logits)
         if self.spec.renormalize:
             weights = weights / weights.sum(-1, keepdim=True)
+        if self.expert_scale is not None:
+            weights = weights * self.expert_scale.index_select(0, experts.flatten()).view(experts.shape)
         return (weights * self.spec.scale).to(x.dtype), experts
 
     def _at_once(self, logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -182,6 +182,9 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings", "embeddings"),
     "embedding.positions": ("wpe", "embed_positions"),
     "embedding.norm": ("word_embeddings_layernorm",),
+    "embedding.per_layer.tokens": ("embed_tokens_per_layer",),
+    "embedding.per_layer.projection": ("per_layer_model_projection",),
+    "embedding.per_layer.norm": ("per_layer_projection_norm",),
     "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm", "embedding_norm"),
 }
 """Our modules outside the blocks -> their names below the decoder's prefix."""
@@ -195,6 +198,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         *(Way(_QKV, marker=marker) for marker in _GATES),
         Way(_QKV, (_query, _as_is, _as_is)),
         Way(_QKV[:2]),
+        Way(_QKV[:1], (_query,)),
         _one("self_attn.qkv_proj.*"),
         _one("attention.query_key_value.*", _qkv_by_group),
         _one("self_attn.query_key_value.*", _qkv_by_group),
@@ -328,7 +332,14 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("block_sparse_moe.gate.*"),
         _one("block_sparse_moe.router.layer.*"),
         _one("block_sparse_moe.router.*"),
+        _one("router.proj.*"),
     ),
+    "ffn.router.input_norm.weight": (_one("router.scale"),),
+    "ffn.router.expert_scale": (_one("router.per_expert_scale"),),
+    "ffn.before.*": (_one("pre_feedforward_layernorm_2.*"),),
+    "ffn.after.*": (_one("post_feedforward_layernorm_2.*"),),
+    "ffn.shared_before.*": (_one("pre_feedforward_layernorm.*"),),
+    "ffn.shared_after.*": (_one("post_feedforward_layernorm_1.*"),),
     "ffn.router.correction": (
         _one("mlp.gate.e_score_correction_bias"),
         _one("mixer.gate.e_score_correction_bias"),
@@ -349,6 +360,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("feed_forward.experts.gate_up_proj", _transposed),
         _one("block_sparse_moe.experts.gate_up_proj"),
         _one("block_sparse_moe.input_linear.weight"),
+        _one("experts.gate_up_proj"),
         _experts("mlp.experts.{e}.gate_proj.weight", "mlp.experts.{e}.up_proj.weight"),
         _experts("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
         _experts("feed_forward.experts.{e}.w1.weight", "feed_forward.experts.{e}.w3.weight"),
@@ -367,6 +379,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("feed_forward.experts.down_proj", _transposed),
         _one("block_sparse_moe.experts.down_proj"),
         _one("block_sparse_moe.output_linear.weight"),
+        _one("experts.down_proj"),
         _one("mlp.experts.{e}.down_proj.weight"),
         _one("block_sparse_moe.experts.{e}.w2.weight"),
         _one("feed_forward.experts.{e}.w2.weight"),
@@ -375,15 +388,21 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.shared.gate_up.*": (
         *(Way((f"{name}.gate_proj.*", f"{name}.up_proj.*")) for name in _SHARED),
         _one("shared_mlp.input_linear.*"),
+        Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
     ),
     "ffn.shared.up.*": tuple(_one(f"{name}.up_proj.*") for name in _SHARED),
     "ffn.shared.down.*": (
         *(_one(f"{name}.down_proj.*") for name in _SHARED),
         _one("shared_mlp.output_linear.*"),
+        _one("mlp.down_proj.*"),
     ),
     "ffn.latent_down.*": (_one("mixer.fc1_latent_proj.*"),),
     "ffn.latent_up.*": (_one("mixer.fc2_latent_proj.*"),),
     "ffn.shared_gate.*": (_one("mlp.shared_expert_gate.*"),),
+    "per_layer.gate.*": (_one("per_layer_input_gate.*"),),
+    "per_layer.up.*": (_one("per_layer_projection.*"),),
+    "per_layer.norm.*": (_one("post_per_layer_input_norm.*"),),
+    "layer_scalar": (_one("layer_scalar"),),
 }
 """Our parameters inside a block -> the ways to find them below the block's prefix. The first way that applies
 is taken. `*` is the parameter's last name, weight or bias."""
@@ -444,6 +463,7 @@ BUFFERS = {
 """Buffers that some checkpoints hold beside the weights, as patterns of names below the prefix."""
 
 OTHER_MODALITIES = re.compile(
-    r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\."
+    r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|audio_tower|embed_vision|embed_audio"
+    r"|vision_embedder)\."
 )
 """Tensors that multimodal checkpoints hold beside the language model."""

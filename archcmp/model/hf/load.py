@@ -151,7 +151,8 @@ def _block_pieces(
 
 
 def _fits(way: Way, module: str, block: Block) -> bool:
-    """Whether a way has a tensor for each of the projections: attention may have no values of its own."""
+    """Whether a way has a tensor for each of the projections: attention may have no values of its own, and
+    no keys."""
     if module != "mixer.qkv" or not isinstance(block.mixer, Attention):
         return True
     return len(way.names) in (1, len(block.mixer.widths))
@@ -204,15 +205,27 @@ def _further_heads(weights: StateDict, prefix: str) -> tuple[str, ...]:
     return tuple(f"{head}." if head.startswith(prefix) else "mtp." for head in found)
 
 
+def _shared_keys(model: Decoder, place: _Place) -> tuple[str, ...]:
+    """Prefixes of the projections and norms of keys and values in layers that use those of earlier layers.
+    Checkpoints of Gemma 4 hold them all the same."""
+    sharing = [
+        i
+        for i, block in enumerate(model.blocks)
+        if isinstance(block.mixer, Attention) and block.mixer.spec.shared_kv
+    ]
+    unused = ("k_proj.", "v_proj.", "k_norm.", "v_norm.")
+    return tuple(f"{place.prefix}{place.blocks}.{i}.self_attn.{name}" for i in sharing for name in unused)
+
+
 def _check_names(model: Decoder, weights: StateDict, place: _Place, wanted: set[str]) -> None:
     buffers = re.compile(f"{re.escape(place.prefix)}({BUFFERS[place.blocks]})")
     if missing := sorted(wanted - set(weights)):
         raise WeightsError(f"missing from the checkpoint: {_some(missing)}")
-    heads = _further_heads(weights, place.prefix)
+    unused = (*_further_heads(weights, place.prefix), *_shared_keys(model, place))
     left_out = (
         name
         for name in weights
-        if buffers.fullmatch(name) or name.startswith(heads) or OTHER_MODALITIES.match(name)
+        if buffers.fullmatch(name) or name.startswith(unused) or OTHER_MODALITIES.match(name)
     )
     if surplus := sorted(set(weights) - wanted - set(left_out)):
         raise WeightsError(f"in the checkpoint but not in {model.spec.title}: {_some(surplus)}")

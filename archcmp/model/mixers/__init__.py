@@ -4,6 +4,8 @@
 - `rope`: the Rope whose Rotation `forward` takes, or None;
 - `new_cache(batch_size, capacity)`: the LayerCache that decoding uses;
 - `depth`, where it computes something else in another layer: the block sets it.
+
+One that reads what earlier layers left, or leaves what later ones read, Carries: archcmp/model/carried.py.
 """
 
 from __future__ import annotations

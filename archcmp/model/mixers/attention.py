@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
-from archcmp.model.cache import ChunkCache, FullCache, OrderedCache, RollingCache
+from archcmp.model.cache import ChunkCache, FullCache, LayerCache, OrderedCache, RollingCache
+from archcmp.model.carried import Carried
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.output_gate import OutputGate
 from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
@@ -21,36 +24,60 @@ class Attention(nn.Module):
     """out(softmax(scale * q k^T) v) over the keys that causality and the window or chunk let through, with
     q = rope(norm(W_q x)), k = rope(norm(W_k x)), v = W_v x. (B, T, C) -> (B, T, C).
 
-    The projections are one matrix: the rows of all query heads, then keys, then values if they have any.
+    The projections are one matrix: the rows of all query heads, then keys, then values if they have any. With
+    `shared_kv` there are only queries: keys and values are those that an earlier layer left.
     """
 
     def __init__(self, spec: AttentionSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
         self.spec = spec
-        self.widths = [spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim]
-        if spec.values == "own":
+        self.kv_options = spec.kv_options
+        self.widths = [spec.n_heads * spec.head_dim]
+        if not spec.shared_kv:
+            self.widths.append(spec.n_kv_heads * spec.head_dim)
+        if not spec.shared_kv and spec.values == "own":
             self.widths.append(spec.n_kv_heads * spec.value_dim)
         width = spec.n_heads * spec.value_dim
         self.scale = float(spec.query_pre_attn_scalar or spec.head_dim) ** -0.5
         self.rope = Rope(spec.rope, spec.head_dim) if spec.rope else None
         self.qkv = Linear(d_model, sum(self.widths), bias=spec.qkv_bias)
         self.q_heads = split_heads(spec.qk_norm, spec.n_heads, spec.head_dim, norm)
-        self.k_heads = split_heads(spec.qk_norm, spec.n_kv_heads, spec.head_dim, norm)
-        if spec.qk_norm is not None and is_after_rope(spec.qk_norm):
-            self.q_norm = build_norm(spec.qk_norm.norm or norm, spec.head_dim)
-            self.k_norm = build_norm(spec.qk_norm.norm or norm, spec.head_dim)
-        else:
-            self.q_norm = self.k_norm = nn.Identity()
-        self.v_norm = build_norm(spec.v_norm, spec.value_dim) if spec.v_norm else None
+        self.q_norm = self._norm_after_rope(norm)
+        if not spec.shared_kv:
+            self.k_heads = split_heads(spec.qk_norm, spec.n_kv_heads, spec.head_dim, norm)
+            self.k_norm = self._norm_after_rope(norm)
+            self.v_norm = build_norm(spec.v_norm, spec.value_dim) if spec.v_norm else None
         self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
         gate = spec.output_gate
         gated = (d_model, spec.n_heads, spec.value_dim, spec.qkv_bias)
         self.gate = None if gate is None else OutputGate(gate, *gated)
         self.out = Linear(width, d_model, bias=spec.output_bias)
 
-    def new_cache(self, batch_size: int, capacity: int) -> FullCache:
+    def _norm_after_rope(self, norm: Norm) -> nn.Module:
+        qk_norm = self.spec.qk_norm
+        if qk_norm is None or not is_after_rope(qk_norm):
+            return nn.Identity()
+        return build_norm(qk_norm.norm or norm, self.spec.head_dim)
+
+    @property
+    def reads(self) -> Collection[str]:
+        """The keys and values of an earlier layer, where this one has none."""
+        return [self.kv_options] if self.spec.shared_kv else []
+
+    def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
+        """Random keys and values of all positions that a window or chunk leaves."""
+        spec = self.spec
+        if not spec.shared_kv:
+            return {}
+        kept = start % spec.chunk if spec.chunk else min(start, spec.window or start)
+        shape = batch_size, spec.n_kv_heads, kept + n_tokens
+        return {self.kv_options: (torch.randn(*shape, spec.head_dim), torch.randn(*shape, spec.value_dim))}
+
+    def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
         """Room for `capacity` positions, or for one window or chunk if that is smaller."""
         spec, dims = self.spec, (self.spec.head_dim, self.spec.value_dim)
+        if spec.shared_kv:
+            return LayerCache()
         if spec.window is not None and spec.window < capacity:
             rolling = RollingCache if spec.alibi is None else OrderedCache
             return rolling(batch_size, spec.n_kv_heads, spec.window, *dims)
@@ -59,16 +86,25 @@ class Attention(nn.Module):
         return FullCache(batch_size, spec.n_kv_heads, capacity, *dims)
 
     def forward(
-        self, x: Tensor, rotation: Rotation | None = None, cache: FullCache | None = None, start: int = 0
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: LayerCache | None = None,
+        start: int = 0,
+        carried: Carried | None = None,
     ) -> Tensor:
         spec = self.spec
-        q, k, v = self._project(x)
-        if self.rope is not None and rotation is not None:
-            q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
-        q, k = self.q_norm(q), self.k_norm(k)
-        q = tempered(spec.temperature, q, start)
-        if cache is not None:
-            k, v = cache.append(k, v, start)
+        q, *own = self.qkv(x).split(self.widths, dim=-1)
+        q = tempered(spec.temperature, self._placed(self.q_heads(q), self.q_norm, rotation), start)
+        carried = {} if carried is None else carried
+        if own:
+            k, v = self._keys_and_values(own, rotation)
+            if isinstance(cache, FullCache):
+                k, v = cache.append(k, v, start)
+            if self.kv_options in carried:
+                carried[self.kv_options] = k, v
+        else:
+            k, v = carried[self.kv_options]
         slopes = self.slopes(x.device)
         mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks, slopes)
         mixed = mixed.transpose(1, 2).flatten(2)
@@ -89,15 +125,24 @@ class Attention(nn.Module):
             slopes = torch.cat((slopes[1::2], slopes[::2]))[:n_heads]
         return slopes * self.scale if alibi.scaled else slopes
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q (B, H, T, D), k (B, G, T, D) and v (B, G, T, Dv)."""
-        q, k, *own = self.qkv(x).split(self.widths, dim=-1)
-        v = (own[0] if own else k).unflatten(-1, (self.spec.n_kv_heads, self.spec.value_dim))
-        q, k = self.q_heads(q), self.k_heads(k)
+    def _keys_and_values(self, own: list[Tensor], rotation: Rotation | None) -> tuple[Tensor, Tensor]:
+        """k (B, G, T, D) and v (B, G, T, Dv) of the projections of keys and, where they have one, values."""
+        v = own[-1].unflatten(-1, (self.spec.n_kv_heads, self.spec.value_dim))
         if self.v_norm is not None:
             v = self.v_norm(v)
-        if (limit := self.spec.clip_qkv) is not None:
-            q, k, v = (t.clamp(-limit, limit) for t in (q, k, v))
+        v = self._clipped(v)
         if self.spec.value_scale != 1:
             v = v * self.spec.value_scale
-        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        return self._placed(self.k_heads(own[0]), self.k_norm, rotation), v.transpose(1, 2)
+
+    def _placed(self, heads: Tensor, norm: nn.Module, rotation: Rotation | None) -> Tensor:
+        """Queries or keys (B, T, heads, D), clipped, rotated and normalised -> (B, heads, T, D)."""
+        x = self._clipped(heads).transpose(1, 2)
+        if self.rope is not None and rotation is not None:
+            x = self.rope.rotate(x, rotation)
+        normed: Tensor = norm(x)
+        return normed
+
+    def _clipped(self, x: Tensor) -> Tensor:
+        limit = self.spec.clip_qkv
+        return x if limit is None else x.clamp(-limit, limit)

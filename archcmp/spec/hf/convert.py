@@ -58,6 +58,8 @@ DEFAULTS: dict[str, Tree] = {
 
 NESTED = {
     "gemma3": "gemma3_text",
+    "gemma4": "gemma4_text",
+    "gemma4_unified": "gemma4_unified_text",
     "llama4": "llama4_text",
     "mistral3": "mistral",
     "qwen2_vl": "qwen2_vl_text",

@@ -63,6 +63,8 @@ class ModelType:
     """The number of layers where the field of this number is left out."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Fields under the names that the publisher gave them -> the names in `bindings`."""
+    silent: frozenset[str] = frozenset()
+    """Parts that the names of blocks leave out."""
 
     def read(self, config: Mapping[str, Any], source: str) -> tuple[Tree, list[str]]:
         """The spec as plain data, and the fields that were ignored. Raises ConfigError for an unknown field
@@ -80,9 +82,12 @@ class ModelType:
             binding.read(fields, draft)
         ignored = [key for key in fields.unread() if key in IGNORED or key in self.unused]
         self._check_unread(fields)
-        names = {role: "_".join(role) if len(draft.blocks) > 1 else MAIN for role in draft.blocks}
+        names = {role: self._name(role) if len(draft.blocks) > 1 else MAIN for role in draft.blocks}
         blocks = {names[role]: block for role, block in draft.blocks.items()}
         return draft.model | {"blocks": blocks, "layers": compress([names[role] for role in roles])}, ignored
+
+    def _name(self, role: tuple[str, ...]) -> str:
+        return "_".join(part for part in role if part not in self.silent)
 
     def _block(self, role: tuple[str, ...]) -> Tree:
         block: Tree = copied(self.block)

@@ -19,6 +19,8 @@ _OPTIONS = {
     "dynamic": ("factor",),
     "longrope": _LONGROPE,
 }
+PROPORTIONAL = "proportional"
+"""The kind whose `partial_rotary_factor` is the share of the frequencies that rotate."""
 _RENAMED = {"su": "longrope"}
 """Names of scalings in the first files of Phi-3 -> their names since."""
 _ORIGINAL = "original_max_position_embeddings"
@@ -64,13 +66,16 @@ class RopeFields:
         options = self.options(fields)
         scaling = self._scaling(fields, options)
         partial = float(options.get("partial_rotary_factor") or options.get("rotary_pct") or self.partial)
-        if partial != self.partial and self.partial == 1 and not self.turns_part:
+        proportional = options.get("rope_type") == PROPORTIONAL
+        if partial != self.partial and self.partial == 1 and not (self.turns_part or proportional):
             raise fields.refuse(
                 "partial_rotary_factor", partial, "models of this type rotate all dimensions of a head"
             )
         rope: Tree = {"theta": float(options.get("rope_theta") or self.theta)}
         if partial != 1:
             rope["partial"] = partial
+        if proportional:
+            rope["proportional"] = True
         if self.interleaved:
             rope["interleaved"] = True
         if self.reverse:
@@ -109,6 +114,9 @@ class RopeFields:
             key = "rope_type" if options.get("rope_type") else "type"
             hint = f"known: {', '.join(self.kinds)}. No count depends on it: without it, counts are right"
             raise fields.refuse(f"{_holder(fields)}.{key}", kind, hint)
+        if kind == PROPORTIONAL:
+            kind = "linear" if options.get("factor", 1) != 1 else "default"
+            options = {key: value for key, value in options.items() if key != "factor" or kind == "linear"}
         known = _OPTIONS.get(kind, ())
         for key, value in options.items():
             if key in self.others or (self.sections and key in _SECTIONS):
@@ -183,4 +191,6 @@ def _parameters(rope: Tree) -> dict[str, Any]:
         if original is not None and parameters["rope_type"] != "dynamic":
             parameters[_ORIGINAL] = original
         parameters |= options
+    if rope["proportional"]:
+        parameters["rope_type"] = PROPORTIONAL
     return parameters

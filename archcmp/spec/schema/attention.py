@@ -78,6 +78,12 @@ class ALiBi(Part):
     """The bias is multiplied by the scale of the scores, as q k^T is: Falcon-RW."""
 
 
+_OF_KEYS_AND_VALUES = {
+    *("n_kv_heads", "head_dim", "v_head_dim", "qkv_bias", "qk_norm", "values", "v_norm", "value_scale"),
+    *("clip_qkv", "window", "chunk", "rope"),
+}
+
+
 class Attention(Part):
     """softmax(scale * q k^T) v over causal positions. n_kv_heads = n_heads is multi-head (MHA), 1 is
     multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245)."""
@@ -104,6 +110,9 @@ class Attention(Part):
     normalised as keys are nor rotated (keys): Gemma 4."""
     v_norm: Norm | None = None
     """The values of each head are normalised, by {kind: rmsnorm, weight: false} in Gemma 4."""
+    shared_kv: bool = False
+    """Keys and values are those of the last layer before that makes its own by the same options: there is no
+    projection for them, and no cache. Gemma 3n, Gemma 4 E2B and E4B. https://arxiv.org/abs/2405.12981"""
     value_scale: Positive = 1.0
     """Values are multiplied by this number: MiMo-V2-Flash."""
     clip_qkv: Positive | None = None
@@ -141,6 +150,11 @@ class Attention(Part):
     def value_dim(self) -> int:
         """Elements of a head's value."""
         return self.v_head_dim or self.head_dim
+
+    @property
+    def kv_options(self) -> str:
+        """What keys and values depend on: layers in which it is the same may share them."""
+        return self.model_dump_json(include=_OF_KEYS_AND_VALUES)
 
     @model_validator(mode="after")
     def _dimensions_divide(self) -> Attention:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from archcmp.spec.schema.base import Dim, Part, Positive, Slot, divisors, fault
+from archcmp.spec.schema.norms import Norm
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "relu2", "xielu"]
 
@@ -89,6 +90,12 @@ class Router(Part):
     """What the scores multiply: the experts' outputs, or their inputs (Llama 4)."""
     softcap: Positive | None = None
     """The router's logits are bounded: softcap * tanh(z / softcap). An option of Laguna."""
+    input_norm: Norm | None = None
+    """The router normalises its input: Gemma 4 26B-A4B."""
+    scaled: bool = False
+    """The router's logits are divided by sqrt(d_model): Gemma 4 26B-A4B."""
+    expert_scale: bool = False
+    """The weight of each expert is multiplied by a learned number of its own: Gemma 4 26B-A4B."""
     jitter: Positive | None = None
     """How close to the best an expert's logit must be to share its softmax; sparsemixer only."""
 
@@ -130,6 +137,11 @@ class MoE(Part):
     """How the outputs of the experts and of the shared feed-forward are joined: their sum, or their average,
     (experts(x) + shared(x)) / 2, in Command A+. https://huggingface.co/docs/transformers/model_doc/cohere2_moe"""
 
+    branch_norm: Norm | None = None
+    """The experts and the shared feed-forward each normalise their input and their output with norms of their
+    own, norm(experts(norm(x))) + norm(shared(norm(x))), where x is the residual stream: the residual has no
+    norm before the feed-forward. The router sees x, too. Gemma 4 26B-A4B.
+    https://huggingface.co/docs/transformers/model_doc/gemma4"""
     latent: Dim | None = None
     """The experts work in this width: W_up experts(W_down x). The router and the shared feed-forward see x
     itself. Nemotron 3 Super and Ultra, Kimi K3.

@@ -10,14 +10,15 @@ from pydantic import Field, model_validator
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.deltanet import GatedDeltaNet
-from archcmp.spec.schema.ffn import FFN
+from archcmp.spec.schema.ffn import FFN, MoE
 from archcmp.spec.schema.indexer import Lightning
 from archcmp.spec.schema.kda import KimiDeltaAttention
 from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
-from archcmp.spec.schema.residual import Residual
+from archcmp.spec.schema.per_layer import PerLayer
+from archcmp.spec.schema.residual import Parallel, Residual
 from archcmp.spec.schema.short_conv import ShortConv
 
 Mixer = Annotated[
@@ -35,11 +36,24 @@ class Block(Part):
     """The sub-layer in which tokens exchange information."""
     ffn: FFN | None
     """The sub-layer that treats each token on its own."""
+    per_layer: PerLayer | None = None
+    layer_scalar: bool = False
+    """The residual stream after the layer is multiplied by a number that checkpoints hold: Gemma 4."""
 
     @model_validator(mode="after")
     def _has_a_sublayer(self) -> Block:
         if self.mixer is None and self.ffn is None:
             raise fault(("ffn",), "mixer and ffn cannot both be null", "Give the block one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _branches_need_the_stream(self) -> Block:
+        one_norm = (
+            isinstance(self.residual, Parallel) and self.residual.shared_norm and self.mixer is not None
+        )
+        if isinstance(self.ffn, MoE) and self.ffn.branch_norm is not None and one_norm:
+            problem = "branch_norm takes the stream, not the norm that the mixer and the feed-forward share"
+            raise fault(("ffn", "branch_norm"), problem, "Write shared_norm: false in the residual")
         return self
 
 
@@ -89,6 +103,11 @@ class Run(Part):
     """Names of blocks, in the order in which layers take them."""
     n_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)]
     """The number of layers of the whole run, not of repetitions."""
+
+    @property
+    def names(self) -> list[str]:
+        """The block of every layer."""
+        return [self.repeat[i % len(self.repeat)] for i in range(self.n_layers)]
 
     @model_validator(mode="before")
     @classmethod
@@ -205,4 +224,35 @@ class ModelSpec(Part):
                     path = ("blocks", name, "mixer", "indexer", "top_k" if chosen else "kind")
                     before = f"the layer before chose {chosen:,}" if chosen else "no layer before chose any"
                     raise fault(path, f"a shared indexer reuses {indexer.top_k:,} tokens, but {before}")
+        return self
+
+    @property
+    def per_layer_dims(self) -> list[int]:
+        """Elements of the per-layer embedding of each layer that has one."""
+        used = [self.blocks[name].per_layer for run in self.layers for name in run.names]
+        return [per_layer.dim for per_layer in used if per_layer is not None]
+
+    @model_validator(mode="after")
+    def _per_layer_embeddings_are_one_table(self) -> ModelSpec:
+        for name, block in self.blocks.items():
+            dims = {*self.per_layer_dims, *([block.per_layer.dim] if block.per_layer else [])}
+            if len(dims) > 1:
+                known = " and ".join(f"{dim:,}" for dim in sorted(dims))
+                problem = f"per-layer embeddings have {known} elements, and must have as many in all layers"
+                raise fault(("blocks", name, "per_layer", "dim"), problem)
+        return self
+
+    @model_validator(mode="after")
+    def _shared_keys_are_made(self) -> ModelSpec:
+        made = set()
+        for name in dict.fromkeys(name for run in self.layers for name in run.names):
+            mixer = self.blocks[name].mixer
+            if isinstance(mixer, Attention) and not mixer.shared_kv:
+                made.add(mixer.kv_options)
+            elif isinstance(mixer, Attention) and mixer.kv_options not in made:
+                raise fault(
+                    ("blocks", name, "mixer", "shared_kv"),
+                    "no layer before makes keys and values by the same options",
+                    "Set shared_kv to false, or put a block before that differs in shared_kv alone",
+                )
         return self
