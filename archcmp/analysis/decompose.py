@@ -56,7 +56,7 @@ class Part:
         if self.block is not None:
             return self.dtype, spec.blocks[self.block], spec.d_model, spec.norm
         sizes = spec.vocab_size, spec.d_model, spec.context_length
-        return self.dtype, *sizes, spec.norm, spec.embedding, spec.output
+        return self.dtype, *sizes, spec.norm, spec.embedding, spec.output, spec.streams
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Part) and self._design == other._design

@@ -38,7 +38,7 @@ UNCOUNTED = frozenset(
     for name in (
         *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt"),
         *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
-        *("abs", "maximum"),
+        *("abs", "maximum", "mean"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
         *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
         *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where", "lt"),
@@ -151,6 +151,11 @@ class _SubLayer:
     block: Block = field(compare=False)
     dtype: torch.dtype
 
+    def shape(self, batch_size: int, n_tokens: int) -> tuple[int, ...]:
+        """Of its input: the residual's is the whole stream."""
+        whole = self.block.stream_shape(batch_size, n_tokens)
+        return whole if self.name == "residual" else (*whole[:2], whole[-1])
+
     def call(self, batch_size: int, seq_len: int, cached: bool) -> _Call:
         block, start = self.block, seq_len - 1 if cached else 0
         module = block.get_submodule(self.name)
@@ -168,7 +173,8 @@ def _sublayers(part: Part) -> list[_SubLayer]:
     block = part.on_meta
     assert isinstance(block, Block)
     spec, norm = block.spec, part.spec.norm
-    designs = {"mixer": (spec.mixer, norm), "ffn": spec.ffn, "residual": (spec.residual, norm)}
+    joined = spec.residual, norm, block.n_sublayers
+    designs = {"mixer": (spec.mixer, norm), "ffn": spec.ffn, "residual": joined}
     modules = [name for name, _ in block.named_children()]
     if unknown := set(modules) - set(designs):
         raise CountingError(f"FLOPs of {', '.join(sorted(unknown))} in a block are not known to archcmp")
@@ -177,7 +183,7 @@ def _sublayers(part: Part) -> list[_SubLayer]:
 
 @lru_cache(maxsize=4096)
 def _sublayer(sublayer: _SubLayer, batch_size: int, seq_len: int, cached: bool, convention: str) -> Trace:
-    shape = batch_size, 1 if cached else seq_len, sublayer.block.d_model
+    shape = sublayer.shape(batch_size, 1 if cached else seq_len)
     x = torch.empty(shape, dtype=sublayer.dtype, device="meta")
     with ShapesOnly():
         call = sublayer.call(batch_size, seq_len, cached)

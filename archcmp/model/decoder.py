@@ -19,11 +19,12 @@ from archcmp.model.factory import factory
 from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
-from archcmp.model.residual import SubLayer, build_residual
+from archcmp.model.residual import MakeNorm, SubLayer, build_residual, build_streams
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.model import Block as BlockSpec
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.residual import HyperConnections
 
 
 def _rounded(scale: float) -> float:
@@ -57,8 +58,9 @@ class Embedding(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C). A decoder computes a rotation once for all
-    layers that share it, and passes on what layers leave for later ones; a block alone makes up both."""
+    """One layer: residual(mixer, ffn). (B, T, C) -> (B, T, C), or (B, T, n, C) with n streams. A decoder
+    computes a rotation once for all layers that share it, and passes on what layers leave for later ones; a
+    block alone makes up both."""
 
     def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class Block(nn.Module):
         sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
         self.n_sublayers = len(sublayers)
         self.carrying: list[Any] = [sublayer for sublayer in sublayers if isinstance(sublayer, Carries)]
-        self.residual = build_residual(spec.residual, partial(build_norm, norm, d_model), self.n_sublayers)
+        self.residual = build_residual(spec.residual, MakeNorm(norm, d_model), self.n_sublayers)
 
     def forward(
         self,
@@ -93,6 +95,12 @@ class Block(nn.Module):
         output: Tensor = self.residual(x, *sublayers)
         return output
 
+    def stream_shape(self, batch_size: int, n_tokens: int) -> tuple[int, ...]:
+        """Of the residual stream that the block takes."""
+        residual = self.spec.residual
+        streams = (residual.n_streams,) if isinstance(residual, HyperConnections) else ()
+        return batch_size, n_tokens, *streams, self.d_model
+
     def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
         """What earlier layers would have left for tokens start .. start + n_tokens - 1."""
         with factory(self.like.device, self.like.dtype):
@@ -105,7 +113,7 @@ class Block(nn.Module):
         return None if self.mixer is None else self.mixer.rope
 
     def rotation(self, x: Tensor, start: int) -> Rotation | None:
-        """The rotation of x (B, T, C), the last tokens of a sequence, the first of them at `start`."""
+        """The rotation of x (B, T, ...), the last tokens of a sequence, the first of them at `start`."""
         if self.rope is None:
             return None
         end = start + x.shape[1]
@@ -136,6 +144,7 @@ class Decoder(nn.Module):
         self.embedding = Embedding(spec)
         blocks = [Block(spec.blocks[name], spec.d_model, spec.norm) for name in layers]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
+        self.residual = build_streams(spec.streams, MakeNorm(spec.norm, spec.d_model))
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
         self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=spec.output.bias)
         self.tie_weights()
@@ -205,19 +214,19 @@ class Decoder(nn.Module):
     def enter(
         self, tokens: Tensor, start: int = 0, length: int | None = None
     ) -> tuple[Tensor, list[Rotation | None]]:
-        """The residual stream (B, T, C) before the first layer, and the rotation of every layer; the first of
-        tokens (B, T) is at position `start` of a sequence of `length` tokens, by default those up to the last
-        of them."""
+        """The residual stream (B, T, ...) before the first layer, and the rotation of every layer. The first
+        of tokens (B, T) is at position `start` of a sequence of `length` tokens, by default those up to the
+        last of them."""
         end = start + tokens.shape[1]
         self._check_length(end)
         positions = torch.arange(start, end, device=tokens.device)
-        x: Tensor = self.embedding(tokens, positions)
+        x = self.residual.widen(self.embedding(tokens, positions))
         rotations = [rope(positions, x.dtype, length or end) for rope in self.ropes]
         return x, [None if rope is None else rotations[rope] for rope in self.rope_of_layer]
 
     def logits(self, x: Tensor) -> Tensor:
-        """The residual stream (B, T, C) after the last layer -> logits (B, T, V)."""
-        logits: Tensor = self.head(self.norm(x))
+        """The residual stream (B, T, ...) after the last layer -> logits (B, T, V)."""
+        logits: Tensor = self.head(self.norm(self.residual(x)))
         if (scale := self.spec.output.scale) != 1:
             logits = scale * logits
         softcap = self.spec.output.softcap

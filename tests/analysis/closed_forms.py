@@ -9,7 +9,7 @@ from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, Mixer, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
-from archcmp.spec.schema.residual import Parallel, SandwichNorm
+from archcmp.spec.schema.residual import HyperConnections, Parallel, SandwichNorm
 
 
 def blocks(spec: ModelSpec) -> list[Block]:
@@ -107,6 +107,49 @@ def matmul_weights(spec: ModelSpec, block: Block, all_experts: bool = False) -> 
     return _mixer_weights(spec.d_model, mixer) + _ffn_weights(spec.d_model, ffn, n_experts)
 
 
+# ---- several residual streams -------------------------------------------------------------------------
+
+
+def _stream_numbers(residual: HyperConnections) -> int:
+    """What a token computes from its streams for a sub-layer: r, w, and M unless streams stay apart."""
+    n = residual.n_streams
+    return 2 * n + (n * n if residual.sinkhorn_iterations else 0)
+
+
+def stream_weights(spec: ModelSpec, block: Block) -> int:
+    """Weights of one layer that compute those numbers: a matrix, a bias, and a scale for each part."""
+    residual = block.residual
+    if not isinstance(residual, HyperConnections):
+        return 0
+    n, n_parts = residual.n_streams, 3 if residual.sinkhorn_iterations else 2
+    return 2 * (_stream_numbers(residual) * (n * spec.d_model + 1) + n_parts)
+
+
+def stream_flops(spec: ModelSpec, block: Block) -> int:
+    """Of one layer and token: the numbers, r X, and M X."""
+    residual = block.residual
+    if not isinstance(residual, HyperConnections):
+        return 0
+    width = residual.n_streams * spec.d_model
+    mixing = residual.n_streams if residual.sinkhorn_iterations else 0
+    return 2 * 2 * width * (_stream_numbers(residual) + 1 + mixing)
+
+
+def narrowing_weights(spec: ModelSpec) -> int:
+    streams = spec.streams
+    if streams is None or streams.narrowing == "mean":
+        return 0
+    return streams.n_streams * (streams.n_streams * spec.d_model + 1) + 1
+
+
+def narrowing_flops(spec: ModelSpec) -> int:
+    """Of one token: the weights of its streams, and their sum."""
+    streams = spec.streams
+    if streams is None or streams.narrowing == "mean":
+        return 0
+    return 2 * streams.n_streams * spec.d_model * (streams.n_streams + 1)
+
+
 # ---- norms, biases and the like -----------------------------------------------------------------------
 
 
@@ -157,6 +200,7 @@ def parameters(spec: ModelSpec) -> int:
     head = 0 if spec.output.tied else spec.vocab_size * spec.d_model
     head += spec.vocab_size if spec.output.bias else 0
     layers = sum(matmul_weights(spec, b, all_experts=True) + other_weights(spec, b) for b in blocks(spec))
+    layers += sum(stream_weights(spec, b) for b in blocks(spec)) + narrowing_weights(spec)
     norms = [spec.norm, *([spec.embedding.norm] if spec.embedding.norm else [])]
     return tables(spec) + layers + sum(norm_weights(norm, spec.d_model) for norm in norms) + head
 
@@ -225,16 +269,17 @@ def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
 
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
-    head = 2 * spec.d_model * spec.vocab_size
-    layers = sum(2 * matmul_weights(spec, block) for block in blocks(spec))
+    head = 2 * spec.d_model * spec.vocab_size + narrowing_flops(spec)
+    layers = sum(2 * matmul_weights(spec, block) + stream_flops(spec, block) for block in blocks(spec))
     mixing = sum(_mixing_flops(convention, length, block.mixer) for block in blocks(spec))
     return batch * ((head + layers) * length + mixing)
 
 
 def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     """The last of `length` tokens."""
-    total = 2 * spec.d_model * spec.vocab_size
+    total = 2 * spec.d_model * spec.vocab_size + narrowing_flops(spec)
     for block in blocks(spec):
+        total += stream_flops(spec, block)
         total += 2 * matmul_weights(spec, block) + _last_mixing_flops(convention, length, block.mixer)
     return batch * total
 

@@ -38,6 +38,8 @@ OPTIONS = {
     "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
     "narrow-values": tiny(MAIN + "v_head_dim=6", MAIN + "window=9", MAIN + "output_gate={per: head}"),
     "keys-as-values": tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}"),
+    "streams": tiny("residual={kind: hyper_connections, n_streams: 3}"),
+    "streams-unmixed": tiny("residual={kind: hyper_connections, sinkhorn_iterations: null, narrowing: mean}"),
     "alibi": tiny("blocks.main.mixer={window: 9, alibi: {max_bias: 8}}"),
 }
 """What no published size has yet."""
@@ -79,7 +81,8 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
     forward = closed_forms.forward_flops(spec, convention, batch, length)
     head = 2 * batch * spec.d_model * spec.vocab_size
     assert flops["forward"].total == forward
-    assert flops["prefill"].total == forward - head * (length - 1)
+    narrowing = batch * closed_forms.narrowing_flops(spec)
+    assert flops["prefill"].total == forward - (head + narrowing) * (length - 1)
     assert flops["decode"].total == closed_forms.decode_flops(spec, convention, batch, length)
     assert flops["train"].total == 3 * forward
 

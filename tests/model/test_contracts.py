@@ -139,6 +139,9 @@ EXTRA = {
     "logit-scale": ["output.scale=0.5"],
     "residual-multiplier": [MAIN + "residual.multiplier=0.3"],
     "parallel-own-norms": [MAIN + "residual={kind: parallel, shared_norm: false}"],
+    "streams-unmixed": [MAIN + "residual={kind: hyper_connections, sinkhorn_iterations: null}"],
+    "streams-mean": [MAIN + "residual={kind: hyper_connections, n_streams: 2, narrowing: mean}"],
+    "streams-looped": [MAIN + "residual=hyper_connections", "loop={passes: 2, norm: true}"],
     "qk-norm-after-rope": [MAIN + "mixer.qk_norm={kind: per_head, after_rope: true}"],
     "qk-norm-without-weight": [MAIN + "mixer.qk_norm={kind: per_head, norm: {kind: rmsnorm, weight: false}}"],
     "clip-qkv": [MAIN + "mixer.clip_qkv=0.5"],
@@ -257,8 +260,9 @@ def test_shapes_and_any_batch_size(model: Decoder) -> None:
 @torch.inference_mode()
 def test_a_block_keeps_the_shape_of_the_stream(spec: ModelSpec) -> None:
     for name in spec.blocks:
-        stream = torch.randn(2, LENGTH, spec.d_model)
-        assert build_block(spec, name)(stream).shape == stream.shape
+        block = build_block(spec, name)
+        stream = torch.randn(block.stream_shape(2, LENGTH))
+        assert block(stream).shape == stream.shape
 
 
 @torch.inference_mode()

@@ -159,6 +159,12 @@ BROKEN = {
         17,
         ["router.jitter: scoring: sparsemixer needs jitter", "Add jitter: 0.01"],
     ),
+    "streams in one block": (
+        "    extends: main",
+        "    extends: main\n    residual: hyper_connections",
+        9,
+        ["blocks.main.residual", "all blocks need them, with the same options"],
+    ),
     "an average of one": (
         "{kind: glu, d_ff: 64, activation: silu}",
         "{kind: moe, n_experts: 4, top_k: 2, router: {scoring: softmax}, combine: average, "
@@ -234,7 +240,7 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
         (
             "    residual: pre_norm\n",
             "",
-            "residual is pre_norm, post_norm, reordered_norm, sandwich_norm or parallel",
+            "residual is pre_norm, post_norm, reordered_norm, sandwich_norm, parallel or hyper_connections",
         ),
         (", activation: silu", "", "activation is gelu, gelu_tanh, quick_gelu, silu, relu, relu2 or xielu"),
         ("norm: {kind: rmsnorm, eps: 1.0e-6}\n", "", "norm is a mapping with kind: rmsnorm or layernorm"),

@@ -12,7 +12,7 @@ from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
-from archcmp.spec.schema.residual import Residual
+from archcmp.spec.schema.residual import HyperConnections, Residual
 
 Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
 
@@ -169,6 +169,30 @@ class ModelSpec(Part):
     def passes(self) -> int:
         """How often a token goes through the layers."""
         return 1 if self.loop is None else self.loop.passes
+
+    @property
+    def streams(self) -> HyperConnections | None:
+        """The residual of every block, if it has several streams."""
+        residuals = (block.residual for block in self.blocks.values())
+        return next((each for each in residuals if isinstance(each, HyperConnections)), None)
+
+    @property
+    def n_streams(self) -> int:
+        """Streams of d_model in the residual stream."""
+        return 1 if self.streams is None else self.streams.n_streams
+
+    @model_validator(mode="after")
+    def _streams_are_the_same(self) -> ModelSpec:
+        if self.streams is None:
+            return self
+        for name, block in self.blocks.items():
+            if block.residual != self.streams:
+                raise fault(
+                    ("blocks", name, "residual"),
+                    "where one block has hyper_connections, all blocks need them, with the same options",
+                    "Give every block the same residual",
+                )
+        return self
 
     @model_validator(mode="after")
     def _layers_name_blocks(self) -> ModelSpec:
