@@ -30,11 +30,17 @@ DELTA_NET_OPTIONS = (
     "kind: gated_delta_net, n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, value_head_dim: 6, "
     "conv_size: 3"
 )
+COMPRESSED_OPTIONS = (
+    "kind: compressed_attention, n_heads: 4, head_dim: 8, qk_rope_head_dim: 4, q_lora_rank: 10, window: 3, "
+    "output_groups: 2, output_lora_rank: 6, rope: {theta: 100, interleaved: true}, "
+    "compressor: {rate: 2, overlap: true, indexer: {n_heads: 3, head_dim: 6, top_k: 2}}"
+)
 MIXTURE_OPTIONS = (
     "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
     "expert: {kind: glu, d_ff: 8, activation: silu}"
 )
 LATENT = f"blocks.main.mixer={{{LATENT_OPTIONS}}}"
+COMPRESSED = f"blocks.main.mixer={{{COMPRESSED_OPTIONS}}}"
 DELTA_NET = f"blocks.main.mixer={{{DELTA_NET_OPTIONS}}}"
 MIXTURE = f"blocks.main.ffn={{{MIXTURE_OPTIONS}}}"
 FAR = "blocks.far={extends: main, mixer: {window: 3}}"

@@ -103,11 +103,11 @@ def _handles(pairs: CountPairs) -> dict[str, Handle]:
 class _Call(nn.Module):
     """A module with one input, as the tracer needs; `call` passes the input on with all other arguments."""
 
-    def __init__(self, module: nn.Module, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def __init__(self, module: nn.Module, call: Callable[[torch.Tensor], Any]) -> None:
         super().__init__()
         self.module, self.call = module, call
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.call(x)
 
 
@@ -165,8 +165,14 @@ class _SubLayer:
         options = {"carried": carried} if module in block.carrying else {}
         if self.name == "ffn":
             return _Call(module, partial(module, **options))
-        cache = block.new_cache(batch_size, seq_len) if cached else None
-        return _Call(module, lambda x: module(x, block.rotation(x, start), cache, start, **options))
+        if not cached:
+            return _Call(module, lambda x: module(x, block.rotation(x, start), None, start, **options))
+        cache = block.new_cache(batch_size, seq_len)
+        # What a token leaves in the cache is a result, or else the trace would drop what is read later only.
+        return _Call(
+            module,
+            lambda x: (module(x, block.rotation(x, start), cache, start, **options), *vars(cache).values()),
+        )
 
 
 def _sublayers(part: Part) -> list[_SubLayer]:

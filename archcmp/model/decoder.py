@@ -125,6 +125,11 @@ class Block(nn.Module):
         """A tensor on the block's device in its dtype."""
         return next(chain(self.parameters(), self.buffers()))
 
+    @property
+    def tokens_per_entry(self) -> int:
+        """Tokens that leave one entry in the cache."""
+        return getattr(self.mixer, "tokens_per_entry", 1)
+
     def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
         """An empty cache for this layer, on its device, in its dtype."""
         if self.mixer is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
+from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
@@ -77,7 +78,43 @@ def delta_net_kept_bytes(mixer: GatedDeltaNet, itemsize: int) -> int:
     return 4 * delta_net_state(mixer) + itemsize * (mixer.conv_size - 1) * delta_net_channels(mixer)
 
 
+def _compressor_widths(mixer: CompressedAttention) -> list[int]:
+    """Elements of an entry, twice with overlap, of each compressor: that of keys, and that of the index."""
+    compressor = mixer.compressor
+    if compressor is None:
+        return []
+    dims = [mixer.head_dim, *([compressor.indexer.head_dim] if compressor.indexer else [])]
+    return [dim * (2 if compressor.overlap else 1) for dim in dims]
+
+
+def _compressed_weights(d_model: int, mixer: CompressedAttention) -> int:
+    """https://arxiv.org/abs/2606.19348, sections 2.3.1 and 2.3.2."""
+    width, rank = mixer.n_heads * mixer.head_dim, mixer.output_lora_rank
+    query = mixer.q_lora_rank * (d_model + width)
+    output = rank * width + mixer.output_groups * rank * d_model
+    total = (
+        query + d_model * mixer.head_dim + output + sum(2 * d_model * n for n in _compressor_widths(mixer))
+    )
+    indexer = mixer.compressor and mixer.compressor.indexer
+    if indexer:
+        total += indexer.n_heads * (mixer.q_lora_rank * indexer.head_dim + d_model)
+    return total
+
+
+def _compressed_other_weights(norm: Norm, mixer: CompressedAttention) -> int:
+    """Norms, sinks, and what is added to the gates of a compressor."""
+    total = mixer.n_heads + norm_weights(norm, mixer.q_lora_rank) + norm_weights(norm, mixer.head_dim)
+    compressor = mixer.compressor
+    if compressor is None:
+        return total
+    dims = [mixer.head_dim, *([compressor.indexer.head_dim] if compressor.indexer else [])]
+    total += sum(norm_weights(norm, dim) for dim in dims)
+    return total + compressor.rate * sum(_compressor_widths(mixer))
+
+
 def _mixer_weights(d_model: int, mixer: Mixer) -> int:
+    if isinstance(mixer, CompressedAttention):
+        return _compressed_weights(d_model, mixer)
     if isinstance(mixer, GatedDeltaNet):
         return delta_net_weights(d_model, mixer)
     return _mla_weights(d_model, mixer) if isinstance(mixer, MLA) else _attention_weights(d_model, mixer)
@@ -182,6 +219,8 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         total += mixer.n_heads if mixer.sinks else 0
     elif isinstance(mixer, GatedDeltaNet):
         total += delta_net_other_weights(mixer)
+    elif isinstance(mixer, CompressedAttention):
+        total += _compressed_other_weights(spec.norm, mixer)
     else:
         total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
@@ -245,8 +284,28 @@ def _latent_pair_flops(mixer: Attention | MLA) -> int:
     return _pair_flops(mixer)
 
 
+def _token_flops(convention: str, length: int, position: int, mixer: CompressedAttention) -> int:
+    """Of the token at `position`: scores and values of the tokens and entries that it sees, and the index's
+    scores of all entries so far."""
+    compressor, everywhere = mixer.compressor, convention != "exact"
+    near = {"full": length, "window": min(mixer.window, length)}.get(
+        convention, min(mixer.window, position + 1)
+    )
+    if compressor is None:
+        return 4 * mixer.n_heads * mixer.head_dim * near
+    entries = (length if everywhere else position + 1) // compressor.rate
+    indexer = compressor.indexer
+    if indexer is None:
+        return 4 * mixer.n_heads * mixer.head_dim * (near + entries)
+    seen = entries if convention == "full" else min(entries, indexer.top_k)
+    index = entries * indexer.n_heads * 2 * (indexer.head_dim + 1)
+    return 4 * mixer.n_heads * mixer.head_dim * (near + seen) + index
+
+
 def _mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
+    if isinstance(mixer, CompressedAttention):
+        return sum(_token_flops(convention, length, position, mixer) for position in range(length))
     if isinstance(mixer, GatedDeltaNet):
         return length * delta_net_flops(mixer)
     return pairs(convention, length, mixer) * _pair_flops(mixer)
@@ -261,6 +320,8 @@ def scores(convention: str, length: int, mixer: Mixer) -> int:
 
 def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
     """The same of the last token alone."""
+    if isinstance(mixer, CompressedAttention):
+        return _token_flops(convention, length, length - 1, mixer)
     if isinstance(mixer, GatedDeltaNet):
         return delta_net_flops(mixer)
     span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
@@ -287,12 +348,25 @@ def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> i
 # ---- memory -----------------------------------------------------------------------------------------
 
 
+def _compressed_kept(mixer: CompressedAttention, length: int) -> int:
+    """Elements: the keys of the window, the entries, and value and gate of the tokens of the next entry."""
+    kept, compressor = min(mixer.window, length) * mixer.head_dim, mixer.compressor
+    if compressor is None:
+        return kept
+    sums = 2 if compressor.overlap else 1
+    for width in _compressor_widths(mixer):
+        kept += length // compressor.rate * width // sums + compressor.rate * sums * 2 * width
+    return kept
+
+
 def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
     """What one sequence of `length` tokens leaves in the cache."""
     total = 0
     for mixer in (block.mixer for block in blocks(spec)):
         if isinstance(mixer, GatedDeltaNet):
             total += delta_net_kept_bytes(mixer, itemsize)
+        elif isinstance(mixer, CompressedAttention):
+            total += itemsize * _compressed_kept(mixer, length)
         elif isinstance(mixer, MLA):
             total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
         else:

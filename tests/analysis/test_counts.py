@@ -19,13 +19,14 @@ from archcmp.results.counts import COMPONENTS
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
-from tests.known import FILES, LATENT, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
+from tests.known import COMPRESSED, FILES, LATENT, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
 every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 
@@ -40,6 +41,11 @@ OPTIONS = {
     "keys-as-values": tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}"),
     "streams": tiny("residual={kind: hyper_connections, n_streams: 3}"),
     "streams-unmixed": tiny("residual={kind: hyper_connections, sinkhorn_iterations: null, narrowing: mean}"),
+    "compressed": tiny(COMPRESSED, "blocks.main.mixer={window: 9, compressor: {indexer: {top_k: 9}}}"),
+    "compressed-heavily": tiny(
+        COMPRESSED, "blocks.main.mixer={window: 12, compressor: {rate: 8, overlap: false, indexer: null}}"
+    ),
+    "compressed-window": tiny(COMPRESSED, "blocks.main.mixer={window: 9, compressor: null}"),
     "alibi": tiny("blocks.main.mixer={window: 9, alibi: {max_bias: 8}}"),
 }
 """What no published size has yet."""
@@ -173,12 +179,13 @@ def test_cache_bytes_of_a_token_are_the_published_ones(reference: str, kib: floa
 
 @every_design
 def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
-    """Five tokens fill no window of these designs."""
-    memory = archcmp.count(spec, 3, 5, convention="6n").memory
+    """Eight tokens fill no window of these designs, and the last entry of those that compress."""
+    memory = archcmp.count(spec, 3, 8, convention="6n").memory
     per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
-    assert memory["kv_cache_bytes"].total == 3 * (state + 5 * per_token)
-    recurrent = any(isinstance(block.mixer, GatedDeltaNet) for block in spec.blocks.values())
-    assert (state > 0) == recurrent
+    assert memory["kv_cache_bytes"].total == 3 * (state + 8 * per_token)
+    mixers = [block.mixer for block in spec.blocks.values()]
+    compress = any(isinstance(mixer, CompressedAttention) and mixer.compressor for mixer in mixers)
+    assert (state > 0) == (compress or any(isinstance(mixer, GatedDeltaNet) for mixer in mixers))
 
 
 def test_the_recurrent_state_known_by_hand() -> None:

@@ -8,21 +8,24 @@
 from __future__ import annotations
 
 from archcmp.model.mixers.attention import Attention
+from archcmp.model.mixers.compressed import CompressedAttention
 from archcmp.model.mixers.deltanet import GatedDeltaNet
 from archcmp.model.mixers.mla import MLA
 from archcmp.spec.schema.attention import Attention as AttentionSpec
 from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.compressed import CompressedAttention as CompressedAttentionSpec
 from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
 from archcmp.spec.schema.mla import MLA as MLASpec
 from archcmp.spec.schema.model import Mixer as MixerSpec
 from archcmp.spec.schema.norms import Norm
 
-Mixer = Attention | MLA | GatedDeltaNet
+Mixer = Attention | MLA | GatedDeltaNet | CompressedAttention
 
 MIXERS: dict[type[Part], type[Mixer]] = {
     AttentionSpec: Attention,
     MLASpec: MLA,
     GatedDeltaNetSpec: GatedDeltaNet,
+    CompressedAttentionSpec: CompressedAttention,
 }
 
 

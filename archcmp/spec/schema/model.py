@@ -8,13 +8,14 @@ from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
+from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import HyperConnections, Residual
 
-Mixer = Annotated[Attention | MLA | GatedDeltaNet, Slot()]
+Mixer = Annotated[Attention | MLA | GatedDeltaNet | CompressedAttention, Slot()]
 
 
 class Block(Part):
