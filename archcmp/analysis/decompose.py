@@ -54,7 +54,9 @@ class Part:
     def _design(self) -> Hashable:
         spec = self.spec
         if self.block is not None:
-            return self.dtype, spec.blocks[self.block], spec.d_model, spec.norm
+            block = spec.blocks[self.block]
+            rows = spec.vocab_size if block.reads_tokens else None
+            return self.dtype, block, spec.d_model, spec.norm, rows
         sizes = spec.vocab_size, spec.d_model, spec.context_length
         return self.dtype, *sizes, spec.norm, spec.embedding, spec.output, spec.streams
 

@@ -36,7 +36,7 @@ Handle = Callable[[list[Any], list[Any]], Counter[str]]
 UNCOUNTED = frozenset(
     "aten::" + name
     for name in (
-        *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt"),
+        *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt", "sqrt"),
         *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
         *("abs", "maximum", "mean"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),

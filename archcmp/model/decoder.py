@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from archcmp.errors import UsageError
 from archcmp.model import linear
 from archcmp.model.cache import Cache, LayerCache
-from archcmp.model.carried import Carried, Carries
+from archcmp.model.carried import TOKENS, Carried, Carries
 from archcmp.model.factory import factory
 from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
@@ -62,12 +62,12 @@ class Block(nn.Module):
     computes a rotation once for all layers that share it, and passes on what layers leave for later ones; a
     block alone makes up both."""
 
-    def __init__(self, spec: BlockSpec, d_model: int, norm: Norm) -> None:
+    def __init__(self, spec: BlockSpec, d_model: int, norm: Norm, vocab_size: int) -> None:
         super().__init__()
         self.spec = spec
         self.d_model = d_model
         self.mixer = None if spec.mixer is None else build_mixer(spec.mixer, d_model, norm)
-        self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model)
+        self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model, vocab_size)
         sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
         self.n_sublayers = len(sublayers)
         self.carrying: list[Any] = [sublayer for sublayer in sublayers if isinstance(sublayer, Carries)]
@@ -147,7 +147,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = Embedding(spec)
-        blocks = [Block(spec.blocks[name], spec.d_model, spec.norm) for name in layers]
+        widths = spec.d_model, spec.norm, spec.vocab_size
+        blocks = [Block(spec.blocks[name], *widths) for name in layers]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.residual = build_streams(spec.streams, MakeNorm(spec.norm, spec.d_model))
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
@@ -194,7 +195,7 @@ class Decoder(nn.Module):
                 f"the cache has room for {cache.batch_size} x {cache.capacity:,} tokens; "
                 f"{tokens.shape[0]} x {end:,} were asked for"
             )
-        carried = self.nothing_carried()
+        carried = self.first_carried(tokens)
         for visit, (block, rotation) in enumerate(self.visits(rotations)):
             if self.between_passes(visit):
                 x = self.norm(x)
@@ -212,9 +213,9 @@ class Decoder(nn.Module):
         loop = self.spec.loop
         return loop is not None and loop.norm and visit > 0 and visit % len(self.blocks) == 0
 
-    def nothing_carried(self) -> Carried:
-        """What the first layer finds of earlier layers."""
-        return dict.fromkeys(self.reads, ())
+    def first_carried(self, tokens: Tensor) -> Carried:
+        """What the first layer finds: the tokens (B, T), where a layer reads them, and nothing else yet."""
+        return {name: (tokens,) if name == TOKENS else () for name in self.reads}
 
     def enter(
         self, tokens: Tensor, start: int = 0, length: int | None = None

@@ -44,7 +44,7 @@ def probe(model: Decoder, tokens: Tensor) -> Probe:
     """Figures of `model` on tokens (B, T). The blocks run as Python says, even where they are compiled."""
     found = Probe()
     x, rotations = model.enter(tokens)
-    carried = model.nothing_carried()
+    carried = model.first_carried(tokens)
     for visit, (block, rotation) in enumerate(model.visits(rotations)):
         if model.between_passes(visit):
             x = model.norm(x)

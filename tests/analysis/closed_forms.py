@@ -231,6 +231,7 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
     router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
+    router += spec.vocab_size * ffn.top_k if ffn.router.by_token else 0
     shared = _bias_weights(spec.d_model, ffn.shared) if ffn.shared else 0
     return total + router + shared + ffn.n_experts * _bias_weights(ffn.latent or spec.d_model, ffn.expert)
 

@@ -34,6 +34,7 @@ SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
 MAIN = "blocks.main.mixer."
 OPTIONS = {
     "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
+    "by-token": tiny(MIXTURE, "ffn.router={scoring: sqrt_softplus, by_token: true}"),
     "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
     "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
     "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),

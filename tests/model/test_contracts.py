@@ -84,6 +84,7 @@ REGISTRIES: dict[str, Any] = {
 _MOE: dict[str, object] = yaml.safe_load(f"{{{MIXTURE_OPTIONS}}}")
 MOES: dict[str, dict[str, object]] = {
     "sigmoid": {"router": {"scoring": "sigmoid", "renormalize": True, "scale": 2.5, "correction_bias": True}},
+    "by-token": {"router": {"scoring": "sqrt_softplus", "renormalize": True, "by_token": True}},
     "softcapped": {"router": {"scoring": "sigmoid", "softcap": 2}},
     "sparsemixer": {"router": {"scoring": "sparsemixer", "jitter": 0.8}},
     "router-bias": {"router": {"scoring": "softmax", "renormalize": True, "bias": True}},
@@ -326,6 +327,7 @@ CONTROL_FLOW = (
     "temperature",
     "mla-yarn",
     "moe-groups-top2",
+    "moe-by-token",
     "two-blocks",
 )
 COMPILED = [name for name in SPECS if name not in EXTRA or name in CONTROL_FLOW]

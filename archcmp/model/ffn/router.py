@@ -2,46 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from archcmp.model.linear import Linear
 from archcmp.spec.schema.ffn import ExpertGroups, MoE
+
+_SCORINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits: logits.softmax(-1),
+    "sigmoid": torch.sigmoid,
+    "sqrt_softplus": lambda logits: F.softplus(logits).sqrt(),
+}
 
 
 class Router(nn.Module):
     """scores = scoring(cap(W x [+ b])), the scoring in float32. The router chooses the top_k experts by score
     (or by score + correction). Their weights are their scores, divided by their sum with `renormalize`, times
-    scale. (N, C) -> weights (N, top_k), experts (N, top_k) int64.
+    scale. (N, C) -> weights (N, top_k), experts (N, top_k) int64. With `by_token` a table has the experts of
+    every token, by the tokens' ids (N,).
 
-    The correction is a buffer: the training that balances it is not gradient descent.
+    The correction and the table are buffers: the training that balances them is not gradient descent.
     """
 
     correction: Tensor | None
+    table: Tensor | None
 
-    def __init__(self, spec: MoE, d_model: int) -> None:
+    def __init__(self, spec: MoE, d_model: int, vocab_size: int) -> None:
         super().__init__()
         self.spec = spec.router
         self.n_experts, self.top_k = spec.n_experts, spec.top_k
         self.scores = Linear(d_model, spec.n_experts, bias=spec.router.bias)
         corrected = spec.router.correction_bias
         self.register_buffer("correction", torch.zeros(spec.n_experts) if corrected else None)
+        table = torch.empty(vocab_size, spec.top_k, dtype=torch.int64) if spec.router.by_token else None
+        self.register_buffer("table", table)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
+        """Each token has top_k experts in a row, the first of them at random."""
+        if name != "table" or self.table is None:
+            return None
+        first = torch.randint(self.n_experts, (len(self.table), 1), generator=generator)
+        return (first + torch.arange(self.top_k)) % self.n_experts
+
+    def forward(self, x: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
         logits = self.scores(x).to(torch.float32)
         if (softcap := self.spec.softcap) is not None:
             logits = softcap * torch.tanh(logits / softcap)
         if self.spec.jitter is not None:
             weights, experts = self._one_by_one(logits, 2 * self.spec.jitter)
         else:
-            weights, experts = self._at_once(logits)
+            weights, experts = self._at_once(logits, tokens)
         if self.spec.renormalize:
             weights = weights / weights.sum(-1, keepdim=True)
         return (weights * self.spec.scale).to(x.dtype), experts
 
-    def _at_once(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores (N, top_k) of the experts with the best scores, and which they are."""
-        scores = logits.softmax(-1) if self.spec.scoring == "softmax" else logits.sigmoid()
+    def _at_once(self, logits: Tensor, tokens: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The scores (N, top_k) of the experts with the best scores, or of the tokens' own experts, and which
+        they are."""
+        scores = _SCORINGS[self.spec.scoring](logits)
+        if self.table is not None and tokens is not None:
+            experts = self.table.index_select(0, tokens)
+            return scores.gather(-1, experts), experts
         ranked = scores if self.correction is None else scores + self.correction
         if self.spec.groups is not None:
             ranked = self._in_best_groups(ranked, self.spec.groups)

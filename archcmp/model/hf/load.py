@@ -57,7 +57,7 @@ class _Piece:
     def misfit(self, weights: StateDict, tensors: Mapping[str, Tensor]) -> str | None:
         """Why the checkpoint's tensor cannot be copied here, if it cannot."""
         shape, is_float = header(weights, self.theirs)
-        if not is_float:
+        if not is_float and self.target(tensors).is_floating_point():
             return f"{self.theirs} is quantised to integers, which archcmp does not read"
         wanted = tuple(self.target(tensors).shape)
         try:

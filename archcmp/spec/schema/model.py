@@ -10,7 +10,7 @@ from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
 from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
-from archcmp.spec.schema.ffn import FFN
+from archcmp.spec.schema.ffn import FFN, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import HyperConnections, Residual
@@ -28,6 +28,11 @@ class Block(Part):
     """The sub-layer in which tokens exchange information."""
     ffn: FFN | None
     """The sub-layer that treats each token on its own."""
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the layer sees which tokens it treats, beside the residual stream."""
+        return isinstance(self.ffn, MoE) and self.ffn.router.by_token
 
     @model_validator(mode="after")
     def _has_a_sublayer(self) -> Block:
