@@ -33,7 +33,7 @@ DELTA_NET_OPTIONS = (
 COMPRESSED_OPTIONS = (
     "kind: compressed_attention, n_heads: 4, head_dim: 8, qk_rope_head_dim: 4, q_lora_rank: 10, window: 3, "
     "output_groups: 2, output_lora_rank: 6, rope: {theta: 100, interleaved: true}, "
-    "compressor: {rate: 2, overlap: true, indexer: {n_heads: 3, head_dim: 6, top_k: 2}}"
+    "compressor: {rate: 2, overlap: true, indexer: {n_heads: 16, head_dim: 6, top_k: 2}}"
 )
 MIXTURE_OPTIONS = (
     "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "

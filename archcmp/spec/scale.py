@@ -24,6 +24,8 @@ from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling
 
 MAX_EXPERTS, MAX_TOP_K = 8, 3
 N_GROUPS, TOP_GROUPS = 4, 2
+MAX_INDEX_HEADS = 16
+"""Of fewer heads of an indexer, all would be 0 for many entries, which are then chosen by chance."""
 STEP = 16
 """d_model and d_ff of a proxy are multiples of it."""
 
@@ -158,7 +160,7 @@ def _gated_delta_net(mixer: GatedDeltaNet, scale: Scale) -> GatedDeltaNet:
 def _compressor(compressor: Compressor, scale: Scale) -> Compressor:
     changes: Changes = {"rate": min(compressor.rate, scale.window(compressor.rate))}
     if compressor.indexer is not None:
-        few = {"n_heads": scale.n_heads(scale.head_dim), "head_dim": scale.head_dim}
+        few = {"n_heads": min(compressor.indexer.n_heads, MAX_INDEX_HEADS), "head_dim": scale.head_dim}
         few["top_k"] = scale.window(compressor.indexer.top_k)
         changes["indexer"] = compressor.indexer.model_copy(update=few)
     return compressor.model_copy(update=changes)

@@ -173,6 +173,19 @@ SAMPLERS: dict[str, Sampler] = {
     "gating": _of(True, "per-head", "per-element"),
     "num_attention_heads_per_layer": lambda rng, o: _by_kind(rng, o["layer_types"], o),
     "moe_routed_scaling_factor": _of(1.0, 2.5),
+    "o_groups": _of(1, 2),
+    "o_lora_rank": _of(6, 8),
+    "index_n_heads": _of(16, 20),  # of few heads, many scores are 0, and any of them may be chosen
+    "index_head_dim": _of(12, 16),
+    "index_topk": _of(2, 3, 5),
+    "hc_mult": _of(1, 2, 4),
+    "hc_sinkhorn_iters": _of(1, 3, 20),
+    "hc_eps": _of(1e-6, 1e-3),
+    "compress_rates": lambda rng, o: {
+        "compressed_sparse_attention": rng.choice([2, 3, 4]),
+        "heavily_compressed_attention": rng.choice([4, 7, 40]),
+    },
+    "compress_rope_theta": _of(50.0, 160_000.0),
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 
@@ -195,6 +208,8 @@ FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
     | {"topk_method": "group_limited_greedy", "num_experts_per_tok": 2},
     "deepseek_v3": {"attention_bias": False, "num_experts_per_tok": 2},
+    "deepseek_v4": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": True}
+    | {"n_shared_experts": 1, "q_lora_rank": 20, "num_key_value_heads": 1, "partial_rotary_factor": 0.5},
     "phimoe": {"num_experts_per_tok": 2, "router_jitter_noise": 0.3},
     "mistral4": {"attention_bias": False, "num_experts_per_tok": 2},
     "glm4_moe": {"num_experts_per_tok": 2},
@@ -230,8 +245,12 @@ LAYER_KINDS = {
     "qwen3_5_text": ["linear_attention", "full_attention"],
     "qwen3_5_moe_text": ["linear_attention", "full_attention"],
     "granitemoehybrid": ["full_attention"],
+    "deepseek_v4": ["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"],
 }
 """The kinds of layer of the types that have others than windows and full attention."""
+
+FEED_FORWARD_KINDS = {"deepseek_v4": ["hash_moe", "moe"]}
+"""The kinds of feed-forward of the types that have others than dense ones and mixtures."""
 
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
@@ -263,6 +282,7 @@ ALLOWED_SCALINGS = {
     "phimoe": ("default", "longrope"),
     "ministral3": ("default", "linear", "yarn"),
     "mistral4": ("yarn",),
+    "deepseek_v4": ("default", "linear", "llama3", "yarn"),
 }
 """The scalings of positions that a type has, where it has not all."""
 
@@ -294,6 +314,8 @@ def random_config(kind: str, seed: int) -> Options:
             options[name] = sample(rng, options)
     if kinds := LAYER_KINDS.get(kind):
         options["layer_types"] = [rng.choice(kinds) for _ in range(options["num_hidden_layers"])]
+    if kinds := FEED_FORWARD_KINDS.get(kind):
+        options["mlp_layer_types"] = [rng.choice(kinds) for _ in range(options["num_hidden_layers"])]
     options |= {name: value for name, value in FIXED.get(kind, {}).items() if name in fields}
     if "qk_rope_head_dim" in options:
         options |= {

@@ -142,9 +142,9 @@ class CompressedAttention(nn.Module):
         self.out = Linear(groups * rank, d_model, bias=False)
         compressor = spec.compressor
         self.compressor = None if compressor is None else Compressor(compressor, d_model, spec.head_dim, norm)
-        self.indexer = None
+        self.entry_indexer = None
         if compressor is not None and compressor.indexer is not None:
-            self.indexer = EntryIndexer(compressor, d_model, spec.q_lora_rank, norm)
+            self.entry_indexer = EntryIndexer(compressor, d_model, spec.q_lora_rank, norm)
 
     @property
     def tokens_per_entry(self) -> int:
@@ -157,7 +157,7 @@ class CompressedAttention(nn.Module):
         return CompressedCache(
             kv,
             None if self.compressor is None else self.compressor.kept(batch_size, capacity),
-            None if self.indexer is None else self.indexer.compressor.kept(batch_size, capacity),
+            None if self.entry_indexer is None else self.entry_indexer.compressor.kept(batch_size, capacity),
         )
 
     def forward(
@@ -199,8 +199,8 @@ class CompressedAttention(nn.Module):
         kept = None if cache is None else (cache.entries, cache.pending)
         entries = self.compressor(x, self.rope, kept, start)
         chosen = None
-        if self.indexer is not None:
+        if self.entry_indexer is not None:
             kept = None if cache is None else (cache.index_entries, cache.index_pending)
-            chosen = self.indexer(x, latent, self.rope, rotation, kept, start)
+            chosen = self.entry_indexer(x, latent, self.rope, rotation, kept, start)
         rate = self.compressor.rate
         return compressed_attention(q, kv, entries, self.sinks, self.scale, window, rate, start, chosen)
