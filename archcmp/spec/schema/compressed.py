@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -66,6 +66,13 @@ class CompressedAttention(Part):
     rope: Rope
     compressor: Compressor | None = None
     """What a query sees beyond the window. With null it is nothing."""
+
+    LABELS: ClassVar[dict[str, str]] = {
+        "CSA": "Compressed sparse attention: to a window, and to the entries that an indexer chooses of all "
+        "that a compressor left. https://arxiv.org/abs/2606.19348",
+        "HCA": "Heavily compressed attention: to a window, and to all entries that a compressor left, each of "
+        "many tokens. https://arxiv.org/abs/2606.19348",
+    }
 
     @property
     def label(self) -> str:
