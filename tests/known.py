@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from archcmp.spec.describe import places
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.model import ModelSpec
@@ -14,7 +15,12 @@ from archcmp.spec.yaml.load import all_sizes, load_spec
 FAMILIES = sorted(path.stem for path in bundled_folder().glob("*.yaml"))
 FILES = {family: str(bundled_folder() / f"{family}.yaml") for family in FAMILIES}
 PUBLISHED = [size for file in FILES.values() for size in all_sizes(file)]
+WITH_TOTAL = [size for size in PUBLISHED if load_spec(size).published]
+"""All but those whose total nobody published and no other library builds."""
 PUBLISHED_IDS = [Path(reference).name.replace(".yaml", "") for reference in PUBLISHED]
+
+UNLIKE = list({places(load_spec(family)): family for family in reversed(FAMILIES)}.values())[::-1]
+"""One family of each set of choices: those that differ in numbers alone are one."""
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.json"))}
 """Configurations as their publishers have them."""
@@ -35,6 +41,9 @@ COMPRESSED_OPTIONS = (
     "output_groups: 2, output_lora_rank: 6, rope: {theta: 100, interleaved: true}, "
     "compressor: {rate: 2, overlap: true, indexer: {n_heads: 16, head_dim: 6, top_k: 2}}"
 )
+MAMBA2_OPTIONS = "kind: mamba2, n_heads: 4, head_dim: 6, d_state: 8, n_groups: 2, conv_size: 3"
+KDA_OPTIONS = "kind: kimi_delta_attention, n_heads: 4, head_dim: 8, conv_size: 3"
+LIGHTNING_OPTIONS = "kind: lightning_attention, n_heads: 4, head_dim: 8"
 MIXTURE_OPTIONS = (
     "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
     "expert: {kind: glu, d_ff: 8, activation: silu}"
@@ -42,6 +51,7 @@ MIXTURE_OPTIONS = (
 LATENT = f"blocks.main.mixer={{{LATENT_OPTIONS}}}"
 COMPRESSED = f"blocks.main.mixer={{{COMPRESSED_OPTIONS}}}"
 DELTA_NET = f"blocks.main.mixer={{{DELTA_NET_OPTIONS}}}"
+MAMBA2 = f"blocks.main.mixer={{{MAMBA2_OPTIONS}}}"
 MIXTURE = f"blocks.main.ffn={{{MIXTURE_OPTIONS}}}"
 FAR = "blocks.far={extends: main, mixer: {window: 3}}"
 MAIN_AND_FAR = (FAR, "layers[0].repeat=[main, far]")

@@ -14,7 +14,7 @@ from archcmp.cli.choices import wanted
 from archcmp.errors import UsageError
 from archcmp.spec.describe import Choice, by_place, design_choices, differing, names_of, shown, vocabulary
 from archcmp.spec.yaml.load import load_spec
-from tests.known import PUBLISHED, PUBLISHED_IDS, TINY
+from tests.known import PUBLISHED_IDS, TINY, WITH_TOTAL
 
 
 def _listed(*arguments: str) -> list[dict[str, object]]:
@@ -53,13 +53,13 @@ def test_list_takes_the_month_from_which_on_models_count() -> None:
 
 
 def test_list_sorts_from_the_largest_on_alone_or_within_groups() -> None:
-    sizes = [int(str(model["params"])) for model in _listed("--sort", "params")]
-    assert sizes == sorted(sizes, reverse=True)
+    sizes = [-1 if model["params"] is None else model["params"] for model in _listed("--sort", "params")]
+    assert sizes == sorted(sizes, key=lambda size: int(str(size)), reverse=True)
     dated = [str(model["released"]) for model in _listed("--by", "date")]
     assert dated == sorted(dated, reverse=True)
     grouped = [
-        (str(m["organization"]), -int(str(m["params"])))
-        for m in _listed("--by", "organization", "--sort", "params")
+        (str(model["organization"]), -int(str(model["params"])))
+        for model in _listed("--by", "organization", "--sort", "params", "--min-params", "1")
     ]
     assert grouped == sorted(grouped)
     mixed = _listed("mixtral:", "deepseek-v3:", "olmo2:7b", "--sort", "active")
@@ -96,11 +96,11 @@ def test_list_marks_models_of_which_a_field_is_not_certain(
 
 
 def test_list_takes_the_labels_that_tables_print() -> None:
-    for label in ("MHA", "GQA", "MQA", "MLA", "GDN"):
+    for label in ("MHA", "GQA", "MQA", "MLA", "GDN", "KDA", "lightning", "conv"):
         assert _listed("--with", label) == _listed("--with", label.lower()) != []
 
 
-@pytest.mark.parametrize("reference", PUBLISHED)
+@pytest.mark.parametrize("reference", WITH_TOTAL)
 def test_active_parameters_are_what_is_counted(reference: str) -> None:
     spec = load_spec(reference)
     params = count(spec).params
@@ -136,7 +136,7 @@ def test_choices_are_explained_by_name() -> None:
         "qk_norm", "all_heads", "per_head", "each_head", "after_rope", "sinks",
     ]  # fmt: skip
     assert {"softmax", "sigmoid", "renormalize", "groups", "top2_sum"} <= {*named("router")}
-    assert named("router.scoring") == named("scoring") == ["softmax", "sigmoid"]
+    assert named("router.scoring") == named("scoring") == ["softmax", "sigmoid", "sparsemixer"]
     with pytest.raises(UsageError, match=r"choice 'qk_nrom'. Did you mean qk_norm"):
         named("qk_nrom")
 

@@ -18,7 +18,7 @@ import yaml
 
 from archcmp.cli import main
 from archcmp.spec.yaml.load import load_spec
-from tests.known import CONFIGS, PUBLISHED, TINY
+from tests.known import CONFIGS, PUBLISHED, TINY, WITH_TOTAL
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def test_resolved_yaml_keeps_the_size_and_the_changes_in_its_name(tmp_path: Path
 def test_check_passes_on_every_size_and_fails_on_a_wrong_total(tmp_path: Path) -> None:
     result = run("check", cwd=tmp_path)
     assert result.returncode == 0
-    assert result.stdout.count(" ok, as ") == len(PUBLISHED)
+    assert result.stdout.count(" ok, as ") == len(WITH_TOTAL)
     wrong = TINY.read_text() + "published: {params: 7}\n"
     (tmp_path / "wrong.yaml").write_text(wrong)
     result = run("check", "wrong.yaml", cwd=tmp_path)

@@ -10,6 +10,9 @@ from archcmp.results.counts import Breakdown, Section
 TRAIN_STATES = 4
 """Copies of every parameter that training holds: weight, gradient, and Adam's two moments."""
 
+CACHES = ("kv_cache_bytes", "kv_cache_per_token_bytes", "state_bytes")
+"""What every pass through a part holds anew."""
+
 
 def cache_bytes(part: Part, batch_size: int, seq_len: int) -> int:
     """The cache that decoding allocates for `seq_len` positions, min(seq_len, window) in windowed layers."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from archcmp.analysis.decompose import Part
 from archcmp.analysis.flops import count_flops
-from archcmp.analysis.memory import count_memory
+from archcmp.analysis.memory import CACHES, count_memory
 from archcmp.analysis.params import count_params
 from archcmp.results.counts import Breakdown, Counts, Section
 
@@ -42,7 +42,7 @@ def count_parts(parts: Sequence[Part], batch_size: int, seq_len: int, convention
     once for each visit."""
     shape = batch_size, seq_len, convention
     counted = [(part, _counted(_Alike(part.counted, part), *shape)) for part in parts]
-    caches = [(part.visits, {"kv_cache_bytes": each.memory["kv_cache_bytes"]}) for part, each in counted]
+    caches = [(part.visits, {name: each.memory[name] for name in CACHES}) for part, each in counted]
     return Counts(
         params=_summed([(part.count, each.params) for part, each in counted]),
         flops=_summed([(part.visits, each.flops) for part, each in counted]),

@@ -98,11 +98,12 @@ def command(
     if sort is not None:
         check_name("order", sort, list(ORDERS))
     wanted = {name.strip().lower() for choice in choices or () for name in choice.split(",")}
-    explained = {name for place in by_place() for name in names_of(place)}
-    for choice in wanted - explained:
-        check_name("choice", choice, sorted({choice.name for choice in vocabulary()}))
-    models = _matching(list(_known_models()), patterns or ())
-    models = [model for model in models if wanted <= model.pop("names")]
+    if wanted:
+        explained = {name for place in by_place() for name in names_of(place)}
+        for choice in wanted - explained:
+            check_name("choice", choice, sorted({choice.name for choice in vocabulary()}))
+    models = _matching(list(_known_models(described=as_json)), patterns or ())
+    models = [model for model in models if not wanted or wanted <= _choices_of(model["id"])]
     models = [model for model in models if since is None or (model["released"] or "") >= since]
     if count_missing:
         _count(models)
@@ -190,8 +191,13 @@ def _count_cache(models: Sequence[Known]) -> None:
             model[ORDERS["kv"]] = memory[ORDERS["kv"]].total
 
 
-def _known_models() -> Iterator[Known]:
-    """Every size of every known spec that can be read."""
+def _choices_of(reference: str) -> set[str]:
+    """Every name by which `--with` finds a model."""
+    return {name for place in places(load_spec(reference)) for name in names_of(place)}
+
+
+def _known_models(described: bool) -> Iterator[Known]:
+    """Every size of every known spec that can be read; with its choices, if they are to be `described`."""
     for family, path in known_specs().items():
         found = load_all_sizes([family])[0]
         default = default_size(family) if found else None
@@ -209,8 +215,7 @@ def _known_models() -> Iterator[Known]:
                 "n_layers": len(layer_blocks(spec)),
                 "d_model": spec.d_model,
                 "context_length": spec.context_length,
-                "choices": sorted(features(spec)),
-                "names": {name for place in places(spec) for name in names_of(place)},
+                "choices": sorted(features(spec)) if described else [],
                 "note": spec.note,
                 "file": str(path),
             }

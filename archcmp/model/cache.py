@@ -1,5 +1,5 @@
-"""The memory of decoding: the keys and values of all tokens, of a window or of a chunk, latents, or a
-recurrent state."""
+"""The memory of decoding: the keys and values of all tokens, of a window or of a chunk, latents, a recurrent
+state, or the last inputs of a convolution."""
 
 from __future__ import annotations
 
@@ -112,14 +112,34 @@ class LatentCache(LayerCache):
         return self.latents[:, :, :end]
 
 
-class RecurrentCache(LayerCache):
-    """The recurrent state (B, *state), in float32 or better, and the last inputs (B, *inputs) of a
-    convolution. The size does not grow with the number of tokens."""
+class ConvCache(LayerCache):
+    """The last `n_before` inputs of a causal convolution, for any number of tokens."""
 
-    def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, ...]) -> None:
+    def __init__(self, batch_size: int, n_before: int, width: int) -> None:
+        self.inputs = torch.zeros(batch_size, n_before, width)
+
+
+def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tensor:
+    """x (B, T, C) after the `n_before` inputs that came before it: those kept, or zeros without a past."""
+    before = x.new_zeros(x.shape[0], n_before, x.shape[2]) if past is None else past.inputs
+    return torch.cat((before, x), dim=1)
+
+
+class StateCache(LayerCache):
+    """A recurrent state (B, *state), in float32 or better, for any number of tokens."""
+
+    def __init__(self, batch_size: int, state: tuple[int, ...]) -> None:
         precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.state = torch.zeros(batch_size, *state, dtype=precise)
-        self.inputs = torch.zeros(batch_size, *inputs)
+
+
+class RecurrentCache(ConvCache, StateCache):
+    """A recurrent state, and the last inputs of a convolution. The size does not grow with the number of
+    tokens."""
+
+    def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, int]) -> None:
+        ConvCache.__init__(self, batch_size, *inputs)
+        StateCache.__init__(self, batch_size, state)
 
     def keep(self, state: Tensor, inputs: Tensor) -> None:
         """Replace the state and the inputs."""

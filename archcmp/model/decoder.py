@@ -15,6 +15,7 @@ from archcmp.errors import UsageError
 from archcmp.model import linear
 from archcmp.model.cache import Cache, LayerCache
 from archcmp.model.carried import TOKENS, Carried, Carries
+from archcmp.model.depth import Depth, KnowsDepth
 from archcmp.model.factory import factory
 from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
@@ -62,11 +63,15 @@ class Block(nn.Module):
     computes a rotation once for all layers that share it, and passes on what layers leave for later ones; a
     block alone makes up both."""
 
-    def __init__(self, spec: BlockSpec, d_model: int, norm: Norm, vocab_size: int) -> None:
+    def __init__(
+        self, spec: BlockSpec, d_model: int, norm: Norm, vocab_size: int, depth: Depth | None = None
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.d_model = d_model
         self.mixer = None if spec.mixer is None else build_mixer(spec.mixer, d_model, norm)
+        if isinstance(self.mixer, KnowsDepth):
+            self.mixer.depth = depth or Depth()
         self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model, vocab_size)
         sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
         self.n_sublayers = len(sublayers)
@@ -148,7 +153,9 @@ class Decoder(nn.Module):
         self.spec = spec
         self.embedding = Embedding(spec)
         widths = spec.d_model, spec.norm, spec.vocab_size
-        blocks = [Block(spec.blocks[name], *widths) for name in layers]
+        blocks = [
+            Block(spec.blocks[name], *widths, Depth(layer, len(layers))) for layer, name in enumerate(layers)
+        ]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.residual = build_streams(spec.streams, MakeNorm(spec.norm, spec.d_model))
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()

@@ -25,6 +25,7 @@ from archcmp.spec.schema.residual import PreNorm as PreNormSpec
 from archcmp.spec.schema.residual import ReorderedNorm as ReorderedNormSpec
 from archcmp.spec.schema.residual import Residual
 from archcmp.spec.schema.residual import SandwichNorm as SandwichNormSpec
+from archcmp.spec.schema.residual import StreamNorm as StreamNormSpec
 
 SubLayer = Callable[[Tensor], Tensor]
 
@@ -69,6 +70,22 @@ class PostNorm(nn.Module):
     def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
         for f, after in zip(sublayers, self.after, strict=True):
             x = after(x + f(x))
+        return x
+
+
+class StreamNorm(nn.Module):
+    """alpha h + beta f(h) with h = norm(x), sub-layer after sub-layer. https://arxiv.org/abs/2501.08313"""
+
+    def __init__(self, spec: StreamNormSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
+        super().__init__()
+        self.alpha, self.beta = spec.alpha, spec.beta
+        self.before = _norms(make_norm, n_sublayers)
+
+    def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
+        for f, before in zip(sublayers, self.before, strict=True):
+            x = before(x)
+            y = f(x)
+            x = self.alpha * x + (y if self.beta == 1 else self.beta * y)
         return x
 
 
@@ -213,6 +230,7 @@ class Streams(nn.Module):
 RESIDUALS: dict[type[Part], type[nn.Module]] = {
     PreNormSpec: PreNorm,
     PostNormSpec: PostNorm,
+    StreamNormSpec: StreamNorm,
     ReorderedNormSpec: ReorderedNorm,
     SandwichNormSpec: SandwichNorm,
     ParallelSpec: Parallel,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import check_hf_weights, load_hf_weights
 from archcmp.model.hf.checkpoint import SafetensorsFolder
+from archcmp.model.hf.layouts import BUFFERS
 from archcmp.oracle.models import (
     find_config,
     import_transformers,
@@ -32,6 +34,8 @@ TOLERANCE = 1e-4
 """The largest difference of logits in float32 that verification allows."""
 
 BATCH_SIZE, N_TOKENS = 2, 45
+
+_FROM_CONFIGURATION = re.compile(rf"(\w+\.)*({'|'.join(BUFFERS.values())})")
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,9 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def stored(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters and buffers that a checkpoint holds; tied parameters once."""
-    kept = model.state_dict()
+    """The parameters and buffers that a checkpoint holds, tied parameters once, without the buffers that
+    follow from the configuration."""
+    kept = {name for name in model.state_dict() if not _FROM_CONFIGURATION.fullmatch(name)}
     buffers = ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
     return dict(chain(model.named_parameters(), buffers))
 

@@ -123,7 +123,8 @@ def _nearest(tree: Tree, steps: Sequence[str], paths: Sequence[tuple[str, ...]])
     if paths:
         missing = {next(path[:end] for end in range(1, 9) if not is_there(path[:end])) for path in paths}
         owners = {kind_of(option.owner) for option in reflect.options(Block) if option.path in missing}
-        return f"It is an option of {' and '.join(sorted(str(owner) for owner in owners))}"
+        *others, last = sorted(str(owner) for owner in owners)
+        return f"It is an option of {' and '.join(filter(None, (', '.join(others), last)))}"
     options = [option for option in reflect.options(Block) if is_there(option.path)]
     known = [short_key(option.path) for option in options] + ["n_layers", *ModelSpec.model_fields]
     near = [key for key in known if key.rpartition(".")[2] == steps[-1]]
@@ -170,7 +171,7 @@ def _set(tree: Tree, path: Path, override: Override) -> Iterator[Change]:
     owner = reflect.part_at(ModelSpec, tree, path[:-1]) or ModelSpec
     option = str(path[-1])
     is_slot = bool(reflect.kinds(owner, option))
-    word = re.sub(r" \(\w+\)$", "", override.value) if is_slot else override.value
+    word = re.sub(r" \([\w-]+\)$", "", override.value) if is_slot else override.value
     if word == _shown(tree, path):
         return
     value = _value(Override(override.key, word), is_text=path[0] in ModelSpec.ABOUT)

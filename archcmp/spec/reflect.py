@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -26,10 +27,11 @@ def _annotation(owner: type[BaseModel], option: str) -> Any:
     return field.rebuild_annotation() if field else None
 
 
-def parts(owner: type[BaseModel], option: str) -> list[type[Part]]:
+@cache
+def parts(owner: type[BaseModel], option: str) -> tuple[type[Part], ...]:
     """The classes of which an option may hold an instance."""
     found = _inside(_annotation(owner, option))
-    return [part for part in found if isinstance(part, type) and issubclass(part, Part)]
+    return tuple(part for part in found if isinstance(part, type) and issubclass(part, Part))
 
 
 def kinds(owner: type[BaseModel], option: str) -> dict[str, type[Part]]:
@@ -72,7 +74,7 @@ class Option:
         return self.path[-1]
 
     @property
-    def parts(self) -> list[type[Part]]:
+    def parts(self) -> tuple[type[Part], ...]:
         return parts(self.owner, self.name)
 
     @property

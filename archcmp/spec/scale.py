@@ -18,9 +18,15 @@ from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
 from archcmp.spec.schema.compressed import CompressedAttention, Compressor
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
+from archcmp.spec.schema.kda import KimiDeltaAttention
+from archcmp.spec.schema.lightning import LightningAttention
+from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec, Run
 from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling
+
+MAX_SHRUNK = 12
+"""Layers of a shrunk spec, if every block appears among so many in a row."""
 
 MAX_EXPERTS, MAX_TOP_K = 8, 3
 N_GROUPS, TOP_GROUPS = 4, 2
@@ -178,6 +184,26 @@ def _compressed_attention(mixer: CompressedAttention, scale: Scale) -> Compresse
     return mixer.model_copy(update=changes)
 
 
+def _mamba2(mixer: Mamba2, scale: Scale) -> Mamba2:
+    """The heads are twice as wide as d_model, as in the published models."""
+    dim = scale.head_dim
+    n_heads = 2 * scale.n_heads(dim)
+    n_groups = 1 if mixer.n_groups == 1 else _shared_heads(n_heads, mixer.n_heads / mixer.n_groups)
+    changes: Changes = {"n_heads": n_heads, "head_dim": dim, "d_state": 3 * dim // 2, "n_groups": n_groups}
+    return mixer.model_copy(update=changes)
+
+
+def _kimi_delta_attention(mixer: KimiDeltaAttention, scale: Scale) -> KimiDeltaAttention:
+    dim = scale.head_dim
+    ranks = {"decay_rank": mixer.decay_rank and dim, "gate_rank": mixer.gate_rank and dim}
+    return mixer.model_copy(update={"n_heads": scale.n_heads(dim), "head_dim": dim} | ranks)
+
+
+def _lightning(mixer: LightningAttention, scale: Scale) -> LightningAttention:
+    dim = scale.head_dim
+    return mixer.model_copy(update={"n_heads": scale.n_heads(dim), "head_dim": dim})
+
+
 def _moe(ffn: MoE, scale: Scale) -> MoE:
     d_expert = scale.d_expert(ffn.expert.d_ff)
     changes: Changes = {
@@ -213,6 +239,9 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
     MLA: _mla,
     GatedDeltaNet: _gated_delta_net,
     CompressedAttention: _compressed_attention,
+    Mamba2: _mamba2,
+    KimiDeltaAttention: _kimi_delta_attention,
+    LightningAttention: _lightning,
     MLP: _dense,
     GLU: _dense,
     MoE: _moe,
@@ -230,13 +259,27 @@ def shrunk_block(block: Block, scale: Scale = SHRUNK) -> Block:
 # ---- whole specs ------------------------------------------------------------------------------------
 
 
-def _scaled(spec: ModelSpec, scale: Scale, n_layers: Sequence[int], source: str) -> ModelSpec:
-    """The spec at a scale, with `n_layers` of each run, validated anew. Raises SpecError; its message begins
+def _in_a_row(spec: ModelSpec, n_layers: int) -> Run | None:
+    """The first `n_layers` layers in a row among which every block appears, in the order of the whole."""
+    names = layer_blocks(spec)
+    order = list(dict.fromkeys(names))
+    rows = (names[i : i + n_layers] for i in range(len(names) - n_layers + 1))
+    row = next((row for row in rows if list(dict.fromkeys(row)) == order), None)
+    return None if row is None else Run(repeat=row, n_layers=n_layers)
+
+
+def _cut(spec: ModelSpec, n_layers: Sequence[int], at_most: int) -> tuple[Run, ...]:
+    """The first `n_layers` of each run. Where these are more than `at_most`, because patterns are long or
+    irregular (Nemotron-H), `at_most` layers in a row, if every block appears among them."""
+    row = _in_a_row(spec, at_most) if sum(n_layers) > at_most else None
+    runs = zip(spec.layers, n_layers, strict=True)
+    cut = (run.model_copy(update={"repeat": run.repeat[:n], "n_layers": n}) for run, n in runs)
+    return tuple(cut) if row is None else (row,)
+
+
+def _scaled(spec: ModelSpec, scale: Scale, runs: tuple[Run, ...], source: str) -> ModelSpec:
+    """The spec at a scale, with `runs` as its layers, validated anew. Raises SpecError; its message begins
     with `source`."""
-    runs = [
-        run.model_copy(update={"repeat": run.repeat[:n], "n_layers": n})
-        for run, n in zip(spec.layers, n_layers, strict=True)
-    ]
     used = set(layer_blocks(spec))
     blocks = {name: shrunk_block(block, scale) for name, block in spec.blocks.items() if name in used}
     small = spec.model_copy(
@@ -245,7 +288,7 @@ def _scaled(spec: ModelSpec, scale: Scale, n_layers: Sequence[int], source: str)
             "vocab_size": scale.vocab_size,
             "context_length": scale.context_length,
             "blocks": blocks,
-            "layers": tuple(runs),
+            "layers": runs,
         }
     )
     return validated(tree_of(small), lambda _: source)
@@ -256,7 +299,7 @@ def shrunk(spec: ModelSpec) -> ModelSpec:
     least, each run's pattern once and, where it repeats, begun again. Validated anew."""
     patterns = [len(run.repeat) + (1 if len(run.repeat) > 1 else 0) for run in spec.layers]
     n_layers = [min(run.n_layers, n) for run, n in zip(spec.layers, patterns, strict=True)]
-    return _scaled(spec, SHRUNK, n_layers, f"{spec.title}, shrunk")
+    return _scaled(spec, SHRUNK, _cut(spec, n_layers, MAX_SHRUNK), f"{spec.title}, shrunk")
 
 
 def _layers_needed(run: Run) -> int:
@@ -318,8 +361,10 @@ def proxy(
     """`spec` scaled down to train small, with every choice kept: the kinds of mixers, d_ff relative to
     d_model, windows relative to the context, and the order of the layers. Validated anew.
 
-    The runs of layers share `n_layers` in proportion. A run keeps its pattern, cut to its share, but not
-    before each of its blocks has appeared: five local layers and a global one stay six where `n_layers` is 4.
+    The runs of layers share `n_layers` in proportion. A run keeps its pattern, cut to its share. Where the
+    blocks of all runs do not appear in so few layers, the proxy has the first `n_layers` layers in a row
+    among which each block appears: three local layers and a global one, of five and one, where `n_layers` is
+    4. Where no such row is there, it has the layers that its blocks need.
 
     Raises UsageError for a size that is not allowed, or at which a choice would be lost."""
     asked = {"d_model": d_model, "n_layers": n_layers, "seq_len": seq_len, "vocab_size": vocab_size}
@@ -333,7 +378,7 @@ def proxy(
     refused = f"no proxy of {spec.title} with d_model {d_model} can be made"
     scale = _proxy_scale(spec, d_model, seq_len, vocab_size)
     try:
-        small = _scaled(spec, scale, _shares(spec.layers, n_layers), refused)
+        small = _scaled(spec, scale, _cut(spec, _shares(spec.layers, n_layers), n_layers), refused)
     except SpecError as error:
         raise UsageError(str(error)) from None
     _check_kinds(spec, small, refused)

@@ -89,11 +89,15 @@ class _Scores(TorchFunctionMode):
         softcap: float | None = None,
         chunk: int | None = None,
         sinks: Tensor | None = None,
+        slopes: Tensor | None = None,
     ) -> None:
         q, k = q.float(), k.float().repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         scores = scale * q @ k.transpose(2, 3)
         if softcap is not None:
             scores = softcap * torch.tanh(scores / softcap)
+        if slopes is not None:
+            positions = torch.arange(q.shape[2], device=q.device)
+            scores = scores + slopes[:, None, None] * (positions - positions[:, None])
         visible = visible_keys(q.shape[2], window, chunk, q.device)
         largest = float(scores.abs().masked_fill(~visible, 0.0).max())
         self.largest = rounded(largest) if math.isfinite(largest) else None

@@ -5,16 +5,21 @@ from __future__ import annotations
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
 from archcmp.spec.schema.compressed import CompressedAttention
-from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, Mixer, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
 from archcmp.spec.schema.residual import HyperConnections, Parallel, SandwichNorm
+from tests.analysis.closed_forms_linear import LINEAR
 
 
 def blocks(spec: ModelSpec) -> list[Block]:
     return [spec.blocks[name] for name in layer_blocks(spec)]
+
+
+def visits(spec: ModelSpec) -> list[Block]:
+    """The blocks that a token goes through, one after the other."""
+    return spec.passes * blocks(spec)
 
 
 def norm_weights(norm: Norm, dim: int) -> int:
@@ -43,39 +48,6 @@ def _mla_weights(d_model: int, mixer: MLA) -> int:
     out = mixer.n_heads * mixer.v_head_dim * d_model
     gates = {None: 0, "element": out, "head": mixer.n_heads * d_model}
     return query + down + up + out + gates[mixer.output_gate.per if mixer.output_gate else None]
-
-
-def delta_net_channels(mixer: GatedDeltaNet) -> int:
-    """Of queries, keys and values together, which the convolution runs over."""
-    return 2 * mixer.n_key_heads * mixer.key_head_dim + mixer.n_value_heads * mixer.value_head_dim
-
-
-def delta_net_state(mixer: GatedDeltaNet) -> int:
-    """Elements: a matrix (key_head_dim, value_head_dim) per value head. https://arxiv.org/abs/2412.06464"""
-    return mixer.n_value_heads * mixer.key_head_dim * mixer.value_head_dim
-
-
-def delta_net_weights(d_model: int, mixer: GatedDeltaNet) -> int:
-    """Queries, keys, values, the output gate and the output; beta and the decay, a number per head each."""
-    value_width = mixer.n_value_heads * mixer.value_head_dim
-    return d_model * (delta_net_channels(mixer) + 2 * value_width + 2 * mixer.n_value_heads)
-
-
-def delta_net_other_weights(mixer: GatedDeltaNet) -> int:
-    """The convolution, the decay's rate and step of each head, and the norm of a head's output."""
-    return mixer.conv_size * delta_net_channels(mixer) + 2 * mixer.n_value_heads + mixer.value_head_dim
-
-
-def delta_net_flops(mixer: GatedDeltaNet) -> int:
-    """Per token, beside the matmuls, at every position and under every convention: the convolution, and three
-    products with the state, S k, the outer product, S q."""
-    return 2 * mixer.conv_size * delta_net_channels(mixer) + 6 * delta_net_state(mixer)
-
-
-def delta_net_kept_bytes(mixer: GatedDeltaNet, itemsize: int) -> int:
-    """What a sequence of any length leaves in the cache: the state in float32, and the last inputs of the
-    convolution in the model's dtype."""
-    return 4 * delta_net_state(mixer) + itemsize * (mixer.conv_size - 1) * delta_net_channels(mixer)
 
 
 def _compressor_widths(mixer: CompressedAttention) -> list[int]:
@@ -112,11 +84,11 @@ def _compressed_other_weights(norm: Norm, mixer: CompressedAttention) -> int:
     return total + compressor.rate * sum(_compressor_widths(mixer))
 
 
-def _mixer_weights(d_model: int, mixer: Mixer) -> int:
+def _mixer_weights(d_model: int, mixer: Mixer | None) -> int:
     if isinstance(mixer, CompressedAttention):
         return _compressed_weights(d_model, mixer)
-    if isinstance(mixer, GatedDeltaNet):
-        return delta_net_weights(d_model, mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return costs.weights(d_model, mixer)
     return _mla_weights(d_model, mixer) if isinstance(mixer, MLA) else _attention_weights(d_model, mixer)
 
 
@@ -124,8 +96,10 @@ def _dense_weights(d_model: int, ffn: GLU | MLP) -> int:
     return (3 if isinstance(ffn, GLU) else 2) * d_model * ffn.d_ff
 
 
-def _ffn_weights(d_model: int, ffn: GLU | MLP | MoE, n_experts: int | None) -> int:
+def _ffn_weights(d_model: int, ffn: GLU | MLP | MoE | None, n_experts: int | None) -> int:
     """With `n_experts` of a mixture's experts; None takes those that one token visits."""
+    if ffn is None:
+        return 0
     if not isinstance(ffn, MoE):
         return _dense_weights(d_model, ffn)
     shared = _dense_weights(d_model, ffn.shared) if ffn.shared else 0
@@ -209,7 +183,9 @@ def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
 def other_weights(spec: ModelSpec, block: Block) -> int:
     """Norms, biases, sinks and corrections of one layer, all experts included."""
     mixer, ffn, residual = block.mixer, block.ffn, block.residual
-    n_norms = 4 if isinstance(residual, SandwichNorm) else 2
+    n_norms = sum(part is not None for part in (mixer, ffn)) * (
+        2 if isinstance(residual, SandwichNorm) else 1
+    )
     if isinstance(residual, Parallel) and residual.shared_norm:
         n_norms = 1
     total = n_norms * norm_weights(spec.norm, spec.d_model)
@@ -217,10 +193,10 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         norm = mixer.latent_norm or spec.norm
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
         total += mixer.n_heads if mixer.sinks else 0
-    elif isinstance(mixer, GatedDeltaNet):
-        total += delta_net_other_weights(mixer)
     elif isinstance(mixer, CompressedAttention):
         total += _compressed_other_weights(spec.norm, mixer)
+    elif costs := LINEAR.get(type(mixer)):
+        total += costs.other_weights(spec.d_model, mixer)
     else:
         total += norm_weights(mixer.v_norm, mixer.value_dim) if mixer.v_norm else 0
         total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
@@ -228,6 +204,8 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
             total += mixer.head_dim * (mixer.n_heads + mixer.n_kv_heads)
             total += mixer.value_dim * mixer.n_kv_heads if mixer.values == "own" else 0
         total += spec.d_model if mixer.output_bias else 0
+    if ffn is None:
+        return total
     if not isinstance(ffn, MoE):
         return total + _bias_weights(spec.d_model, ffn)
     router = ffn.n_experts * (int(ffn.router.bias) + int(ffn.router.correction_bias))
@@ -303,28 +281,28 @@ def _token_flops(convention: str, length: int, position: int, mixer: CompressedA
     return 4 * mixer.n_heads * mixer.head_dim * (near + seen) + index
 
 
-def _mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
+def _mixing_flops(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
     if isinstance(mixer, CompressedAttention):
         return sum(_token_flops(convention, length, position, mixer) for position in range(length))
-    if isinstance(mixer, GatedDeltaNet):
-        return length * delta_net_flops(mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return length * costs.flops(d_model, mixer)
     return pairs(convention, length, mixer) * _pair_flops(mixer)
 
 
-def scores(convention: str, length: int, mixer: Mixer) -> int:
+def scores(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
     """Products of tokens with tokens, or with a state, over a whole sequence."""
-    if isinstance(mixer, GatedDeltaNet):
-        return length * 6 * delta_net_state(mixer)
-    return _mixing_flops(convention, length, mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return length * costs.scores(d_model, mixer)
+    return _mixing_flops(convention, length, d_model, mixer)
 
 
-def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
+def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Mixer | None) -> int:
     """The same of the last token alone."""
     if isinstance(mixer, CompressedAttention):
         return _token_flops(convention, length, length - 1, mixer)
-    if isinstance(mixer, GatedDeltaNet):
-        return delta_net_flops(mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return costs.flops(d_model, mixer)
     span = (mixer.window or mixer.chunk) if isinstance(mixer, Attention) else None
     seen = {"full": length, "window": min(span or length, length)}.get(convention, _seen(mixer, length - 1))
     return seen * _latent_pair_flops(mixer)
@@ -332,17 +310,18 @@ def _last_mixing_flops(convention: str, length: int, mixer: Mixer) -> int:
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     head = 2 * spec.d_model * spec.vocab_size + narrowing_flops(spec)
-    layers = sum(2 * matmul_weights(spec, block) + stream_flops(spec, block) for block in blocks(spec))
-    mixing = sum(_mixing_flops(convention, length, block.mixer) for block in blocks(spec))
+    layers = sum(2 * matmul_weights(spec, block) + stream_flops(spec, block) for block in visits(spec))
+    mixing = sum(_mixing_flops(convention, length, spec.d_model, block.mixer) for block in visits(spec))
     return batch * ((head + layers) * length + mixing)
 
 
 def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     """The last of `length` tokens."""
     total = 2 * spec.d_model * spec.vocab_size + narrowing_flops(spec)
-    for block in blocks(spec):
+    for block in visits(spec):
         total += stream_flops(spec, block)
-        total += 2 * matmul_weights(spec, block) + _last_mixing_flops(convention, length, block.mixer)
+        mixing = _last_mixing_flops(convention, length, spec.d_model, block.mixer)
+        total += 2 * matmul_weights(spec, block) + mixing
     return batch * total
 
 
@@ -350,24 +329,31 @@ def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> i
 
 
 def _compressed_kept(mixer: CompressedAttention, length: int) -> int:
-    """Elements: the keys of the window, the entries, and value and gate of the tokens of the next entry."""
+    """Elements: the keys of the window, the entries, and what waits for the next entry."""
     kept, compressor = min(mixer.window, length) * mixer.head_dim, mixer.compressor
     if compressor is None:
         return kept
     sums = 2 if compressor.overlap else 1
-    for width in _compressor_widths(mixer):
-        kept += length // compressor.rate * width // sums + compressor.rate * sums * 2 * width
-    return kept
+    kept += sum(length // compressor.rate * width // sums for width in _compressor_widths(mixer))
+    return kept + compressed_state(mixer)
+
+
+def compressed_state(mixer: Mixer | None) -> int:
+    """Elements: value and gate of the tokens of the next entry."""
+    if not isinstance(mixer, CompressedAttention) or mixer.compressor is None:
+        return 0
+    n_tokens = mixer.compressor.rate * (2 if mixer.compressor.overlap else 1)
+    return sum(n_tokens * 2 * width for width in _compressor_widths(mixer))
 
 
 def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
     """What one sequence of `length` tokens leaves in the cache."""
     total = 0
-    for mixer in (block.mixer for block in blocks(spec)):
-        if isinstance(mixer, GatedDeltaNet):
-            total += delta_net_kept_bytes(mixer, itemsize)
-        elif isinstance(mixer, CompressedAttention):
+    for mixer in (block.mixer for block in visits(spec)):
+        if isinstance(mixer, CompressedAttention):
             total += itemsize * _compressed_kept(mixer, length)
+        elif costs := LINEAR.get(type(mixer)):
+            total += costs.kept_bytes(spec.d_model, mixer, itemsize)
         elif isinstance(mixer, MLA):
             total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
         else:

@@ -19,20 +19,20 @@ from archcmp.results.counts import COMPONENTS
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.compressed import CompressedAttention
-from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Mixer, ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
-from tests.known import COMPRESSED, FILES, LATENT, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
+from tests.analysis.closed_forms_linear import LINEAR
+from tests.known import COMPRESSED, FILES, LATENT, MAMBA2, MIXTURE, PUBLISHED, PUBLISHED_IDS, distinct, tiny
 
 every_size = pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 
 SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
 MAIN = "blocks.main.mixer."
 OPTIONS = {
+    "mamba2-biases": tiny(MAMBA2, "mixer.bias=true"),
     "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
     "by-token": tiny(MIXTURE, "ffn.router={scoring: sqrt_softplus, by_token: true}"),
     "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
@@ -98,7 +98,8 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
 @pytest.mark.parametrize("convention", ["exact", "full"])
 def test_scores_are_what_no_weight_multiplies(spec: ModelSpec, convention: str) -> None:
     flops = archcmp.count(spec, 3, 70, convention=convention).flops
-    scores = 3 * sum(closed_forms.scores(convention, 70, block.mixer) for block in closed_forms.blocks(spec))
+    visits = closed_forms.visits(spec)
+    scores = 3 * sum(closed_forms.scores(convention, 70, spec.d_model, block.mixer) for block in visits)
     assert flops["forward"].scores == flops["prefill"].scores == scores
     assert flops["train"].scores == 3 * scores
 
@@ -107,6 +108,8 @@ def test_scores_are_what_no_weight_multiplies(spec: ModelSpec, convention: str) 
 def test_six_n_is_six_times_the_active_parameters_outside_the_embedding(spec: ModelSpec) -> None:
     counts = archcmp.count(spec, 2, 100, convention="6n")
     n = counts.params["active"].total - counts.params["total"].by_component["embedding"]
+    again = closed_forms.visits(spec)[len(closed_forms.blocks(spec)) :]
+    n += sum(closed_forms.matmul_weights(spec, b) + closed_forms.other_weights(spec, b) for b in again)
     assert counts.flops["train"].total == 6 * n * 200
     assert counts.flops["forward"].total == counts.flops["prefill"].total == 2 * n * 200
     assert counts.flops["decode"].total == 2 * n * 2
@@ -184,9 +187,11 @@ def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
     memory = archcmp.count(spec, 3, 8, convention="6n").memory
     per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
     assert memory["kv_cache_bytes"].total == 3 * (state + 8 * per_token)
-    mixers = [block.mixer for block in spec.blocks.values()]
-    compress = any(isinstance(mixer, CompressedAttention) and mixer.compressor for mixer in mixers)
-    assert (state > 0) == (compress or any(isinstance(mixer, GatedDeltaNet) for mixer in mixers))
+    mixers = [block.mixer for block in closed_forms.visits(spec)]
+    waiting = sum(2 * closed_forms.compressed_state(mixer) for mixer in mixers)
+    assert state == waiting + sum(
+        costs.kept_bytes(spec.d_model, mixer, 2) for mixer in mixers if (costs := LINEAR.get(type(mixer)))
+    )
 
 
 def test_the_recurrent_state_known_by_hand() -> None:
@@ -218,7 +223,7 @@ def test_causal_pairs_are_counted_one_by_one() -> None:
 # ---- other counters ---------------------------------------------------------------------------------
 
 
-def _sees_all(mixer: Mixer) -> bool:
+def _sees_all(mixer: Mixer | None) -> bool:
     """Whether the mixer is attention that one kernel computes, as torch's counter wants it."""
     return isinstance(mixer, MLA) or (
         isinstance(mixer, Attention) and not (mixer.window or mixer.chunk or mixer.softcap or mixer.sinks)

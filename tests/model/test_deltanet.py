@@ -26,7 +26,7 @@ from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.analysis import closed_forms
+from tests.analysis import closed_forms, closed_forms_linear
 from tests.known import DELTA_NET, tiny
 
 CONFIG: dict[str, Any] = json.loads(
@@ -38,14 +38,22 @@ CONFIG: dict[str, Any] = json.loads(
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def draw(length: int, n_key_heads: int = 2, n_value_heads: int = 4, d_k: int = 8, d_v: int = 6) -> Inputs:
+def draw(
+    length: int,
+    n_key_heads: int = 2,
+    n_value_heads: int = 4,
+    d_k: int = 8,
+    d_v: int = 6,
+    by_channel: bool = False,
+) -> Inputs:
     """q, k, v, log_decay, beta and a first state, in float64; some decays forget all."""
     torch.manual_seed(length)
     q, k = torch.randn(2, 2, length, n_key_heads, d_k, dtype=torch.float64)
     # Tokens whose keys resemble each other are what the triangular system has to tell apart.
     k = nn.functional.normalize(k + 2 * torch.randn(d_k), dim=-1)
     v = torch.randn(2, length, n_value_heads, d_v, dtype=torch.float64)
-    log_decay = -torch.randn(2, length, n_value_heads, dtype=torch.float64).exp()
+    decays = (n_value_heads, d_k) if by_channel else (n_value_heads,)
+    log_decay = -torch.randn(2, length, *decays, dtype=torch.float64).exp()
     log_decay[:, ::7] = -300.0
     beta = torch.rand(2, length, n_value_heads, dtype=torch.float64)
     return q, k, v, log_decay, beta, torch.randn(2, n_value_heads, d_k, d_v, dtype=torch.float64)
@@ -55,7 +63,8 @@ def recurrence(
     q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
     """S_t = S_(t-1) (a_t (I - beta_t k_t k_t^T)) + beta_t v_t k_t^T and o_t = S_t q_t, equation 10 of the
-    paper, whose S is the transpose of ours, for one sequence and value head after another."""
+    paper, whose S is the transpose of ours, for one sequence and value head after another. a_t is a number or
+    a diagonal matrix."""
     per_key_head = v.shape[2] // k.shape[2]
     outputs, last = torch.zeros_like(v), torch.zeros_like(state)
     for b in range(v.shape[0]):
@@ -64,7 +73,7 @@ def recurrence(
             for t in range(v.shape[1]):
                 key, query, rate = k[b, t, h // per_key_head], q[b, t, h // per_key_head], beta[b, t, h]
                 erased = torch.eye(len(key), dtype=key.dtype) - rate * torch.outer(key, key)
-                s = s @ (log_decay[b, t, h].exp() * erased) + rate * torch.outer(v[b, t, h], key)
+                s = s @ (log_decay[b, t, h].exp()[..., None] * erased) + rate * torch.outer(v[b, t, h], key)
                 outputs[b, t, h] = s @ query
             last[b, h] = s.T
     return outputs, last
@@ -78,12 +87,16 @@ def _rule(inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 LENGTHS = [1, 2, 13, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 2]
 
 
+by_head_and_by_channel = pytest.mark.parametrize("by_channel", [False, True], ids=["head", "channel"])
+
+
+@by_head_and_by_channel
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize(("n_key_heads", "n_value_heads", "d_k", "d_v"), [(2, 4, 8, 6), (3, 3, 4, 5)])
 def test_chunks_equal_the_recurrence(
-    length: int, n_key_heads: int, n_value_heads: int, d_k: int, d_v: int
+    length: int, n_key_heads: int, n_value_heads: int, d_k: int, d_v: int, by_channel: bool
 ) -> None:
-    inputs = draw(length, n_key_heads, n_value_heads, d_k, d_v)
+    inputs = draw(length, n_key_heads, n_value_heads, d_k, d_v, by_channel)
     expected = recurrence(*inputs)
     for ours, theirs in zip(_rule(inputs), expected, strict=True):
         assert (ours - theirs).abs().max() < 1e-11
@@ -92,9 +105,10 @@ def test_chunks_equal_the_recurrence(
         assert (ours - theirs).abs().max() < 5e-6
 
 
+@by_head_and_by_channel
 @pytest.mark.parametrize("pieces", [[1] * 70, [64, 6], [3, 1, 65, 1], [69, 1]])
-def test_a_sequence_in_pieces_equals_the_whole(pieces: list[int]) -> None:
-    *inputs, state = draw(70)
+def test_a_sequence_in_pieces_equals_the_whole(pieces: list[int], by_channel: bool) -> None:
+    *inputs, state = draw(70, by_channel=by_channel)
     whole, last = _rule([*inputs, state])
     outputs = []
     for piece in zip(*(t.split(pieces, dim=1) for t in inputs), strict=True):
@@ -111,10 +125,11 @@ def test_without_a_state_it_starts_from_zero() -> None:
     assert torch.equal(ours[0], zeros[0]) and torch.equal(ours[1], zeros[1])
 
 
+@by_head_and_by_channel
 @pytest.mark.parametrize("length", [1, CHUNK + 5])
-def test_gradients_equal_the_recurrences(length: int) -> None:
+def test_gradients_equal_the_recurrences(length: int, by_channel: bool) -> None:
     def gradients(rule: Any) -> tuple[Tensor, ...]:
-        inputs = [t.requires_grad_() for t in draw(length)]
+        inputs = [t.requires_grad_() for t in draw(length, by_channel=by_channel)]
         output, last = rule(*inputs)
         return torch.autograd.grad(output.sin().sum() + last.cos().sum(), inputs)
 
@@ -190,8 +205,8 @@ def _mixer(spec: ModelSpec) -> GatedDeltaNet:
 def test_weights_are_those_of_the_paper() -> None:
     spec = tiny(DELTA_NET)
     weights = build_block(spec, "main", "meta").mixer.parameters()
-    expected = closed_forms.delta_net_weights(spec.d_model, _mixer(spec))
-    expected += closed_forms.delta_net_other_weights(_mixer(spec))
+    expected = closed_forms_linear.delta_net_weights(spec.d_model, _mixer(spec))
+    expected += closed_forms_linear.delta_net_other_weights(spec.d_model, _mixer(spec))
     assert sum(weight.numel() for weight in weights) == expected
 
 
@@ -199,7 +214,11 @@ def test_weights_are_those_of_the_paper() -> None:
 def test_the_cache_is_as_large_for_any_length(dtype: str) -> None:
     spec = tiny(DELTA_NET)
     model = archcmp.build_model(spec, dtype=getattr(torch, dtype))
-    expected = 2 * 3 * closed_forms.delta_net_kept_bytes(_mixer(spec), getattr(torch, dtype).itemsize)
+    expected = (
+        2
+        * 3
+        * closed_forms_linear.delta_net_kept_bytes(spec.d_model, _mixer(spec), getattr(torch, dtype).itemsize)
+    )
     for length in (1, 64, 4096):
         assert archcmp.count(spec, 3, length, dtype).memory["kv_cache_bytes"].total == expected
         assert model.new_cache(3, length).nbytes == expected

@@ -13,7 +13,7 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.known import PUBLISHED, distinct
+from tests.known import WITH_TOTAL, distinct
 
 YARN = "blocks.main.mixer.rope={theta: 100, scaling: {kind: yarn, factor: 4, original_context_length: 32}}"
 VARIANTS = {
@@ -29,7 +29,7 @@ VARIANTS = {
 
 
 def _designs() -> dict[str, ModelSpec]:
-    specs = {reference: load_spec(reference) for reference in PUBLISHED}
+    specs = {reference: load_spec(reference) for reference in WITH_TOTAL}
     variants = {name: load_spec(base, [change]) for name, (base, change) in VARIANTS.items()}
     return distinct({name: shrunk(spec) for name, spec in (specs | variants).items()})
 

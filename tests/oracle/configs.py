@@ -119,6 +119,24 @@ SAMPLERS: dict[str, Sampler] = {
     "linear_value_head_dim": _of(8, 12),
     "linear_conv_kernel_dim": _of(2, 4),
     "shared_expert_intermediate_size": _of(8, 12),
+    "conv_L_cache": _of(2, 3, 4),
+    "linear_head_dim": _of(8, 12),
+    "linear_num_heads": _of(2, 3),
+    "layer_group_size": _of(2, 3),
+    "short_conv_kernel_size": _of(2, 4),
+    "kda_safe_gate": _flag,
+    "block_size": _of(4, 16),
+    "mlp_alpha_factor": _of(1, 2.5),
+    "mlp_beta_factor": _of(1.0, 0.7),
+    "full_attn_alpha_factor": lambda rng, o: o["mlp_alpha_factor"],
+    "full_attn_beta_factor": lambda rng, o: o["mlp_beta_factor"],
+    "linear_attn_alpha_factor": lambda rng, o: o["mlp_alpha_factor"],
+    "linear_attn_beta_factor": lambda rng, o: o["mlp_beta_factor"],
+    "kda_lower_bound": _of(-5.0, -1.5),
+    "norm_eps": _of(1e-5, 1e-6),
+    "block_auto_adjust_ff_dim": _flag,
+    "block_ffn_dim_multiplier": _of(1.0, 1.3),
+    "use_expert_bias": _flag,
     "attention_types": lambda rng, o: [
         [[rng.choice(["global", "local"])], 1] for _ in range(o["num_layers"])
     ],
@@ -144,7 +162,6 @@ SAMPLERS: dict[str, Sampler] = {
     "use_bias": _flag,
     "qkv_bias": _flag,
     "norm_epsilon": _of(1e-5, 1e-6),
-    "norm_eps": _of(1e-5, 1e-6),
     "layer_norm_epsilon": _of(1e-5, 1e-6),
     "max_window_layers": lambda rng, o: rng.randint(0, o["num_hidden_layers"]),
     "shared_intermediate_size": _of(24, 40),
@@ -186,6 +203,23 @@ SAMPLERS: dict[str, Sampler] = {
         "heavily_compressed_attention": rng.choice([4, 7, 40]),
     },
     "compress_rope_theta": _of(50.0, 160_000.0),
+    "state_size": _of(8, 12),
+    "n_groups": _of(1, 2),
+    "conv_kernel": _of(2, 4),
+    "use_conv_bias": _flag,
+    "ssm_state_size": _of(8, 12),
+    "mamba_num_heads": _of(2, 4),
+    "mamba_head_dim": _of(8, 12),
+    "moe_shared_expert_intermediate_size": _of(12, 20),
+    "moe_latent_size": lambda rng, o: None if o["mlp_bias"] else rng.choice([None, 12]),
+    "mamba_n_heads": _of(2, 4),
+    "mamba_n_groups": _of(1, 2),
+    "mamba_d_state": _of(8, 12),
+    "mamba_d_conv": _of(2, 4),
+    "mamba_expand": _of(1, 2),
+    "mamba_conv_bias": _flag,
+    "mamba_proj_bias": _flag,
+    "attn_layer_indices": lambda rng, o: [i for i in range(o["num_hidden_layers"]) if rng.random() < 0.5],
 }
 """Field -> what it may be, in an order in which each knows what it depends on."""
 
@@ -236,7 +270,26 @@ FIXED: dict[str, Options] = {
     "laguna": {"attention_bias": False},
     "mpt": {"logit_scale": None},
     "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
-    "granitemoehybrid": {"num_local_experts": 0, "mamba_n_heads": 2, "mamba_d_head": "auto"},
+    "granitemoehybrid": {"mamba_d_head": "auto"},
+    "bamba": {"mamba_d_head": "auto"},
+    "nemotron_h": {"attention_bias": False, "sliding_window": None, "n_routed_experts": 8}
+    | {"num_experts_per_tok": 2, "n_shared_experts": 1, "tie_word_embeddings": False}
+    | {"time_step_min": 1e-30},
+    "lfm2": {"conv_bias": False, "block_multiple_of": 8},
+    "lfm2_moe": {"conv_bias": False},
+    "minimax": {"sliding_window": None},
+    "kimi_linear": {
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 8,
+    },
+    "bailing_hybrid": {
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 8,
+    },
 }
 """What a type is given outright: what transformers itself does not vary in it, or offers without code."""
 
@@ -244,19 +297,38 @@ FIXED: dict[str, Options] = {
 LAYER_KINDS = {
     "qwen3_5_text": ["linear_attention", "full_attention"],
     "qwen3_5_moe_text": ["linear_attention", "full_attention"],
-    "granitemoehybrid": ["full_attention"],
     "deepseek_v4": ["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"],
+    "granitemoehybrid": ["linear_attention", "full_attention"],
+    "kimi_linear": ["linear_attention", "full_attention"],
+    "bailing_hybrid": ["linear_attention", "full_attention"],
+    "minimax": ["linear_attention", "full_attention"],
+    "lfm2": ["conv", "full_attention"],
+    "lfm2_moe": ["conv", "full_attention"],
 }
 """The kinds of layer of the types that have others than windows and full attention."""
 
-FEED_FORWARD_KINDS = {"deepseek_v4": ["hash_moe", "moe"]}
-"""The kinds of feed-forward of the types that have others than dense ones and mixtures."""
+OWN: dict[str, dict[str, Sampler]] = {
+    "deepseek_v4": {
+        "mlp_layer_types": lambda rng, o: rng.choices(["hash_moe", "moe"], k=o["num_hidden_layers"])
+    },
+    "granitemoehybrid": {"num_local_experts": _of(0, 4)},
+    "mamba2": {"head_dim": lambda rng, o: 2 * o["hidden_size"] // o["num_heads"]},
+    "nemotron_h": {
+        "layers_block_type": lambda rng, o: rng.choices(
+            ["linear_attention", "full_attention", "moe", "mlp"], k=rng.choice([1, 3, 5])
+        )
+    },
+}
+"""What a type has under the names of others, and means otherwise."""
 
 EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
 BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash")
 """The types whose kinds of layer have rotary positions of their own."""
+
+HALF = ("bamba",)
+"""The types that rotate half of a head, whatever the configuration says."""
 
 PARTIAL = (
     "laguna",
@@ -292,6 +364,8 @@ def _rope(rng: Random, kind: str, head_dim: int) -> Options:
     rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+    if kind in HALF:
+        rope |= {"partial_rotary_factor": 0.5}
     if rope["rope_type"] == "longrope":
         n = int(head_dim * rope.get("partial_rotary_factor", 1)) // 2
         rope |= {name: [rng.uniform(1, 20) for _ in range(n)] for name in ("short_factor", "long_factor")}
@@ -314,9 +388,9 @@ def random_config(kind: str, seed: int) -> Options:
             options[name] = sample(rng, options)
     if kinds := LAYER_KINDS.get(kind):
         options["layer_types"] = [rng.choice(kinds) for _ in range(options["num_hidden_layers"])]
-    if kinds := FEED_FORWARD_KINDS.get(kind):
-        options["mlp_layer_types"] = [rng.choice(kinds) for _ in range(options["num_hidden_layers"])]
     options |= {name: value for name, value in FIXED.get(kind, {}).items() if name in fields}
+    for name, sample in OWN.get(kind, {}).items():
+        options[name] = sample(rng, options)
     if "qk_rope_head_dim" in options:
         options |= {
             "num_key_value_heads": options["num_attention_heads"],

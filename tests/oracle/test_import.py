@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,13 @@ transformers = import_transformers()
 IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
-N_FUZZED = 20
+N_FUZZED = int(os.environ.get("ARCHCMP_FUZZED", "5"))
+"""Random configurations of every model type."""
 
 WHOLE: dict[str, dict[str, Any]] = {
     "glm4_moe": {"num_attention_heads": 64},
     "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2},
-    "granitemoehybrid": {"num_local_experts": 0, "layer_types": ["full_attention"] * 32},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
 }
 """What makes transformers' default of a type a model that is whole and that archcmp computes."""
 
@@ -65,8 +67,10 @@ def test_totals_equal_those_of_transformers_to_the_digit(name: str) -> None:
 
 @pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
 def test_hand_written_specs_agree_with_an_imported_configuration(reference: str) -> None:
-    """Block by block, names and runs too."""
+    """Block by block, names and runs too, unless no library builds the model."""
     spec = load_spec(reference)
+    if spec.published is None:
+        pytest.skip("nothing to compare with")
     alike = [imported for imported in IMPORTED.values() if same_function(spec, imported)]
     assert alike, "no published configuration makes these choices"
     assert any((spec.blocks, spec.layers) == (other.blocks, other.layers) for other in alike)
@@ -288,8 +292,11 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
     ("kind", "change", "said"),
     [
         ("minimax_m2", {"attn_type_list": [1, 0]}, "the value 0 of attn_type_list"),
-        ("granitemoehybrid", {}, "the value 'linear_attention' of layer_types"),
-        ("granitemoehybrid", {"layer_types": ["attention"] * 32}, "the value 8 of num_local_experts"),
+        ("granitemoehybrid", {"layer_types": ["moe"] * 32}, "the value 'moe' of layer_types"),
+        ("bamba", {"mamba_n_heads": 60}, "the value 2 of mamba_expand"),
+        ("mamba2", {"time_step_limit": [0.01, 0.1]}, "value .* of time_step_limit"),
+        ("nemotron_h", {"moe_latent_size": 64, "mlp_bias": True}, "the value True of mlp_bias"),
+        ("nemotron_h", {"layers_block_type": ["M"] * 4}, "the value 'M' of layers_block_type"),
         (
             "cohere2_moe",
             {"num_shared_experts": 2, "shared_expert_combination_strategy": "max"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import combinations, product
+from itertools import combinations
 
 import archcmp
 from archcmp.analysis.conditions import Conditions
@@ -16,7 +16,8 @@ from tests.known import FAMILIES, LATENT, MIXTURE, PUBLISHED, tiny
 
 DEFAULTS = [load_spec(family) for family in FAMILIES]
 CHANCE = random.Random(7)
-PAIRS = [*product(DEFAULTS, DEFAULTS), *(CHANCE.sample([*map(load_spec, PUBLISHED)], 2) for _ in range(100))]
+SIZES = [*map(load_spec, PUBLISHED)]
+PAIRS = [CHANCE.sample(specs, 2) for specs in (DEFAULTS, SIZES) for _ in range(300)]
 
 
 def _function(spec: ModelSpec) -> object:

@@ -240,7 +240,8 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
         (
             "    residual: pre_norm\n",
             "",
-            "residual is pre_norm, post_norm, reordered_norm, sandwich_norm, parallel or hyper_connections",
+            "residual is pre_norm, post_norm, stream_norm, reordered_norm, sandwich_norm, parallel or "
+            "hyper_connections",
         ),
         (", activation: silu", "", "activation is gelu, gelu_tanh, quick_gelu, silu, relu, relu2 or xielu"),
         ("norm: {kind: rmsnorm, eps: 1.0e-6}\n", "", "norm is a mapping with kind: rmsnorm or layernorm"),

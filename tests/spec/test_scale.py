@@ -30,7 +30,7 @@ def test_a_shrunk_spec_makes_the_same_choices_in_fewer_layers(reference: str) ->
     small = scale.shrunk(spec)
     assert features(small) == features(spec)
     assert distinct_blocks(small).keys() == distinct_blocks(spec).keys()
-    assert len(layer_blocks(small)) <= 12 and small.d_model == scale.SHRUNK.d_model
+    assert len(layer_blocks(small)) <= 13 and small.d_model == scale.SHRUNK.d_model
 
 
 class Convolution(Part):
@@ -67,7 +67,8 @@ def test_a_proxy_makes_the_same_choices(reference: str, d_model: int) -> None:
     assert (small.d_model, small.vocab_size, small.context_length) == (d_model, 300, 96)
     assert small.published is None
     for name, block in small.blocks.items():
-        assert block.mixer.label == spec.blocks[name].mixer.label
+        own = spec.blocks[name]
+        assert getattr(block.mixer, "label", None) == getattr(own.mixer, "label", None)
         assert block.residual == spec.blocks[name].residual
         if isinstance(block.mixer, Attention | MLA):
             widest = getattr(spec.blocks[name].mixer, "head_dim", 64)
@@ -119,7 +120,7 @@ def test_groups_of_heads_keep_their_size_where_they_can(
         ("deepseek-v3", 40, [("dense", 2), ("moe", 38)]),
         ("deepseek-v3", 1, [("dense", 1), ("moe", 1)]),
         ("gemma3:1b", 6, [("local", 5), ("global", 1)]),
-        ("gemma3:1b", 4, [("local", 5), ("global", 1)]),
+        ("gemma3:1b", 4, [("local", 3), ("global", 1)]),
         ("gemma3:1b", 14, [("local", 5), ("global", 1), ("local", 5), ("global", 1), ("local", 2)]),
     ],
 )

@@ -17,7 +17,7 @@ from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.yaml.load import load_spec
 from archcmp.training.probes import probe, visible_keys
-from tests.known import FAMILIES, MAIN_AND_FAR, tiny
+from tests.known import MAIN_AND_FAR, UNLIKE, tiny
 from tests.training.proxies import POST, PRE, TINY_EPS, built, some_tokens, with_gradients
 
 TOKENS = some_tokens()[:, :-1]
@@ -101,22 +101,30 @@ def test_a_cap_bounds_scores() -> None:
     assert all(value is not None and 0.4 < value <= 0.5 for value in found.max_logit)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def test_biases_by_distance_are_part_of_scores() -> None:
+    """The steepest of four slopes is 2^-2 a token."""
+    biased = build_model(tiny("blocks.main.mixer.alibi={max_bias: 8}", "vocab_size=256"))
+    initialise(biased, seed=0)
+    farthest = 0.25 * (TOKENS.shape[1] - 1)
+    assert all(value is not None and value > 0.9 * farthest for value in probe(biased, TOKENS).max_logit)
+
+
+@pytest.mark.parametrize("family", UNLIKE)
 def test_every_layer_with_attention_scores_has_figures_and_no_other(family: str) -> None:
     model = build_model(proxy(load_spec(family), 64, 4, 32))
     initialise(model, seed=0)
     found = probe(model, TOKENS)
-    mixers = [block.spec.mixer for block in model.blocks]
+    visited = [block.spec.mixer for block in model.blocks] * model.spec.passes
     with_scores = [
         mixer.compressor is None
         if isinstance(mixer, CompressedAttention)
         else isinstance(mixer, Attention | MLA)
-        for mixer in mixers
+        for mixer in visited
     ]
     for figures in (found.max_logit, found.entropy, found.entropy_min):
         assert [figure is not None for figure in figures] == with_scores
     assert all(found.residual_rms) and all(found.residual_peak)
-    assert len(found.residual_rms) == len(model.blocks)
+    assert len(found.residual_rms) == len(visited)
     if family == "qwen3-next":
         assert with_scores == [False, False, False, True]
 

@@ -18,9 +18,17 @@ from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block
-from archcmp.spec.schema.residual import HyperConnections, Parallel, PreNorm, ReorderedNorm, SandwichNorm
+from archcmp.spec.schema.residual import (
+    HyperConnections,
+    Parallel,
+    PreNorm,
+    ReorderedNorm,
+    SandwichNorm,
+    StreamNorm,
+)
 
 View = Callable[[Tensor, Block], Any]
 """A tensor of the checkpoint -> the rows of our parameter that it fills."""
@@ -54,6 +62,13 @@ def _qkv_by_shard(theirs: Tensor, block: Block) -> Any:
     """Rows ordered by the 4 shards that CodeGen was trained on (q, v, k of each) -> all q, all k, all v."""
     q, v, k = theirs.unflatten(0, (4, 3, -1)).unbind(1)
     return torch.cat([part.flatten(0, 1) for part in (q, k, v)])
+
+
+def _qkv_of_each_head(theirs: Tensor, block: Block) -> Any:
+    """Rows ordered by head (q, k, v of each) -> all q, all k, all v."""
+    mixer = block.mixer
+    assert isinstance(mixer, LightningAttention)
+    return theirs.unflatten(0, (mixer.n_heads, 3, mixer.head_dim)).transpose(0, 1).flatten(0, 2)
 
 
 def _query_or_gate(theirs: Tensor, block: Block, which: int) -> Any:
@@ -150,10 +165,26 @@ _QKV = ("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*")
 _GPT_OSS = "mlp.experts.gate_up_proj_bias"
 """In checkpoints with this tensor, the rows of gate and up alternate."""
 
+_LFM2 = "feed_forward.gate.weight"
+"""In checkpoints with this tensor, the experts are not transposed as in Llama 4."""
+
 _NOT_TRANSPOSED = ("self_attn.q_proj.weight", "attn.attention.q_proj.weight")
 """In checkpoints with these tensors, the matrices of c_fc and c_proj are not transposed as in GPT-2."""
 
-_SHARED = ("mlp.shared_experts", "mlp.shared_expert", "mlp.shared_mlp", "feed_forward.shared_expert")
+_MAMBA = ("mixer", "mamba")
+"""Names of Mamba-2 layers."""
+
+_RECURRENT = ("linear_attn", *_MAMBA)
+"""Names of layers with a recurrent state."""
+
+_SHARED = (
+    "mixer.shared_experts",
+    "mlp.shared_experts",
+    "mlp.shared_expert",
+    "mlp.shared_mlp",
+    "feed_forward.shared_expert",
+    "block_sparse_moe.shared_experts",
+)
 """Names of the feed-forward that every token visits."""
 
 _STREAMS = (("weight", "fn"), ("bias", "base"), ("scale", "scale"))
@@ -166,11 +197,11 @@ _COMPRESSORS = {
 """Our modules below `mixer.` -> their names in transformers, and in the publisher's files."""
 
 OUTSIDE: dict[str, tuple[str, ...]] = {
-    "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings", "embed"),
+    "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings", "embeddings", "embed"),
     "embedding.positions": ("wpe", "embed_positions"),
     "embedding.norm": ("word_embeddings_layernorm",),
     **{f"residual.weights.{ours}": (f"hc_head.hc_{name}", f"hc_head_{name}") for ours, name in _STREAMS},
-    "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm"),
+    "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm", "embedding_norm"),
 }
 """Our modules outside the blocks, or parameters where their last names differ -> their names below the
 decoder's prefix."""
@@ -179,6 +210,8 @@ HEADS = ("lm_head.weight", "embed_out.weight", "output_projection.weight", "head
 
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
+        Way(tuple(f"self_attn.{part}_proj.*" for part in "qkv"), marker="self_attn.b_proj.weight"),
+        Way(("self_attn.qkv_proj.*",), (_qkv_of_each_head,), marker="self_attn.output_gate.weight"),
         *(Way(_QKV, marker=marker) for marker in _GATES),
         Way(_QKV, (_query, _as_is, _as_is)),
         Way(_QKV[:2]),
@@ -189,6 +222,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("attn.Wqkv.*"),
         Way(tuple(f"attn.{part}_proj.*" for part in "qkv")),
         _one("attn.qkv_proj.*", _qkv_by_shard),
+        Way(tuple(f"mixer.{part}_proj.*" for part in "qkv")),
         _one("attn.c_attn.*", _transposed),
     ),
     "mixer.out.*": (
@@ -200,6 +234,10 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("attn.attention.out_proj.*"),
         _one("attn.out_proj.*"),
         _one("linear_attn.out_proj.*"),
+        _one("mixer.o_proj.*"),
+        *(_one(f"{name}.out_proj.*") for name in _MAMBA),
+        _one("self_attn.out_proj.*"),
+        _one("conv.out_proj.*"),
         _one("attn.c_proj.*", _transposed),
         _one("self_attn.o_b_proj.*"),
         _one("attn.wo_b.*"),
@@ -268,18 +306,48 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("linear_attn.in_proj_ba.*", _ba),
         Way(("linear_attn.in_proj_b.*", "linear_attn.in_proj_a.*")),
     ),
-    "mixer.conv": (_one("linear_attn.conv1d.weight", _channels),),
-    "mixer.A_log": (_one("linear_attn.A_log"),),
-    "mixer.dt_bias": (_one("linear_attn.dt_bias"),),
-    "mixer.norm.*": (_one("linear_attn.norm.*"),),
+    "mixer.zxbcdt.*": tuple(_one(f"{name}.in_proj.*") for name in _MAMBA),
+    "mixer.conv_bias": tuple(_one(f"{name}.conv1d.bias") for name in _MAMBA),
+    "mixer.D": tuple(_one(f"{name}.D") for name in _MAMBA),
+    "mixer.bcz.*": (_one("conv.in_proj.*"),),
+    "mixer.conv": (
+        *(_one(f"{name}.conv1d.weight", _channels) for name in _RECURRENT),
+        _one("conv.conv.weight", _channels),
+        _one("self_attn.conv1d.weight", _channels),
+        Way(tuple(f"self_attn.{part}_conv1d.weight" for part in "qkv"), (_channels,)),
+    ),
+    "mixer.A_log": (
+        *(_one(f"{name}.A_log") for name in _RECURRENT),
+        _one("self_attn.forget_gate.A_log", _flat),
+        _one("self_attn.A_log", _flat),
+    ),
+    "mixer.dt_bias": (
+        *(_one(f"{name}.dt_bias") for name in _RECURRENT),
+        _one("self_attn.forget_gate.dt_bias"),
+        _one("self_attn.dt_bias"),
+    ),
+    "mixer.norm.*": (
+        *(_one(f"{name}.norm.*") for name in _RECURRENT),
+        _one("self_attn.o_norm.*"),
+        _one("self_attn.norm.*"),
+    ),
+    "mixer.beta.*": (_one("self_attn.b_proj.*"),),
+    "mixer.decay.*": (_one("self_attn.forget_gate.f_proj.*"), _one("self_attn.f_proj.*")),
+    "mixer.decay.down.*": (_one("self_attn.forget_gate.f_a_proj.*"), _one("self_attn.f_a_proj.*")),
+    "mixer.decay.up.*": (_one("self_attn.forget_gate.f_b_proj.*"), _one("self_attn.f_b_proj.*")),
+    "mixer.gate.*": (_one("self_attn.g_proj.*"), _one("self_attn.output_gate.*")),
+    "mixer.gate.down.*": (_one("self_attn.g_a_proj.*"),),
+    "mixer.gate.up.*": (_one("self_attn.g_b_proj.*"),),
     "ffn.gate_up.*": (
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
         Way(("feed_forward.gate_proj.*", "feed_forward.up_proj.*")),
+        Way(("feed_forward.w1.*", "feed_forward.w3.*")),
         _one("mlp.gate_up_proj.*"),
         _one("shared_mlp.input_linear.*"),
     ),
     "ffn.up.*": (
         _one("mlp.up_proj.*"),
+        _one("mixer.up_proj.*"),
         _one("mlp.dense_h_to_4h.*"),
         _one("ffn.up_proj.*"),
         _one("mlp.fc_in.*"),
@@ -290,7 +358,9 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     ),
     "ffn.down.*": (
         _one("mlp.down_proj.*"),
+        _one("mixer.down_proj.*"),
         _one("feed_forward.down_proj.*"),
+        _one("feed_forward.w2.*"),
         _one("mlp.dense_4h_to_h.*"),
         _one("ffn.down_proj.*"),
         _one("mlp.fc_out.*"),
@@ -303,10 +373,12 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.activation.*": (_one("mlp.act_fn.*", _flat),),
     "ffn.router.scores.*": (
         _one("mlp.gate.*"),
+        _one("mixer.gate.*"),
         _one("mlp.gate.wg.*"),
         _one("mlp.router.gate.*"),
         _one("mlp.router.*"),
         _one("feed_forward.router.*"),
+        _one("feed_forward.gate.*"),
         _one("block_sparse_moe.gate.*"),
         _one("block_sparse_moe.router.layer.*"),
         _one("block_sparse_moe.router.*"),
@@ -315,10 +387,14 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.router.table": (_one("mlp.gate.tid2eid"), _one("ffn.gate.tid2eid")),
     "ffn.router.correction": (
         _one("mlp.gate.e_score_correction_bias"),
+        _one("mixer.gate.e_score_correction_bias"),
+        _one("mlp.gate.expert_bias"),
+        _one("block_sparse_moe.gate.e_score_correction_bias"),
         _one("mlp.e_score_correction_bias"),
         _one("mlp.experts.e_score_correction_bias"),
         _one("block_sparse_moe.e_score_correction_bias"),
         _one("mlp.expert_bias"),
+        _one("feed_forward.expert_bias"),
         _one("mlp.gate.moe_statics.e_score_correction_bias", _flat),
         _one("mlp.moe_statics.e_score_correction_bias", _flat),
         _one("ffn.gate.bias"),
@@ -326,23 +402,33 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.experts.gate_up.weight": (
         Way(("mlp.experts.gate_up_proj",), (_gate_and_up_in_turn,), marker=_GPT_OSS),
         _one("mlp.experts.gate_up_proj"),
+        Way(("feed_forward.experts.gate_up_proj",), marker=_LFM2),
         _one("feed_forward.experts.gate_up_proj", _transposed),
         _one("block_sparse_moe.experts.gate_up_proj"),
         _one("block_sparse_moe.input_linear.weight"),
         _experts("mlp.experts.{e}.gate_proj.weight", "mlp.experts.{e}.up_proj.weight"),
         _experts("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
         _experts("ffn.experts.{e}.w1.weight", "ffn.experts.{e}.w3.weight"),
+        _experts("feed_forward.experts.{e}.w1.weight", "feed_forward.experts.{e}.w3.weight"),
     ),
     "ffn.experts.gate_up.bias": (Way((_GPT_OSS,), (_gate_and_up_in_turn,)),),
+    "ffn.experts.up.weight": (
+        _one("mixer.experts.up_proj"),
+        _one("mixer.experts.{e}.up_proj.weight"),
+    ),
     "ffn.experts.down.weight": (
+        _one("mixer.experts.down_proj"),
+        _one("mixer.experts.{e}.down_proj.weight"),
         Way(("mlp.experts.down_proj",), (_transposed,), marker=_GPT_OSS),
         _one("mlp.experts.down_proj"),
+        Way(("feed_forward.experts.down_proj",), marker=_LFM2),
         _one("feed_forward.experts.down_proj", _transposed),
         _one("block_sparse_moe.experts.down_proj"),
         _one("block_sparse_moe.output_linear.weight"),
         _one("mlp.experts.{e}.down_proj.weight"),
         _one("block_sparse_moe.experts.{e}.w2.weight"),
         _one("ffn.experts.{e}.w2.weight"),
+        _one("feed_forward.experts.{e}.w2.weight"),
     ),
     "ffn.experts.down.bias": (_one("mlp.experts.down_proj_bias"),),
     "ffn.shared.gate_up.*": (
@@ -350,11 +436,14 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         Way(("ffn.shared_experts.w1.*", "ffn.shared_experts.w3.*")),
         _one("shared_mlp.input_linear.*"),
     ),
+    "ffn.shared.up.*": tuple(_one(f"{name}.up_proj.*") for name in _SHARED),
     "ffn.shared.down.*": (
         *(_one(f"{name}.down_proj.*") for name in _SHARED),
         _one("ffn.shared_experts.w2.*"),
         _one("shared_mlp.output_linear.*"),
     ),
+    "ffn.latent_down.*": (_one("mixer.fc1_latent_proj.*"),),
+    "ffn.latent_up.*": (_one("mixer.fc2_latent_proj.*"),),
     "ffn.shared_gate.*": (_one("mlp.shared_expert_gate.*"),),
     **{
         f"residual.weights.{i}.{ours}": (_one(f"{sublayer}_hc.{name}"), _one(f"hc_{sublayer}_{name}"))
@@ -374,12 +463,15 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
         _one("self_attn_layer_norm.*"),
         _one("attention_layernorm.*"),
         _one("attn_norm.*"),
+        _one("operator_norm.*"),
+        _one("norm.*"),
     ),
     "before.1": (
         _one("post_attention_layernorm.*"),
         _one("ln_2.*"),
         _one("norm_2.*"),
         _one("pre_feedforward_layernorm.*"),
+        _one("pre_ff_layernorm.*"),
         _one("ln_mlp.*"),
         _one("final_layer_norm.*"),
         _one("feedforward_layernorm.*"),
@@ -390,6 +482,7 @@ NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
     PreNorm: _BEFORE_EACH,
     Parallel: _BEFORE_EACH,
     HyperConnections: _BEFORE_EACH,
+    StreamNorm: _BEFORE_EACH,
     ReorderedNorm: {
         "after.0": (_one("post_attention_layernorm.*"),),
         "after.1": (_one("post_feedforward_layernorm.*"),),
@@ -411,11 +504,12 @@ BLOCKS = ("layers", "h", "blocks")
 
 BUFFERS = {
     "layers": r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
-    r"|layers\.\d+\.attention\.(masked_)?bias",
+    r"|layers\.\d+\.attention\.(masked_)?bias"
+    r"|layers\.\d+\.self_attn\.(slope_rate|(query|key|diagonal)_decay)",
     "blocks": r"(?!)",
     "h": r"h\.\d+\.attn\.((attention\.)?(masked_)?bias|causal_mask)",
 }
-"""Buffers that old checkpoints hold beside the weights, as patterns of names below the prefix."""
+"""Buffers that some checkpoints hold beside the weights, as patterns of names below the prefix."""
 
 OTHER_MODALITIES = re.compile(
     r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\."

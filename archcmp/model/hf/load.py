@@ -131,10 +131,12 @@ def _block_pieces(
         raise WeightsError(f"{full_name}: Hugging Face checkpoints of this layout have no such weight")
 
     def resolved(theirs: str, expert: int = 0) -> str:
-        return prefix + theirs.replace("*", kind).replace(_EXPERT, str(expert))
+        name = theirs.replace("*", kind).replace(_EXPERT, str(expert))
+        other = name.replace("self_attn.", "attention.")
+        return prefix + (other if prefix + other in weights else name)
 
     def is_there(way: Way) -> bool:
-        return resolved(way.names[0]) in weights and (way.marker is None or prefix + way.marker in weights)
+        return resolved(way.names[0]) in weights and (way.marker is None or resolved(way.marker) in weights)
 
     way = next((way for way in ways if is_there(way)), ways[0])
     experts: list[int | None] = list(range(len(tensor))) if _EXPERT in way.names[0] else [None]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archcmp.model.cache import RecurrentCache
+from archcmp.model.cache import RecurrentCache, after_last_inputs
 from archcmp.model.linear import Linear
+from archcmp.model.mixers.recurrence import start as first_values
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.ops.delta_rule import gated_delta_rule
@@ -19,9 +18,6 @@ from archcmp.spec.schema.norms import Norm, RMSNorm
 
 _UNIT_EPS = 1e-6
 """Added to the squared length of queries and keys before its root is taken."""
-
-_DECAY_RATES, _STEPS = (1.0, 16.0), (1e-3, 1e-1)
-"""Ranges of the initial exp(A_log) and softplus(dt_bias) (Mamba 2)."""
 
 
 class GatedDeltaNet(nn.Module):
@@ -50,14 +46,7 @@ class GatedDeltaNet(nn.Module):
 
     def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
         """The convolution, the decay rates and the step sizes start as in the published code."""
-        heads, bound = torch.empty(self.spec.n_value_heads), self.spec.conv_size**-0.5
-        if name == "conv":
-            return torch.empty(self.conv.shape).uniform_(-bound, bound, generator=generator)
-        if name == "A_log":
-            return heads.uniform_(*_DECAY_RATES, generator=generator).log()
-        if name == "dt_bias":
-            return heads.uniform_(*map(math.log, _STEPS), generator=generator).exp().expm1().log()
-        return None
+        return first_values(name, getattr(self, name), generator)
 
     def new_cache(self, batch_size: int, capacity: int) -> RecurrentCache:
         """The same for any `capacity`."""
@@ -75,8 +64,7 @@ class GatedDeltaNet(nn.Module):
         spec = self.spec
         past = cache if start else None
         qkv, z = self.qkvz(x).split((sum(self.widths), spec.value_width), dim=-1)
-        before = qkv.new_zeros(x.shape[0], spec.conv_size - 1, qkv.shape[2]) if past is None else past.inputs
-        qkv = torch.cat((before, qkv), dim=1)
+        qkv = after_last_inputs(qkv, spec.conv_size - 1, past)
         mixed, state = self._mix(x, qkv, None if past is None else past.state)
         if cache is not None:
             cache.keep(state, qkv[:, x.shape[1] :])
@@ -89,14 +77,14 @@ class GatedDeltaNet(nn.Module):
         channels); the state before x -> (B, T, heads, value_head_dim) and the state after x."""
         spec = self.spec
         q, k, v = F.silu(causal_conv(qkv, self.conv)).split(self.widths, dim=-1)
-        q, k = (_unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))
+        q, k = (unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))
         v = v.unflatten(-1, (spec.n_value_heads, spec.value_head_dim))
         beta, step = self.ba(x).to(q.dtype).chunk(2, dim=-1)
         log_decay = -self.A_log.to(q.dtype).exp() * F.softplus(step + self.dt_bias)
         return gated_delta_rule(q * spec.key_head_dim**-0.5, k, v, log_decay, beta.sigmoid(), state)
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
     """x scaled to length 1 over its last dimension, in float32 or better."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x * (x.square().sum(-1, keepdim=True) + _UNIT_EPS).rsqrt()

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.decay import decays_between
 
 OPERATOR = "archcmp::gated_delta_rule"
 BETWEEN_TOKENS = True
@@ -34,9 +36,10 @@ def gated_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """Token after token S <- a S, S <- S + beta k (v - S^T k)^T, o = S^T q, where a = exp(log_decay) <= 1.
 
-    q, k (B, T, H / R, D), v (B, T, H, Dv), log_decay and beta (B, T, H), the state S (B, H, D, Dv) or None
-    for zeros -> o (B, T, H, Dv) and the last S. All work is in float32 or better. Value head h reads query
-    and key head h // R. https://arxiv.org/abs/2412.06464
+    q, k (B, T, H / R, D), v (B, T, H, Dv), beta (B, T, H), the state S (B, H, D, Dv) or None for zeros -> o
+    (B, T, H, Dv) and the last S. a is one number per head, with log_decay (B, T, H), or a diagonal matrix,
+    with log_decay (B, T, H, D). All work is in float32 or better. Value head h reads query and key head
+    h // R. https://arxiv.org/abs/2412.06464, https://arxiv.org/abs/2510.26692
     """
     output, last = torch.ops.archcmp.gated_delta_rule(q, k, v, log_decay, beta, state)
     return output, last
@@ -51,7 +54,9 @@ def _gated_delta_rule(
         state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
     if v.device.type == "meta":
         return torch.empty_like(v), torch.empty_like(state)
-    dtype, of_value_heads = v.dtype, (v, log_decay[..., None], beta[..., None])
+    if log_decay.dim() == beta.dim():
+        log_decay = log_decay[..., None]
+    dtype, of_value_heads = v.dtype, (v, log_decay, beta[..., None])
     inputs = [t.to(precise).unsqueeze(3) for t in (q, k)]
     inputs += [t.to(precise).unflatten(2, (n_groups, -1)) for t in of_value_heads]
     state = state.to(precise).unflatten(1, (n_groups, -1))
@@ -77,42 +82,82 @@ _library.impl("gated_delta_rule", _gated_delta_rule, "CompositeImplicitAutograd"
 
 def _one_token(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
     """One step of the recurrence. The old state is read once, by key and query together: with the update u,
-    o = a S^T q + (q . k) u. Shapes as in `_chunks` with T = 1."""
+    o = (a S)^T q + (q . k) u. Shapes as in `_chunks` with T = 1."""
     q, k, v, log_decay, beta = (t.movedim(1, 3) for t in inputs)
     decay = log_decay.exp()
-    recalled, read = (decay * (torch.cat((k, q), dim=3) @ state)).split(1, dim=3)
+    recalled, read = ((decay * torch.cat((k, q), dim=3)) @ state).split(1, dim=3)
     update = beta * (v - recalled)
     output = read + (q * k).sum(-1, keepdim=True) * update
-    return output.movedim(3, 1), torch.addcmul(decay * state, k.mT, update)
+    return output.movedim(3, 1), torch.addcmul(decay.mT * state, k.mT, update)
 
 
 def _chunks(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
     """Chunk after chunk. With d_i the decay from before the chunk to its token i, and S the state before it,
 
-        o_i = d_i S^T q_i + sum over j <= i of (d_i / d_j) (q_i . k_j) u_j,
-        u_i = beta_i (v_i - d_i S^T k_i - sum over j < i of (d_i / d_j) (k_i . k_j) u_j):
+        o_i = S^T (d_i q_i) + sum over j <= i of (q_i . (d_i / d_j) k_j) u_j,
+        u_i = beta_i (v_i - S^T (d_i k_i) - sum over j < i of (k_i . (d_i / d_j) k_j) u_j):
 
     a triangular system for the updates u. Its inverse needs no state, so all chunks' are found at once.
-    The inputs q, k (B, T, G, 1, D), v (B, T, G, R, Dv), log_decay and beta (B, T, G, R, 1), and
-    S (B, G, R, D, Dv) -> o (B, T, G, R, Dv) and the last S.
+    The inputs q, k (B, T, G, 1, D), v (B, T, G, R, Dv), log_decay (B, T, G, R, 1 or D), beta (B, T, G, R, 1),
+    and S (B, G, R, D, Dv) -> o (B, T, G, R, Dv) and the last S.
     """
     size = min(CHUNK, inputs[0].shape[1])
     q, k, v, log_decay, beta = (t.unflatten(1, (-1, size)).movedim(2, 4) for t in inputs)
-    between = _decays_between(log_decay)
-    decay, decay_to_end = log_decay.cumsum(dim=4).exp(), between[..., -1:, :].mT
-    scores = (q @ k.mT * between).tril()
+    within = _by_head if log_decay.shape[-1] == 1 else _by_channel
+    scores, system, decay, decay_to_end = within(q, k, log_decay)
     one = torch.eye(size, dtype=q.dtype, device=q.device)
-    system = beta * (k @ k.mT) * between
-    solve = torch.linalg.solve_triangular(system, one, upper=False, unitriangular=True) * beta.mT
+    solve = torch.linalg.solve_triangular(beta * system, one, upper=False, unitriangular=True) * beta.mT
+    q, k, kept = decay * q, decay * k, decay_to_end * k
     outputs: list[Tensor] = []
     for n in range(q.shape[1]):
-        updates = solve[:, n] @ (v[:, n] - decay[:, n] * (k[:, n] @ state))
-        outputs.append(decay[:, n] * (q[:, n] @ state) + scores[:, n] @ updates)
-        state = decay[:, n, ..., -1:, :] * state + k[:, n].mT @ (decay_to_end[:, n] * updates)
+        updates = solve[:, n] @ (v[:, n] - k[:, n] @ state)
+        outputs.append(q[:, n] @ state + scores[:, n] @ updates)
+        state = decay[:, n, ..., -1:, :].mT * state + kept[:, n].mT @ updates
     return torch.stack(outputs, dim=1).movedim(4, 2).flatten(1, 2), state
 
 
-def _decays_between(log_decay: Tensor) -> Tensor:
-    """(..., C, 1) -> (..., C, C), d_i / d_j for i >= j, else 1. Each sum begins after its own j: in the
-    difference of two sums from the first token a fast decay before j would drown slow ones after it."""
-    return log_decay.expand(*log_decay.shape[:-1], log_decay.shape[-2]).tril(-1).cumsum(dim=-2).exp()
+Within = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Inside a chunk: (d_i / d_j) q_i . k_j and (d_i / d_j) k_i . k_j, which count for i >= j, both (..., C, C);
+d_i, and the decay from after each token to the end, both (..., C, 1 or D)."""
+
+
+def _by_head(q: Tensor, k: Tensor, log_decay: Tensor) -> Within:
+    """One decay per token (..., C, 1)."""
+    between = decays_between(log_decay)
+    decay, decay_to_end = log_decay.cumsum(dim=-2).exp(), between[..., -1:, :].mT
+    return (q @ k.mT * between).tril(), (k @ k.mT) * between, decay, decay_to_end
+
+
+def _by_channel(q: Tensor, k: Tensor, log_decay: Tensor) -> Within:
+    """One decay per token and channel (..., C, D). Neighbouring runs of tokens are joined by twos, from
+    single tokens on. The decay from a token j of the first run to a token i of the second is that from j to
+    the border, which k_j takes, times that from the border to i, which q_i and k_i take: no factor is above
+    1."""
+    size, whole = q.shape[-2], 1 << (q.shape[-2] - 1).bit_length()
+    q, k, log_decay = (F.pad(t.expand(log_decay.shape), (0, 0, 0, whole - size)) for t in (q, k, log_decay))
+    pairs = torch.stack((q, k), dim=-2)
+    blocks = (pairs * k[..., None, :]).sum(-1)[..., None, :, None]
+    since, until = log_decay[..., None, :], torch.zeros_like(log_decay)[..., None, :]
+    for half in (1 << level for level in range(whole.bit_length() - 1)):
+        runs = (whole // (2 * half), 2, half)
+        rows = pairs.unflatten(-3, runs)[..., 1, :, :, :] * since[..., 1::2, :, None, :].exp()
+        keys = k.unflatten(-2, runs)[..., 0, :, :] * until[..., ::2, :, :].exp()
+        across = (rows.flatten(-3, -2) @ keys.mT).unflatten(-2, (half, 2))
+        first, second = blocks[..., ::2, :, :, :], blocks[..., 1::2, :, :, :]
+        upper = torch.cat((first, torch.zeros_like(across)), dim=-1)
+        blocks = torch.cat((upper, torch.cat((across, second), dim=-1)), dim=-3)
+        since, until = _joined(since, until)
+    scores, system = blocks.squeeze(-4)[..., :size, :, :size].unbind(-2)
+    to_end = until.squeeze(-3)[..., :size, :].exp()
+    return scores, system, since.squeeze(-3)[..., :size, :].exp(), to_end
+
+
+def _joined(since: Tensor, until: Tensor) -> tuple[Tensor, Tensor]:
+    """Log decays (..., runs, tokens, D) from before a run to each token, and from after each token to the end
+    of the run: the same for runs joined by twos."""
+    first, second = since[..., ::2, :, :], since[..., 1::2, :, :]
+    later = until[..., ::2, :, :] + second[..., -1:, :]
+    return (
+        torch.cat((first, first[..., -1:, :] + second), dim=-2),
+        torch.cat((later, until[..., 1::2, :, :]), dim=-2),
+    )

@@ -38,23 +38,27 @@ class EvenHeads:
         pass
 
 
-def sizes(context: int, tied: bool, eps: float = 1e-6, eps_key: str = "rms_norm_eps") -> tuple[Binding, ...]:
-    """The fields that every type has under the same names, with defaults of its own."""
+def sizes(
+    context: int, tied: bool | None, eps: float = 1e-6, eps_key: str = "rms_norm_eps"
+) -> tuple[Binding, ...]:
+    """The fields that every type has under the same names, with defaults of its own. `tied` is None where
+    transformers never ties the output matrix."""
+    tie = "tie_word_embeddings"
     return (
         Field("vocab_size", "vocab_size"),
         Field("max_position_embeddings", "context_length", context),
         Field("hidden_size", "d_model"),
         Field(eps_key, "norm.eps", eps, decode=float),
-        Field("tie_word_embeddings", "output.tied", tied),
+        Only(tie, False) if tied is None else Field(tie, "output.tied", tied),
     )
 
 
-def heads(head_dim: Any = head_dim_of, n_kv_heads: Any = n_heads_of) -> tuple[Binding, ...]:
-    """The heads of softmax attention."""
+def heads(head_dim: Any = head_dim_of, n_kv_heads: Any = n_heads_of, part: str = "") -> tuple[Binding, ...]:
+    """The heads of softmax attention, in the blocks with the part `part`."""
     return (
-        Field("num_attention_heads", ":mixer.n_heads"),
-        Field("num_key_value_heads", ":mixer.n_kv_heads", n_kv_heads, null=n_heads_of),
-        Field("head_dim", ":mixer.head_dim", head_dim),
+        Field("num_attention_heads", f"{part}:mixer.n_heads"),
+        Field("num_key_value_heads", f"{part}:mixer.n_kv_heads", n_kv_heads, null=n_heads_of),
+        Field("head_dim", f"{part}:mixer.head_dim", head_dim),
     )
 
 
@@ -88,16 +92,16 @@ def inverse_root(value: float) -> float:
     return float(value**-0.5)
 
 
-GRANITE: tuple[Binding, ...] = (
-    Field("embedding_multiplier", "embedding.scale", 1.0, decode=float),
-    Field("residual_multiplier", ":residual.multiplier", 1.0, decode=float),
-    Field(
-        "attention_multiplier",
-        ":mixer.query_pre_attn_scalar",
-        1.0,
-        decode=inverse_square,
-        encode=inverse_root,
-    ),
-    Field("logits_scaling", "output.scale", 1.0, decode=inverse, encode=inverse),
-)
+def granite(part: str = "") -> tuple[Binding, ...]:
+    """The factors of Granite. Blocks with the part `part` have attention."""
+    scalar = f"{part}:mixer.query_pre_attn_scalar"
+    return (
+        Field("embedding_multiplier", "embedding.scale", 1.0, decode=float),
+        Field("residual_multiplier", ":residual.multiplier", 1.0, decode=float),
+        Field("attention_multiplier", scalar, 1.0, decode=inverse_square, encode=inverse_root),
+        Field("logits_scaling", "output.scale", 1.0, decode=inverse, encode=inverse),
+    )
+
+
+GRANITE = granite()
 GRANITE_BLOCK: Tree = LLAMA_BLOCK | {"residual": {"kind": "pre_norm"}}

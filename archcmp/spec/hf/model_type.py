@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from archcmp.errors import ArchcmpError, SpecError
 from archcmp.spec.edit import copied, merged
 from archcmp.spec.hf.axes import Axis
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Tree
-from archcmp.spec.hf.fields import IGNORED, Fields
+from archcmp.spec.hf.fields import IGNORED, REQUIRED, Fields
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.base import MAX_LAYERS
 from archcmp.spec.schema.model import ModelSpec
@@ -59,12 +59,16 @@ class ModelType:
     unused: frozenset[str] = frozenset()
     """Fields of this type that change nothing."""
     n_layers: str = "num_hidden_layers"
+    count: Callable[[Fields], int] | None = None
+    """The number of layers where the field of this number is left out."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Fields under the names that the publisher gave them -> the names in `bindings`."""
 
     def read(self, config: Mapping[str, Any], source: str) -> tuple[Tree, list[str]]:
         """The spec as plain data, and the fields that were ignored. Raises ConfigError for an unknown field
         or value."""
-        fields = Fields(config, source)
-        n_layers = fields.get(self.n_layers)
+        fields = Fields({self.renamed.get(key, key): value for key, value in config.items()}, source)
+        n_layers = fields.get(self.n_layers, REQUIRED if self.count is None else self.count(fields))
         if type(n_layers) is not int or not 1 <= n_layers <= MAX_LAYERS:
             raise fields.wrong(self.n_layers, n_layers, f"a whole number from 1 to {MAX_LAYERS:,}")
         parts = [axis.read(fields, n_layers) for axis in self.axes]

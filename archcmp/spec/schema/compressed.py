@@ -70,8 +70,8 @@ class CompressedAttention(Part):
     LABELS: ClassVar[dict[str, str]] = {
         "CSA": "Compressed sparse attention: to a window, and to the entries that an indexer chooses of all "
         "that a compressor left. https://arxiv.org/abs/2606.19348",
-        "HCA": "Heavily compressed attention: to a window, and to all entries that a compressor left, each of "
-        "many tokens. https://arxiv.org/abs/2606.19348",
+        "HCA": "Heavily compressed attention: to a window, and to all entries that a compressor left, each "
+        "of many tokens. https://arxiv.org/abs/2606.19348",
     }
 
     @property

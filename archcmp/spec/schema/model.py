@@ -11,11 +11,25 @@ from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Pos
 from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN, MoE
+from archcmp.spec.schema.kda import KimiDeltaAttention
+from archcmp.spec.schema.lightning import LightningAttention
+from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import HyperConnections, Residual
+from archcmp.spec.schema.short_conv import ShortConv
 
-Mixer = Annotated[Attention | MLA | GatedDeltaNet | CompressedAttention, Slot()]
+Mixer = Annotated[
+    Attention
+    | MLA
+    | GatedDeltaNet
+    | CompressedAttention
+    | Mamba2
+    | KimiDeltaAttention
+    | LightningAttention
+    | ShortConv,
+    Slot(),
+]
 
 
 class Block(Part):

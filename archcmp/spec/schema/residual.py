@@ -24,6 +24,18 @@ class PostNorm(Part):
     kind: Literal["post_norm"]
 
 
+class StreamNorm(Part):
+    """alpha h + beta f(h) with h = norm(x): the norm is applied to the stream itself, as in post_norm, but
+    before each sub-layer. MiniMax-Text-01. https://arxiv.org/abs/2501.08313"""
+
+    kind: Literal["stream_norm"]
+    alpha: Positive = 1.0
+    """Scales the normalised stream: (2 n_layers)^(1/4) in MiniMax-Text-01, as in DeepNet,
+    https://arxiv.org/abs/2203.00555"""
+    beta: Positive = 1.0
+    """Scales the output of each sub-layer."""
+
+
 class ReorderedNorm(Part):
     """x + norm(f(x)), post-norm inside the residual branch: OLMo 2. https://arxiv.org/abs/2501.00656"""
 
@@ -63,14 +75,15 @@ class HyperConnections(Part):
     not mixed: M is the identity, and eps is added to w, as in Hy4.
     https://huggingface.co/docs/transformers/model_doc/hy_v4"""
     magnitude: Positive = 2.0
-    """The bound of w."""
+    """The largest weight w that a sub-layer's output can have in a stream."""
     eps: Positive = 1e-6
     """Added to r, to the entries of M, and to the sums that M is divided by."""
     narrowing: Literal["learned", "mean"] = "learned"
-    """How the streams become one before the final norm: their sum, weighed by an r of its own (DeepSeek V4,
-    Hy4), or their mean (GLM 5.3)."""
+    """How the streams become one before the final norm: their sum, weighed by a learned r of its own
+    (DeepSeek V4, Hy4), or their mean (GLM 5.3)."""
 
 
 Residual = Annotated[
-    PreNorm | PostNorm | ReorderedNorm | SandwichNorm | Parallel | HyperConnections, Slot(shorthand=True)
+    PreNorm | PostNorm | StreamNorm | ReorderedNorm | SandwichNorm | Parallel | HyperConnections,
+    Slot(shorthand=True),
 ]

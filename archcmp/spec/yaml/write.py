@@ -23,6 +23,8 @@ _LINE_BREAKS = str.maketrans({"\x85": r"\N", "\u2028": r"\L", "\u2029": r"\P"})
 
 
 def _scalar(value: Any) -> str:
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -127,7 +129,7 @@ def _changes(base: Part, part: Part) -> dict[str, Any]:
 def _flow_change(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow_change(child)}" for key, child in value.items()) + "}"
-    return "null" if value is None else _flow(value)
+    return _flow(value)
 
 
 def _change_lines(base: Part, part: Part, indent: str) -> Iterator[str]:

@@ -20,16 +20,20 @@ from archcmp.spec.hf.rope import RopeFields
 
 
 def mla(
-    q_lora_rank: int = 1536, kv_lora_rank: int = 512, qk_nope_head_dim: int = 128, v_head_dim: int = 128
+    q_lora_rank: int | None = 1536,
+    kv_lora_rank: int = 512,
+    qk_nope_head_dim: int = 128,
+    v_head_dim: int = 128,
+    part: str = "",
 ) -> tuple[Binding, ...]:
     """The heads and latents of latent attention."""
     return (
-        Field("num_attention_heads", ":mixer.n_heads"),
-        Field("q_lora_rank", ":mixer.q_lora_rank", q_lora_rank, nullable=True),
-        Field("kv_lora_rank", ":mixer.kv_lora_rank", kv_lora_rank),
-        Field("qk_nope_head_dim", ":mixer.qk_nope_head_dim", qk_nope_head_dim),
-        Field("qk_rope_head_dim", ":mixer.qk_rope_head_dim", 64),
-        Field("v_head_dim", ":mixer.v_head_dim", v_head_dim),
+        Field("num_attention_heads", f"{part}:mixer.n_heads"),
+        Field("q_lora_rank", f"{part}:mixer.q_lora_rank", q_lora_rank, nullable=True),
+        Field("kv_lora_rank", f"{part}:mixer.kv_lora_rank", kv_lora_rank),
+        Field("qk_nope_head_dim", f"{part}:mixer.qk_nope_head_dim", qk_nope_head_dim),
+        Field("qk_rope_head_dim", f"{part}:mixer.qk_rope_head_dim", 64),
+        Field("v_head_dim", f"{part}:mixer.v_head_dim", v_head_dim),
         NO_ATTENTION_BIAS,
         Only("mlp_bias", False),
     )
@@ -58,12 +62,12 @@ class LatentNorm:
     """The norms of the latents have an eps of 1e-6, even where the model's norms have another. `default` is
     the eps of the model's norms where the field is left out."""
 
-    def __init__(self, default: float = _LATENT_EPS) -> None:
-        self.default = default
+    def __init__(self, default: float = _LATENT_EPS, part: str = "") -> None:
+        self.default, self.path = default, f"{part}:mixer.latent_norm"
 
     def read(self, fields: Fields, draft: Draft) -> None:
         if fields.number("rms_norm_eps", self.default) != _LATENT_EPS:
-            draft.set(":mixer.latent_norm", RMSNORM | {"eps": _LATENT_EPS})
+            draft.set(self.path, RMSNORM | {"eps": _LATENT_EPS})
 
     def write(self, draft: Draft, config: Tree) -> None:
         pass

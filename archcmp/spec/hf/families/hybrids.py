@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,32 +14,40 @@ from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
-_LAYER_TYPES = {"linear_attention": "linear", "full_attention": "full"}
-
 
 @dataclass(frozen=True)
 class LinearFull:
-    """Layers with a recurrent state, and layers with attention to every token. `layer_types` names each
-    layer's kind; without it, every `full_attention_interval`-th layer has attention."""
+    """Layers whose cost is linear in the length (the first of `parts`), and layers with attention to every
+    token (the second). `layer_types` names each layer's kind; without it, `rule` says which part it has."""
 
     parts: dict[str, Tree]
-    interval: int
+    rule: Callable[[Fields, int], list[str]]
+    names: tuple[str, str] = ("linear_attention", "full_attention")
+    """The names of the parts in `layer_types`."""
 
     def read(self, fields: Fields, n_layers: int) -> list[str]:
-        interval = fields.number("full_attention_interval", self.interval)
         types = fields.get("layer_types", None)
+        by_rule = self.rule(fields, n_layers)
         if types is None:
-            return ["linear" if (i + 1) % interval else "full" for i in range(n_layers)]
-        if unknown := set(types) - set(_LAYER_TYPES):
-            raise fields.refuse("layer_types", sorted(unknown)[0], f"known: {', '.join(_LAYER_TYPES)}")
-        return [_LAYER_TYPES[kind] for kind in types]
+            return by_rule
+        parts = dict(zip(self.names, self.parts, strict=True))
+        if unknown := set(types) - set(parts):
+            raise fields.refuse("layer_types", sorted(unknown)[0], f"known: {', '.join(parts)}")
+        return [parts[kind] for kind in types]
 
     def part_of(self, block: Options) -> str:
-        return "full" if block["mixer"]["kind"] == "attention" else "linear"
+        linear, full = self.parts
+        return linear if block["mixer"]["kind"] == self.parts[linear]["mixer"]["kind"] else full
 
     def write(self, parts: list[str], config: Tree) -> None:
-        names = {part: name for name, part in _LAYER_TYPES.items()}
+        names = dict(zip(self.parts, self.names, strict=True))
         config["layer_types"] = [names[part] for part in parts]
+
+
+def every_fourth(fields: Fields, n_layers: int) -> list[str]:
+    """Attention in every `full_attention_interval`-th layer (Qwen3-Next)."""
+    interval = fields.number("full_attention_interval", 4)
+    return ["linear" if (i + 1) % interval else "full" for i in range(n_layers)]
 
 
 def _hybrid(name: str, n_kv_heads: int, ffn: Tree, *bindings: Binding, **options: Any) -> ModelType:
@@ -67,7 +76,7 @@ _STATE_DTYPE = frozenset({"mamba_ssm_dtype"})
 """A field about the precision of the recurrent state."""
 
 _GATED_MOE: Tree = {"shared": GLU, "shared_gate": True}
-_LINEAR_FULL = LinearFull({"linear": {"mixer": {"kind": "gated_delta_net"}}, "full": {}}, interval=4)
+_LINEAR_FULL = LinearFull({"linear": {"mixer": {"kind": "gated_delta_net"}}, "full": {}}, every_fourth)
 
 MODEL_TYPES = (
     _hybrid(

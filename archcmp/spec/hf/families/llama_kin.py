@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from archcmp.spec.hf.axes import LocalGlobal, Options, every, first_of_four
-from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
+from archcmp.spec.hf.axes import LocalGlobal, every, first_of_four
+from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
 from archcmp.spec.hf.common import (
     ATTENTION_BIAS,
     GLU,
@@ -60,59 +58,6 @@ _GLM: tuple[Binding, ...] = (
     Field("attention_bias", ":mixer.qkv_bias", True),
     RopeFields(partial=0.5, interleaved=True),
 )
-_MAMBA = frozenset(
-    {"mamba_n_heads", "mamba_n_groups", "mamba_d_state", "mamba_d_head", "mamba_d_conv", "mamba_expand"}
-    | {"mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "time_step_limit"}
-)
-
-
-@dataclass(frozen=True)
-class AttentionOnly:
-    """Every layer has attention: `layer_types`, or `layers_block_type` of older files, names no other kind
-    of layer (Granite 4 without Mamba)."""
-
-    parts: dict[str, Tree] = field(default_factory=lambda: {"full": {}})
-
-    def read(self, fields: Fields, n_layers: int) -> list[str]:
-        kinds = fields.get("layers_block_type", None) or fields.get("layer_types")
-        if others := set(kinds) - {"attention", "full_attention"}:
-            raise fields.refuse("layer_types", min(others), "known: full_attention")
-        return ["full"] * len(kinds)
-
-    def part_of(self, block: Options) -> str:
-        return "full"
-
-    def write(self, parts: list[str], config: Tree) -> None:
-        config |= {"layer_types": ["full_attention"] * len(parts)}
-        config |= {"mamba_n_heads": 1, "mamba_d_head": "auto"}
-
-
-class NoExperts:
-    """Layers have the shared feed-forward alone: `num_local_experts`, which is not 0 by default, is 0."""
-
-    def read(self, fields: Fields, draft: Draft) -> None:
-        fields.get("num_local_experts")
-        fields.expect("num_local_experts", 0)
-
-    def write(self, draft: Draft, config: Tree) -> None:
-        config["num_local_experts"] = 0
-
-
-class NamedPositions:
-    """Rotary positions where `position_embedding_type` is rope, and none where it is null."""
-
-    def read(self, fields: Fields, draft: Draft) -> None:
-        RopeFields().read(fields, draft)
-        kind = fields.get("position_embedding_type", None)
-        if kind not in (None, "rope", "nope"):
-            raise fields.refuse("position_embedding_type", kind, "known: rope, nope")
-        if kind != "rope":
-            draft.set(":mixer.rope", None)
-
-    def write(self, draft: Draft, config: Tree) -> None:
-        RopeFields().write(draft, config)
-        config["position_embedding_type"] = "rope" if any(draft.values(":mixer.rope")) else None
-
 
 MODEL_TYPES = (
     llama_like(
@@ -223,19 +168,5 @@ MODEL_TYPES = (
         OneTheta(),
         block=GRANITE_BLOCK | {"mixer": attention(sinks=True)},
         axes=(LocalGlobal(first_of_four),),
-    ),
-    llama_like(
-        "granitemoehybrid",
-        *sizes(2048, tied=False),
-        *heads(),
-        Field("shared_intermediate_size", ":ffn.d_ff", 1024),
-        activation(":ffn.activation"),
-        *ATTENTION_BIAS,
-        *GRANITE,
-        NoExperts(),
-        NamedPositions(),
-        block=GRANITE_BLOCK,
-        axes=(AttentionOnly(),),
-        unused=_MAMBA | {"intermediate_size", "num_experts_per_tok"},
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from archcmp.spec.hf.axes import (
     Axis,
     DenseOrMoE,
@@ -21,8 +23,8 @@ from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
 _PER_HEAD = attention(qk_norm={"kind": "per_head"})
-_DENSE_OR_MOE: dict[str, Tree] = {"dense": {"ffn": GLU}, "moe": {}}
-_LISTED = DenseOrMoE(_DENSE_OR_MOE, listed(1), write_listed)
+DENSE_OR_MOE: dict[str, Tree] = {"dense": {"ffn": GLU}, "moe": {}}
+_LISTED = DenseOrMoE(DENSE_OR_MOE, listed(1), write_listed)
 
 
 def _mixture(
@@ -77,13 +79,17 @@ class FullAttention:
         pass
 
 
-def _after_dense(fields: Fields, n_layers: int) -> list[bool]:
-    """All but the first `num_dense_layers` layers (Trinity)."""
-    first = fields.number("num_dense_layers", 1)
-    return [i >= first for i in range(n_layers)]
+def after_dense(default: int) -> Callable[[Fields, int], list[bool]]:
+    """A rule by which all but the first `num_dense_layers` layers are mixtures (Trinity, LFM2)."""
+
+    def mixtures(fields: Fields, n_layers: int) -> list[bool]:
+        first = fields.number("num_dense_layers", default)
+        return [i >= first for i in range(n_layers)]
+
+    return mixtures
 
 
-def _write_dense(mixtures: list[bool], config: Tree) -> None:
+def write_dense(mixtures: list[bool], config: Tree) -> None:
     config["num_dense_layers"] = mixtures.index(True) if True in mixtures else len(mixtures)
 
 
@@ -151,7 +157,7 @@ MODEL_TYPES = (
         residual="sandwich_norm",
         axes=(
             LocalGlobal(every(4, "global_attn_every_n_layers")),
-            DenseOrMoE(_DENSE_OR_MOE, _after_dense, _write_dense),
+            DenseOrMoE(DENSE_OR_MOE, after_dense(1), write_dense),
         ),
         unused=frozenset({"load_balance_coeff", "use_grouped_mm"}),
     ),
@@ -191,7 +197,7 @@ MODEL_TYPES = (
         RopeFields(),
         axes=(
             LocalGlobal(_after_max_window_layers, nullable=True),
-            DenseOrMoE(_DENSE_OR_MOE, after_first_dense, write_first_dense),
+            DenseOrMoE(DENSE_OR_MOE, after_first_dense, write_first_dense),
         ),
         unused=frozenset({"max_window_layers"}),
     ),

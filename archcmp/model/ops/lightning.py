@@ -1,0 +1,100 @@
+"""Linear attention with a fixed decay per head.
+
+`lightning_attention` is registered as the operator `archcmp::lightning_attention`, so that a trace shows one
+node, however the tokens are cut into chunks.
+
+Shapes inside: B sequences, T tokens in N chunks of C, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from archcmp.model.ops import CountPairs, Shape
+
+OPERATOR = "archcmp::lightning_attention"
+BETWEEN_TOKENS = True
+
+CHUNK = 64
+"""Tokens per chunk: the work inside a chunk grows with its square, and chunks run one after the other."""
+
+_library = torch.library.Library("archcmp", "FRAGMENT")
+_library.define(
+    "lightning_attention(Tensor q, Tensor k, Tensor v, Tensor slopes, Tensor? state=None) -> (Tensor, Tensor)"
+)
+
+
+def lightning_attention(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Token after token S <- exp(-slope) S + k v^T, o = S^T q.
+
+    q, k, v (B, T, H, D), slopes (H,), the state S (B, H, D, D) or None for zeros -> o (B, T, H, D) and the
+    last S. All work is in float32 or better. https://arxiv.org/abs/2501.08313
+    """
+    output, last = torch.ops.archcmp.lightning_attention(q, k, v, slopes, state)
+    return output, last
+
+
+def _lightning_attention(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    n_tokens, dtype = q.shape[1], v.dtype
+    precise = torch.promote_types(dtype, torch.float32)
+    if state is None:
+        state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
+    if v.device.type == "meta":
+        return torch.empty_like(v), torch.empty_like(state)
+    slopes, state = slopes.to(precise)[:, None, None], state.to(precise)
+    q, k, v = inputs = [t.to(precise) for t in (q, k, v)]
+    if n_tokens == 1:
+        output, state = _one_token(q, k, v, slopes, state)
+        return output.to(dtype), state
+    outputs: list[Tensor] = []
+    whole = n_tokens - n_tokens % CHUNK
+    for first, end in ((0, whole), (whole, n_tokens)):
+        if first < end:
+            q, k, v = (t[:, first:end].unflatten(1, (-1, min(CHUNK, end - first))) for t in inputs)
+            output, state = _chunks(q, k, v, slopes, state)
+            outputs.append(output.to(dtype))
+    return torch.cat(outputs, dim=1), state
+
+
+def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) -> int:
+    """The recurrent form, the least work of any way to compute it: per token and head two products of D x D,
+    which are k v^T and S^T q. Chunks do more work and count the same. All conventions count the same, because
+    a token reads only the state."""
+    return 2 * 2 * math.prod(v) * k[3]
+
+
+_library.impl("lightning_attention", _lightning_attention, "CompositeImplicitAutograd")
+
+
+def _one_token(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of the recurrence. q, k, v (B, 1, H, D)."""
+    q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+    state = torch.addcmul((-slopes).exp() * state, k.mT, v)
+    return (q @ state).transpose(1, 2), state
+
+
+def _chunks(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Chunk after chunk. With the decay a and the state S before the chunk, the token i of it, counted from
+    0, has o_i = a^(i + 1) S^T q_i + sum over j <= i of a^(i - j) (q_i . k_j) v_j.
+
+    q, k, v (B, N, C, H, D), slopes (H, 1, 1), S (B, H, D, D) -> o (B, N * C, H, D) and the last S.
+    """
+    q, k, v = (t.transpose(2, 3) for t in (q, k, v))
+    places = torch.arange(q.shape[3], dtype=q.dtype, device=q.device)
+    behind = places[:, None] - places
+    inside = (q @ k.mT * (-slopes * behind.clamp(min=0)).exp()).tril() @ v
+    q = q * (-slopes * (places[:, None] + 1)).exp()
+    k = k * (-slopes * (len(places) - 1 - places[:, None])).exp()
+    added, kept = k.mT @ v, (-slopes * len(places)).exp()
+    outputs: list[Tensor] = []
+    for n in range(q.shape[1]):
+        outputs.append(inside[:, n] + q[:, n] @ state)
+        state = kept * state + added[:, n]
+    return torch.stack(outputs, dim=1).transpose(2, 3).flatten(1, 2), state

@@ -1,0 +1,104 @@
+"""The scan of Mamba-2: a state that decays and stores every token.
+
+`state_space` is registered as the operator `archcmp::state_space`, so that a trace shows one node, however
+the tokens are cut into chunks.
+
+Shapes inside: B sequences, T tokens in chunks of C, G groups, R heads per group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.decay import decays_between
+
+OPERATOR = "archcmp::state_space"
+BETWEEN_TOKENS = True
+
+CHUNK = 64
+"""Tokens per chunk: the work inside a chunk grows with its square, and chunks run one after the other."""
+
+_library = torch.library.Library("archcmp", "FRAGMENT")
+_library.define(
+    "state_space(Tensor x, Tensor log_decay, Tensor b, Tensor c, Tensor? state=None) -> (Tensor, Tensor)"
+)
+
+
+def state_space(
+    x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Token after token S <- a S + b x^T, y = S^T c, where a = exp(log_decay) <= 1.
+
+    x (B, T, H, P), log_decay (B, T, H), b and c (B, T, G, N), the state S (B, H, N, P) or None for zeros -> y
+    (B, T, H, P) and the last S. All work is in float32 or better. Head h reads b and c of group h // R.
+    https://arxiv.org/abs/2405.21060
+    """
+    output, last = torch.ops.archcmp.state_space(x, log_decay, b, c, state)
+    return output, last
+
+
+def _state_space(
+    x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    n_tokens, n_groups, d_state = b.shape[1:]
+    precise = torch.promote_types(x.dtype, torch.float32)
+    if state is None:
+        state = x.new_zeros(x.shape[0], x.shape[2], d_state, x.shape[3], dtype=precise)
+    if x.device.type == "meta":
+        return torch.empty_like(x), torch.empty_like(state)
+    dtype = x.dtype
+    inputs = [t.to(precise).unflatten(2, (n_groups, -1)) for t in (x, log_decay[..., None])]
+    inputs += [t.to(precise).unsqueeze(3) for t in (b, c)]
+    state = state.to(precise).unflatten(1, (n_groups, -1))
+    outputs: list[Tensor] = []
+    whole = n_tokens - n_tokens % CHUNK
+    for first, end in ((0, whole), (whole, n_tokens)):
+        if first < end:
+            step = _one_token if n_tokens == 1 else _chunks
+            output, state = step([t[:, first:end] for t in inputs], state)
+            outputs.append(output.flatten(2, 3).to(dtype))
+    return torch.cat(outputs, dim=1), state.flatten(1, 2)
+
+
+def flops(pairs: CountPairs, x: Shape, log_decay: Shape, b: Shape, *rest: Shape | None) -> int:
+    """The recurrent form, the least work of any way to compute the scan: per token and head two products of
+    N x P, which are the update of rank one and S^T c. Chunks do more work and count the same. All conventions
+    count the same, because a token reads only the state."""
+    return 2 * 2 * math.prod(x) * b[3]
+
+
+_library.impl("state_space", _state_space, "CompositeImplicitAutograd")
+
+
+def _one_token(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of the recurrence. Shapes as in `_chunks` with T = 1."""
+    x, log_decay, b, c = (t.movedim(1, 3) for t in inputs)
+    state = torch.addcmul(log_decay.exp() * state, b.mT, x)
+    return (c @ state).movedim(3, 1), state
+
+
+def _chunks(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+    """Chunk after chunk. With d_i the decay from before the chunk to its token i, and S the state before it,
+
+        y_i = d_i S^T c_i + sum over j <= i of (d_i / d_j) (c_i . b_j) x_j.
+
+    Only the first term needs the state, so the other is found for all chunks at once.
+    The inputs x (B, T, G, R, P), log_decay (B, T, G, R, 1), b and c (B, T, G, 1, N), and S (B, G, R, N, P)
+    -> y (B, T, G, R, P) and the last S.
+    """
+    size = min(CHUNK, inputs[0].shape[1])
+    x, log_decay, b, c = (t.unflatten(1, (-1, size)).movedim(2, 4) for t in inputs)
+    between = decays_between(log_decay)
+    decay, decay_to_end = log_decay.cumsum(dim=4).exp(), between[..., -1:, :].mT
+    inside = (c @ b.mT * between).tril() @ x
+    updates = b.mT @ (decay_to_end * x)
+    outputs: list[Tensor] = []
+    for n in range(x.shape[1]):
+        outputs.append(inside[:, n] + decay[:, n] * (c[:, n] @ state))
+        state = decay[:, n, ..., -1:, :] * state + updates[:, n]
+    return torch.stack(outputs, dim=1).movedim(4, 2).flatten(1, 2), state

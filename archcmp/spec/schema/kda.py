@@ -1,0 +1,60 @@
+"""AXIS mixer: Kimi delta attention."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+
+
+class KimiDeltaAttention(Part):
+    """The gated delta net with a decay of its own for each channel of the keys. Each head has a state S of
+    head_dim x head_dim, whose size does not grow with the sequence.
+
+    S <- diag(a) S; S <- S + beta k (v - S^T k)^T; o = S^T q; out(norm(o) * sigmoid(W_g x)), the norm an
+    RMSNorm over head_dim. q, k and v are silu(conv(W x)), a causal convolution of each channel over conv_size
+    tokens; then q and k are scaled to length 1, and q by head_dim^-0.5. beta = sigmoid(W_b x) is one number
+    per head, a = exp(-exp(A_log) softplus(W_a x + dt_bias)) one per channel, with A_log per head. Positions
+    are implied. Kimi Linear, Ling 3. https://arxiv.org/abs/2510.26692
+    """
+
+    kind: Literal["kimi_delta_attention"]
+    n_heads: Dim
+    """Heads of queries, keys and values, each with a state."""
+    head_dim: Dim
+    """Elements of a head's query, key and value."""
+    conv_size: Dim = 4
+    """Tokens that the causal convolution sees."""
+    decay_rank: Dim | None = None
+    """W_a is a product of two matrices that meet in this width: head_dim in Kimi Linear. Without it W_a is
+    one matrix: Ling 3."""
+    decay_floor: Annotated[float, Field(lt=0)] | None = None
+    """The least logarithm of a decay, in place of softplus: a = exp(decay_floor sigmoid(exp(A_log) (W_a x +
+    dt_bias))). -5 in Ling 3. https://huggingface.co/inclusionAI/Ling-3.0-Flash"""
+    gate_rank: Dim | None = None
+    """W_g is a product of two matrices that meet in this width: head_dim in Kimi Linear. Without it W_g is
+    one matrix: Ling 3."""
+
+    LABELS: ClassVar[dict[str, str]] = {"KDA": "Kimi delta attention, a linear attention."}
+
+    @property
+    def label(self) -> str:
+        """The usual short name."""
+        return "KDA"
+
+    @property
+    def width(self) -> int:
+        """Elements of all heads' queries, and of all keys, and of all values."""
+        return self.n_heads * self.head_dim
+
+    @model_validator(mode="after")
+    def _dimensions_fit(self) -> KimiDeltaAttention:
+        if 3 * self.width > MAX_DIM:
+            raise fault(
+                ("n_heads",),
+                f"n_heads x head_dim makes projections {3 * self.width:,} wide; at most {MAX_DIM:,} are "
+                "allowed",
+            )
+        return self

@@ -1,0 +1,51 @@
+"""AXIS mixer: lightning attention."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.norms import Norm
+
+
+class LightningAttention(Part):
+    """Linear attention whose decay is fixed, by head and by depth. Each head has a state S of head_dim x
+    head_dim, whose size does not grow with the sequence.
+
+    S <- a S + k v^T; o = S^T q; out(norm(o) * sigmoid(W_g x)), the norm over all heads together. q, k and v
+    are silu(W x). In head h of H, counted from 1, of layer l of L, counted from 0, ln a = -2^(-8 h / H)
+    (1 - l / (L - 1)): later heads and later layers forget less, the last layer next to nothing. Positions are
+    implied. MiniMax-Text-01, in seven of eight layers. https://arxiv.org/abs/2501.08313
+    """
+
+    kind: Literal["lightning_attention"]
+    n_heads: Dim
+    """Heads of queries, keys and values, each with a state."""
+    head_dim: Dim
+    """Elements of a head's query, key and value."""
+    output_norm: Norm | None = None
+    """The norm of the heads' output, the model's norm by default."""
+
+    LABELS: ClassVar[dict[str, str]] = {"lightning": "Lightning attention, a linear attention."}
+
+    @property
+    def label(self) -> str:
+        """The usual short name."""
+        return "lightning"
+
+    @property
+    def width(self) -> int:
+        """Elements of all heads' queries, and of all keys, and of all values."""
+        return self.n_heads * self.head_dim
+
+    @model_validator(mode="after")
+    def _dimensions_fit(self) -> LightningAttention:
+        if 3 * self.width > MAX_DIM:
+            raise fault(
+                ("n_heads",),
+                f"n_heads x head_dim makes projections {3 * self.width:,} wide; at most {MAX_DIM:,} are "
+                "allowed",
+            )
+        return self

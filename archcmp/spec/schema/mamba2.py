@@ -1,0 +1,71 @@
+"""AXIS mixer: Mamba-2."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
+
+
+class Mamba2(Part):
+    """A state space model: instead of keys and values that grow with the sequence, each head has a state S of
+    d_state x head_dim, which decays at a speed that the token chooses.
+
+    S <- exp(dt A) S + dt b x^T; y = S^T c + D x; out(norm(y * silu(z))), the norm an RMSNorm over the heads
+    of each group apart. z, (x, b, c) and dt are W h; x, b and c then pass silu(conv(.)), a causal convolution
+    of each channel over conv_size tokens, and dt = softplus(dt + dt_bias). dt, A = -exp(A_log) and D are one
+    number per head. n_heads / n_groups heads share b and c. Positions are implied. Mamba-2, Codestral Mamba;
+    with attention in a few layers Nemotron-H, Nemotron 3, Granite 4.0-H, Bamba.
+    https://arxiv.org/abs/2405.21060
+    """
+
+    kind: Literal["mamba2"]
+    n_heads: Dim
+    """Heads, each with a state."""
+    head_dim: Dim
+    """Elements of a head's input x and output."""
+    d_state: Dim
+    """Elements of b and c: the state holds d_state x head_dim per head."""
+    n_groups: Dim = 1
+    """Groups of heads that share b and c and are normalised together; it divides n_heads. Nemotron-H
+    has 8."""
+    conv_size: Dim = 4
+    """Tokens that the causal convolution sees."""
+    conv_bias: bool = True
+    """A bias is added after the convolution."""
+    bias: bool = False
+    """Biases are added after the projections in and out."""
+
+    LABELS: ClassVar[dict[str, str]] = {"Mamba-2": "A state space model with one decay per head."}
+
+    @property
+    def label(self) -> str:
+        """The usual short name."""
+        return "Mamba-2"
+
+    @property
+    def width(self) -> int:
+        """Elements of all heads."""
+        return self.n_heads * self.head_dim
+
+    @property
+    def channels(self) -> int:
+        """Elements of x, b and c, which the convolution runs over."""
+        return self.width + 2 * self.n_groups * self.d_state
+
+    @model_validator(mode="after")
+    def _dimensions_fit(self) -> Mamba2:
+        if self.n_heads % self.n_groups:
+            raise fault(
+                ("n_groups",),
+                f"n_groups = {self.n_groups} does not divide n_heads = {self.n_heads}; "
+                f"{divisors(self.n_heads)}",
+            )
+        if (width := self.width + self.channels + self.n_heads) > MAX_DIM:
+            raise fault(
+                ("n_heads",),
+                f"n_heads x head_dim makes projections {width:,} wide; at most {MAX_DIM:,} are allowed",
+            )
+        return self
