@@ -36,6 +36,11 @@ DELTA_NET_OPTIONS = (
     "kind: gated_delta_net, n_key_heads: 2, n_value_heads: 4, key_head_dim: 8, value_head_dim: 6, "
     "conv_size: 3"
 )
+COMPRESSED_OPTIONS = (
+    "kind: compressed_attention, n_heads: 4, head_dim: 8, qk_rope_head_dim: 4, q_lora_rank: 10, window: 3, "
+    "output_groups: 2, output_lora_rank: 6, rope: {theta: 100, interleaved: true}, "
+    "compressor: {rate: 2, overlap: true, indexer: {n_heads: 16, head_dim: 6, top_k: 2}}"
+)
 MAMBA2_OPTIONS = "kind: mamba2, n_heads: 4, head_dim: 6, d_state: 8, n_groups: 2, conv_size: 3"
 KDA_OPTIONS = "kind: kimi_delta_attention, n_heads: 4, head_dim: 8, conv_size: 3"
 LIGHTNING_OPTIONS = "kind: lightning_attention, n_heads: 4, head_dim: 8"
@@ -54,6 +59,7 @@ INDEX_SHARED = (
     "blocks.other={extends: main, mixer: {indexer: {kind: shared, top_k: 9}}}",
     "layers[0].repeat=[main, other]",
 )
+COMPRESSED = f"blocks.main.mixer={{{COMPRESSED_OPTIONS}}}"
 DELTA_NET = f"blocks.main.mixer={{{DELTA_NET_OPTIONS}}}"
 MAMBA2 = f"blocks.main.mixer={{{MAMBA2_OPTIONS}}}"
 MIXTURE = f"blocks.main.ffn={{{MIXTURE_OPTIONS}}}"

@@ -136,7 +136,8 @@ def test_choices_are_explained_by_name() -> None:
         "qk_norm", "all_heads", "per_head", "each_head", "after_rope", "sinks",
     ]  # fmt: skip
     assert {"softmax", "sigmoid", "renormalize", "groups", "top2_sum"} <= {*named("router")}
-    assert named("router.scoring") == named("scoring") == ["softmax", "sigmoid", "sparsemixer"]
+    scorings = ["softmax", "sigmoid", "sqrt_softplus", "sparsemixer"]
+    assert named("router.scoring") == named("scoring") == scorings
     with pytest.raises(UsageError, match=r"choice 'qk_nrom'. Did you mean qk_norm"):
         named("qk_nrom")
 

@@ -54,10 +54,12 @@ class Part:
     def _design(self) -> Hashable:
         spec = self.spec
         if self.block is not None:
-            return self.dtype, spec.blocks[self.block], spec.d_model, spec.norm
+            block = spec.blocks[self.block]
+            rows = spec.vocab_size if block.reads_tokens else None
+            return self.dtype, block, spec.d_model, spec.norm, rows
         sizes = spec.vocab_size, spec.d_model, spec.context_length
-        per_layer = tuple(spec.per_layer_dims)
-        return self.dtype, *sizes, spec.norm, spec.embedding, per_layer, spec.output
+        outside = tuple(spec.per_layer_dims), spec.streams
+        return self.dtype, *sizes, spec.norm, spec.embedding, spec.output, *outside
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Part) and self._design == other._design

@@ -37,9 +37,9 @@ Handle = Callable[[list[Any], list[Any]], Counter[str]]
 UNCOUNTED = frozenset(
     "aten::" + name
     for name in (
-        *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt"),
+        *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt", "sqrt"),
         *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
-        *("abs", "maximum"),
+        *("abs", "maximum", "mean"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
         *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
         *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where", "lt"),
@@ -157,6 +157,11 @@ class _SubLayer:
     block: Block = field(compare=False)
     dtype: torch.dtype
 
+    def shape(self, batch_size: int, n_tokens: int) -> tuple[int, ...]:
+        """Of its input: the residual's is the whole stream."""
+        whole = self.block.stream_shape(batch_size, n_tokens)
+        return whole if self.name == "residual" else (*whole[:2], whole[-1])
+
     def call(self, batch_size: int, seq_len: int, cached: bool) -> _Call:
         block, start = self.block, seq_len - 1 if cached else 0
         module = block.get_submodule(self.name)
@@ -166,16 +171,22 @@ class _SubLayer:
         options = {"carried": carried} if module in block.carrying else {}
         if self.name != "mixer":
             return _Call(module, partial(module, **options))
-        cache = block.new_cache(batch_size, seq_len) if cached else None
-        return _Call(module, lambda x: module(x, block.rotation(x, start), cache, start, **options))
+        if not cached:
+            return _Call(module, lambda x: module(x, block.rotation(x, start), None, start, **options))
+        cache = block.new_cache(batch_size, seq_len)
+        # What a token leaves in the cache is a result, or else the trace would drop what is read later only.
+        return _Call(
+            module,
+            lambda x: (module(x, block.rotation(x, start), cache, start, **options), *cache.tensors),
+        )
 
 
 def _sublayers(part: Part) -> list[_SubLayer]:
     block = part.on_meta
     assert isinstance(block, Block)
     spec, norm = block.spec, part.spec.norm
-    designs: dict[str, Any] = {"mixer": (spec.mixer, norm), "ffn": spec.ffn}
-    designs |= {"residual": (spec.residual, norm), "per_layer": spec.per_layer}
+    designs: dict[str, Any] = {"mixer": (spec.mixer, norm), "ffn": spec.ffn, "per_layer": spec.per_layer}
+    designs["residual"] = spec.residual, norm, block.n_sublayers
     modules = [name for name, _ in block.named_children()]
     if unknown := set(modules) - set(designs):
         raise CountingError(f"FLOPs of {', '.join(sorted(unknown))} in a block are not known to archcmp")
@@ -184,7 +195,7 @@ def _sublayers(part: Part) -> list[_SubLayer]:
 
 @lru_cache(maxsize=4096)
 def _sublayer(sublayer: _SubLayer, batch_size: int, seq_len: int, cached: bool, convention: str) -> Trace:
-    shape = batch_size, 1 if cached else seq_len, sublayer.block.d_model
+    shape = sublayer.shape(batch_size, 1 if cached else seq_len)
     x = torch.empty(shape, dtype=sublayer.dtype, device="meta")
     with ShapesOnly():
         call = sublayer.call(batch_size, seq_len, cached)

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-def causal_pairs(seq_len: int, n_new: int, window: int | None, chunk: int | None = None) -> int:
+def causal_pairs(
+    seq_len: int, n_new: int, window: int | None, chunk: int | None = None, rate: int = 1
+) -> int:
     """Pairs that causality and the window or chunk let through: the sum over positions of min(window,
-    position + 1), or of position % chunk + 1.
+    (position + 1) // rate), or of position % chunk + 1.
 
-    With n_new = seq_len = T and W = min(window, T) this is W (W + 1) / 2 + (T - W) W.
+    With n_new = seq_len = T, W = min(window, T) and rate = 1 this is W (W + 1) / 2 + (T - W) W.
     """
     width = min(window or seq_len, seq_len)
 
@@ -18,21 +20,25 @@ def causal_pairs(seq_len: int, n_new: int, window: int | None, chunk: int | None
         if chunk is not None:
             chunks, rest = divmod(length, chunk)
             return chunks * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
-        growing = min(length, width)
-        return growing * (growing + 1) // 2 + (length - growing) * width
+        growing = min(length, rate * width - 1)
+        keys = growing // rate
+        below = rate * keys * (keys - 1) // 2 + keys * (growing - rate * keys + 1)
+        return below + (length - growing) * width
 
     return up_to(seq_len) - up_to(seq_len - n_new)
 
 
-def _full_pairs(seq_len: int, n_new: int, window: int | None, chunk: int | None) -> int:
-    return n_new * seq_len
+def _full_pairs(seq_len: int, n_new: int, window: int | None, chunk: int | None = None, rate: int = 1) -> int:
+    return n_new * (seq_len // rate)
 
 
-def _window_pairs(seq_len: int, n_new: int, window: int | None, chunk: int | None) -> int:
-    return n_new * min(window or chunk or seq_len, seq_len)
+def _window_pairs(
+    seq_len: int, n_new: int, window: int | None, chunk: int | None = None, rate: int = 1
+) -> int:
+    return n_new * min(window or chunk or seq_len, seq_len // rate)
 
 
-COUNT_PAIRS: dict[str, Callable[[int, int, int | None, int | None], int]] = {
+COUNT_PAIRS: dict[str, Callable[..., int]] = {
     "exact": causal_pairs,
     "full": _full_pairs,
     "window": _window_pairs,

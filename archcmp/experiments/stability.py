@@ -181,11 +181,11 @@ def _seeds(axes: dict[str, list[Any]]) -> list[Any]:
 
 def _bytes_of_run(spec: ModelSpec, recipe: Recipe) -> int:
     """An upper bound for one process: torch itself, weights, gradients and moments in float32, and 64 values
-    of d_model kept per token and layer, the attention scores and three copies of the logits."""
+    kept per element of the residual stream and layer, the attention scores and three copies of the logits."""
     from archcmp.analysis import count
 
     tokens = recipe.batch_size * recipe.seq_len
-    kept = 64 * spec.d_model + spec.d_model // 16 * recipe.seq_len
+    kept = 64 * spec.n_streams * spec.d_model + spec.d_model // 16 * recipe.seq_len
     values = 4 * count(spec, 1, recipe.seq_len).params["total"].total + tokens * recipe.n_layers * kept
     return 2**29 + 4 * (values + 3 * tokens * spec.vocab_size)
 

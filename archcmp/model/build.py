@@ -42,6 +42,6 @@ def build_block(
     """One block of `spec` alone, by its name there."""
     spec = as_spec(spec)
     with factory(device, dtype):
-        block = Block(spec.blocks[name], spec.d_model, spec.norm)
+        block = Block(spec.blocks[name], spec.d_model, spec.norm, spec.vocab_size)
     initialise(block)
     return block

@@ -44,39 +44,50 @@ class FullCache(LayerCache):
         return self.k[:, :, :end], self.v[:, :, :end]
 
 
+def last_kept(stored: Tensor, start: int, n_kept: int) -> Tensor:
+    """The last `n_kept` positions before `start` of a ring (B, ..., window, D), oldest first: position p is
+    in slot p % window."""
+    return stored[..., torch.arange(start - n_kept, start, device=stored.device) % stored.shape[-2], :]
+
+
+def keep_last(stored: Tensor, new: Tensor, start: int) -> None:
+    """Keep `new` (B, ..., T, D), positions start .. start + T - 1, in the ring, the last ones if it is
+    smaller."""
+    window, end = stored.shape[-2], start + new.shape[-2]
+    n_stored = min(new.shape[-2], window)
+    slots = torch.arange(end - n_stored, end, device=stored.device) % window
+    stored[..., slots, :] = new[..., -n_stored:, :]
+
+
+def rolled(stored: Tensor, new: Tensor, start: int) -> Tensor:
+    """Keep `new` in the ring, and return all that these positions may attend to, oldest first (for one new
+    position in any order)."""
+    window, n_new = stored.shape[-2], new.shape[-2]
+    if n_new == 1:
+        slot = start % window
+        stored[..., slot : slot + 1, :] = new
+        return stored[..., : min(start + 1, window), :]
+    kept = min(start, window)
+    seen = torch.cat((last_kept(stored, start, kept), new), dim=-2) if kept else new
+    keep_last(stored, new, start)
+    return seen
+
+
 class RollingCache(FullCache):
     """The last `capacity` = window positions; position p lives in slot p % window."""
 
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        window, n_new = self.k.shape[2], k.shape[2]
-        if n_new == 1:
-            return self._append_one(k, v, start)
-        kept = min(start, window)
-        oldest_first = torch.arange(start - kept, start, device=k.device) % window
-        keys = torch.cat((self.k[:, :, oldest_first], k), dim=2) if kept else k
-        values = torch.cat((self.v[:, :, oldest_first], v), dim=2) if kept else v
-        n_stored = min(n_new, window)
-        end = start + n_new
-        slots = torch.arange(end - n_stored, end, device=k.device) % window
-        self.k[:, :, slots] = k[:, :, -n_stored:]
-        self.v[:, :, slots] = v[:, :, -n_stored:]
-        return keys, values
-
-    def _append_one(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        window = self.k.shape[2]
-        slot = start % window
-        self.k[:, :, slot : slot + 1] = k
-        self.v[:, :, slot : slot + 1] = v
-        filled = min(start + 1, window)
-        return self.k[:, :, :filled], self.v[:, :, :filled]
+        return rolled(self.k, k, start), rolled(self.v, v, start)
 
 
 class OrderedCache(RollingCache):
     """The same, always read oldest first, at the cost of a copy per token: for scores that depend on the
     distance."""
 
-    def _append_one(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        keys, values = super()._append_one(k, v, start)
+    def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        keys, values = super().append(k, v, start)
+        if k.shape[2] > 1:
+            return keys, values
         filled = keys.shape[2]
         oldest_first = torch.arange(start + 1 - filled, start + 1, device=k.device) % self.k.shape[2]
         return keys[:, :, oldest_first], values[:, :, oldest_first]

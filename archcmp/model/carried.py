@@ -1,5 +1,5 @@
 """What layers leave for later layers of the same pass, beside the residual stream: keys and values that
-several layers share, tokens that an index chose."""
+several layers share, tokens that an index chose. The decoder leaves the tokens themselves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from torch import Tensor
 Carried = dict[str, tuple[Tensor, ...]]
 """Name -> tensors, for the names that a layer of the model reads; a name that nobody has left yet has no
 tensors. What a layer leaves replaces what an earlier one left."""
+
+
+TOKENS = "tokens"
+"""The name under which the decoder leaves the tokens (B, T) of the pass."""
 
 
 @runtime_checkable

@@ -14,18 +14,19 @@ from torch import Tensor, nn
 from archcmp.errors import UsageError
 from archcmp.model import linear, per_layer
 from archcmp.model.cache import Cache, LayerCache
-from archcmp.model.carried import Carried, Carries
+from archcmp.model.carried import TOKENS, Carried, Carries
 from archcmp.model.depth import Depth, KnowsDepth
 from archcmp.model.factory import factory
 from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
 from archcmp.model.per_layer import PerLayerGate, PerLayerVectors
-from archcmp.model.residual import SubLayer, build_residual
+from archcmp.model.residual import MakeNorm, SubLayer, build_residual, build_streams
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.model import Block as BlockSpec
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.residual import HyperConnections
 
 
 def _rounded(scale: float) -> float:
@@ -63,20 +64,22 @@ class Embedding(nn.Module):
 
 class Block(nn.Module):
     """One layer: residual(mixer, ffn), then the gate of per-layer embeddings and a factor, if there are any.
-    (B, T, C) -> (B, T, C). A decoder computes a rotation once for all layers that share it, and passes on
-    what layers leave for later ones; a block alone makes up both. The factor is a buffer, because it is not
-    trained."""
+    (B, T, C) -> (B, T, C), or (B, T, n, C) with n streams. A decoder computes a rotation once for all layers
+    that share it, and passes on what layers leave for later ones; a block alone makes up both. The factor is
+    a buffer, because it is not trained."""
 
     layer_scalar: Tensor | None
 
-    def __init__(self, spec: BlockSpec, d_model: int, norm: Norm, depth: Depth | None = None) -> None:
+    def __init__(
+        self, spec: BlockSpec, d_model: int, norm: Norm, vocab_size: int, depth: Depth | None = None
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.d_model = d_model
         self.mixer = None if spec.mixer is None else build_mixer(spec.mixer, d_model, norm)
         if isinstance(self.mixer, KnowsDepth):
             self.mixer.depth = depth or Depth()
-        self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model)
+        self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model, vocab_size)
         sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
         self.n_sublayers = len(sublayers)
         self.carrying: list[Any] = [sublayer for sublayer in sublayers if isinstance(sublayer, Carries)]
@@ -84,7 +87,7 @@ class Block(nn.Module):
         if self.per_layer is not None:
             self.carrying.append(self.per_layer)
         own_norm = [i for i, each in enumerate(sublayers) if getattr(each, "takes_stream", False)]
-        make_norm = partial(build_norm, norm, d_model)
+        make_norm = MakeNorm(norm, d_model)
         self.residual = build_residual(spec.residual, make_norm, self.n_sublayers, own_norm)
         self.register_buffer("layer_scalar", torch.empty(1) if spec.layer_scalar else None)
 
@@ -116,6 +119,12 @@ class Block(nn.Module):
             output = self.per_layer(output, carried)
         return output if self.layer_scalar is None else output * self.layer_scalar
 
+    def stream_shape(self, batch_size: int, n_tokens: int) -> tuple[int, ...]:
+        """Of the residual stream that the block takes."""
+        residual = self.spec.residual
+        streams = (residual.n_streams,) if isinstance(residual, HyperConnections) else ()
+        return batch_size, n_tokens, *streams, self.d_model
+
     def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
         """What earlier layers would have left for tokens start .. start + n_tokens - 1."""
         with factory(self.like.device, self.like.dtype):
@@ -128,7 +137,7 @@ class Block(nn.Module):
         return None if self.mixer is None else self.mixer.rope
 
     def rotation(self, x: Tensor, start: int) -> Rotation | None:
-        """The rotation of x (B, T, C), the last tokens of a sequence, the first of them at `start`."""
+        """The rotation of x (B, T, ...), the last tokens of a sequence, the first of them at `start`."""
         if self.rope is None:
             return None
         end = start + x.shape[1]
@@ -139,6 +148,11 @@ class Block(nn.Module):
     def like(self) -> Tensor:
         """A tensor on the block's device in its dtype."""
         return next(chain(self.parameters(), self.buffers()))
+
+    @property
+    def tokens_per_entry(self) -> int:
+        """Tokens that leave one entry in the cache."""
+        return getattr(self.mixer, "tokens_per_entry", 1)
 
     def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
         """An empty cache for this layer, on its device, in its dtype."""
@@ -157,11 +171,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = Embedding(spec)
+        widths = spec.d_model, spec.norm, spec.vocab_size
         blocks = [
-            Block(spec.blocks[name], spec.d_model, spec.norm, Depth(layer, len(layers)))
-            for layer, name in enumerate(layers)
+            Block(spec.blocks[name], *widths, Depth(layer, len(layers))) for layer, name in enumerate(layers)
         ]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
+        self.residual = build_streams(spec.streams, MakeNorm(spec.norm, spec.d_model))
         self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
         self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=spec.output.bias)
         self.tie_weights()
@@ -225,9 +240,9 @@ class Decoder(nn.Module):
         return loop is not None and loop.norm and visit > 0 and visit % len(self.blocks) == 0
 
     def carried_in(self, tokens: Tensor, x: Tensor) -> Carried:
-        """What the first layer finds, with x (B, T, C) the embeddings of tokens (B, T): per-layer embeddings,
-        and nothing of earlier layers."""
-        carried: Carried = dict.fromkeys(self.reads, ())
+        """What the first layer finds, with x the embeddings of tokens (B, T): the tokens and per-layer
+        embeddings, where a layer reads them, and nothing of earlier layers."""
+        carried: Carried = {name: (tokens,) if name == TOKENS else () for name in self.reads}
         if self.embedding.per_layer is not None:
             carried[per_layer.NAME] = self.embedding.per_layer(tokens, x)
         return carried
@@ -235,19 +250,19 @@ class Decoder(nn.Module):
     def enter(
         self, tokens: Tensor, start: int = 0, length: int | None = None
     ) -> tuple[Tensor, list[Rotation | None]]:
-        """The residual stream (B, T, C) before the first layer, and the rotation of every layer; the first of
-        tokens (B, T) is at position `start` of a sequence of `length` tokens, by default those up to the last
-        of them."""
+        """The residual stream (B, T, ...) before the first layer, and the rotation of every layer. The first
+        of tokens (B, T) is at position `start` of a sequence of `length` tokens, by default those up to the
+        last of them."""
         end = start + tokens.shape[1]
         self._check_length(end)
         positions = torch.arange(start, end, device=tokens.device)
-        x: Tensor = self.embedding(tokens, positions)
+        x = self.residual.widen(self.embedding(tokens, positions))
         rotations = [rope(positions, x.dtype, length or end) for rope in self.ropes]
         return x, [None if rope is None else rotations[rope] for rope in self.rope_of_layer]
 
     def logits(self, x: Tensor) -> Tensor:
-        """The residual stream (B, T, C) after the last layer -> logits (B, T, V)."""
-        logits: Tensor = self.head(self.norm(x))
+        """The residual stream (B, T, ...) after the last layer -> logits (B, T, V)."""
+        logits: Tensor = self.head(self.norm(self.residual(x)))
         if (scale := self.spec.output.scale) != 1:
             logits = scale * logits
         softcap = self.spec.output.softcap

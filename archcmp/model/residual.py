@@ -1,17 +1,24 @@
 """AXIS residual: how norms and the residual stream join the sub-layers of a block.
 
 The `forward` of a residual takes the stream x (B, T, C) and the block's sub-layers, each a function
-(B, T, C) -> (B, T, C), and returns the new stream (B, T, C). It does not know what the sub-layers are.
+(B, T, C) -> (B, T, C), and returns the new stream (B, T, C). It does not know what the sub-layers are. With
+hyper-connections the stream is (B, T, n, C), and sub-layers see (B, T, C).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from archcmp.model.norms import build_norm
 from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.residual import HyperConnections as HyperConnectionsSpec
 from archcmp.spec.schema.residual import Parallel as ParallelSpec
 from archcmp.spec.schema.residual import PostNorm as PostNormSpec
 from archcmp.spec.schema.residual import PreNorm as PreNormSpec
@@ -21,7 +28,17 @@ from archcmp.spec.schema.residual import SandwichNorm as SandwichNormSpec
 from archcmp.spec.schema.residual import StreamNorm as StreamNormSpec
 
 SubLayer = Callable[[Tensor], Tensor]
-MakeNorm = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class MakeNorm:
+    """Makes the norms of a block, each over the `d_model` elements of the stream."""
+
+    norm: Norm
+    d_model: int
+
+    def __call__(self) -> nn.Module:
+        return build_norm(self.norm, self.d_model)
 
 
 def _norms(make_norm: MakeNorm, count: int) -> nn.ModuleList:
@@ -114,6 +131,102 @@ class Parallel(nn.Module):
         return x
 
 
+class StreamWeights(nn.Module):
+    """Numbers that a token computes from all of its streams: scale * (weight rms_norm(x)) + bias in float32,
+    where each part of the numbers has a scale of its own. (B, T, n, C) -> (B, T, width) for each width."""
+
+    def __init__(self, widths: Sequence[int], n_streams: int, make_norm: MakeNorm) -> None:
+        super().__init__()
+        self.widths = list(widths)
+        self.eps = make_norm.norm.eps
+        self.weight = nn.Parameter(torch.empty(sum(widths), n_streams * make_norm.d_model))
+        self.bias = nn.Parameter(torch.empty(sum(widths)))
+        self.scale = nn.Parameter(torch.empty(len(widths)))
+
+    def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
+        """The scales start at 1, as transformers starts those of DeepSeek V4."""
+        return torch.ones_like(self.scale) if name == "scale" else None
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        flat = x.flatten(-2).to(torch.promote_types(x.dtype, torch.float32))
+        flat = F.rms_norm(flat, flat.shape[-1:], None, self.eps)
+        parts = F.linear(flat, self.weight.to(flat.dtype)).split(self.widths, dim=-1)
+        affine = zip(parts, self.scale.unbind(), self.bias.split(self.widths), strict=True)
+        return [scale * part + bias for part, scale, bias in affine]
+
+
+def _weighed(weights: Tensor, x: Tensor) -> Tensor:
+    """The sum of the streams, each times its weight: (B, T, n), (B, T, n, C) -> (B, T, C)."""
+    summed: Tensor = weights.to(x.dtype)[..., None, :] @ x
+    return summed.squeeze(-2)
+
+
+class HyperConnections(nn.Module):
+    """X <- M X + w f(norm(r X)) with weights r, w, M of each token, sub-layer after sub-layer.
+    (B, T, n, C) -> (B, T, n, C). https://arxiv.org/abs/2512.24880"""
+
+    def __init__(self, spec: HyperConnectionsSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
+        super().__init__()
+        self.spec = spec
+        n = spec.n_streams
+        widths = (n, n) if spec.sinkhorn_iterations is None else (n, n, n * n)
+        self.before = _norms(make_norm, n_sublayers)
+        self.weights = nn.ModuleList(StreamWeights(widths, n, make_norm) for _ in range(n_sublayers))
+
+    def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
+        eps = self.spec.eps
+        for f, before, weights in zip(sublayers, self.before, self.weights, strict=True):
+            read, write, *mix = weights(x)
+            y = f(before(_weighed(read.sigmoid() + eps, x)))
+            write = self.spec.magnitude * write.sigmoid()
+            if mix:
+                x = self._doubly_stochastic(mix[0]).to(x.dtype) @ x
+            else:
+                write = write + eps
+            x = x + write.to(x.dtype)[..., None] * y[..., None, :]
+        return x
+
+    def _doubly_stochastic(self, mix: Tensor) -> Tensor:
+        """M (B, T, n, n) from n^2 numbers per token, by Sinkhorn and Knopp's iteration. The numbers are the
+        rows of M's transpose."""
+        eps, n = self.spec.eps, self.spec.n_streams
+        m: Tensor = mix.unflatten(-1, (n, n)).softmax(-1) + eps
+        m = m / (m.sum(-2, keepdim=True) + eps)
+        for _ in range((self.spec.sinkhorn_iterations or 1) - 1):
+            m = m / (m.sum(-1, keepdim=True) + eps)
+            m = m / (m.sum(-2, keepdim=True) + eps)
+        return m.transpose(-1, -2)
+
+
+class OneStream(nn.Identity):
+    """The residual stream outside the blocks is the embedding, and then what the final norm takes."""
+
+    def widen(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        return x
+
+
+class Streams(nn.Module):
+    """Several streams outside the blocks: each begins as the embedding (`widen`), and after the last layer
+    they become one, (B, T, n, C) -> (B, T, C): their sum with weights of each token, or their mean."""
+
+    def __init__(self, spec: HyperConnectionsSpec, make_norm: MakeNorm) -> None:
+        super().__init__()
+        self.spec = spec
+        n, learned = spec.n_streams, spec.narrowing == "learned"
+        self.weights = StreamWeights((n,), n, make_norm) if learned else None
+
+    def widen(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, n, C)."""
+        return x[..., None, :].expand(*x.shape[:-1], self.spec.n_streams, x.shape[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weights is None:
+            return x.mean(-2)
+        (read,) = self.weights(x)
+        return _weighed(read.sigmoid() + self.spec.eps, x)
+
+
 RESIDUALS: dict[type[Part], type[nn.Module]] = {
     PreNormSpec: PreNorm,
     PostNormSpec: PostNorm,
@@ -121,6 +234,7 @@ RESIDUALS: dict[type[Part], type[nn.Module]] = {
     ReorderedNormSpec: ReorderedNorm,
     SandwichNormSpec: SandwichNorm,
     ParallelSpec: Parallel,
+    HyperConnectionsSpec: HyperConnections,
 }
 
 
@@ -135,3 +249,8 @@ def build_residual(
         for place in without_norm:
             before[place] = nn.Identity()
     return residual
+
+
+def build_streams(spec: HyperConnectionsSpec | None, make_norm: MakeNorm) -> OneStream | Streams:
+    """The residual stream outside the blocks; `spec` is the residual of blocks with several streams."""
+    return OneStream() if spec is None else Streams(spec, make_norm)

@@ -68,6 +68,9 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in stored(model).items():
+            if not tensor.is_floating_point():  # places in a list that is at least as long as a row
+                tensor.copy_(torch.randint(tensor.shape[-1], tensor.shape, generator=generator))
+                continue
             noise = torch.randn(tensor.shape, generator=generator)
             matrix = tensor.dim() > 1 and "norm" not in name
             start = tensor / 2 if name.endswith(("q_norm.weight", "k_norm.weight")) else tensor

@@ -15,6 +15,7 @@ from archcmp.spec.edit import tree_of, validated
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Part
+from archcmp.spec.schema.compressed import CompressedAttention, Compressor
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.indexer import Indexer, Lightning
@@ -31,6 +32,8 @@ MAX_SHRUNK = 12
 MAX_EXPERTS, MAX_TOP_K = 8, 3
 MAX_INDEX_HEADS = 16
 N_GROUPS, TOP_GROUPS = 4, 2
+MAX_INDEX_HEADS = 16
+"""Of fewer heads of an indexer, all would be 0 for many entries, which are then chosen by chance."""
 STEP = 16
 """d_model and d_ff of a proxy are multiples of it."""
 
@@ -179,6 +182,27 @@ def _gated_delta_net(mixer: GatedDeltaNet, scale: Scale) -> GatedDeltaNet:
     return mixer.model_copy(update=changes | {"value_head_dim": 3 * dim // 4})
 
 
+def _compressor(compressor: Compressor, scale: Scale) -> Compressor:
+    changes: Changes = {"rate": min(compressor.rate, scale.window(compressor.rate))}
+    if compressor.indexer is not None:
+        few = {"n_heads": min(compressor.indexer.n_heads, MAX_INDEX_HEADS), "head_dim": scale.head_dim}
+        few["top_k"] = scale.window(compressor.indexer.top_k)
+        changes["indexer"] = compressor.indexer.model_copy(update=few)
+    return compressor.model_copy(update=changes)
+
+
+def _compressed_attention(mixer: CompressedAttention, scale: Scale) -> CompressedAttention:
+    dim = scale.head_dim
+    n_heads = scale.n_heads(dim)
+    changes: Changes = {"n_heads": n_heads, "head_dim": dim, "qk_rope_head_dim": dim // 2}
+    changes |= {"q_lora_rank": 3 * dim // 2, "output_lora_rank": dim, "window": scale.window(mixer.window)}
+    changes["output_groups"] = _shared_heads(n_heads, mixer.n_heads / mixer.output_groups)
+    changes["rope"] = _rope(mixer.rope, scale, dim // 2)
+    if mixer.compressor is not None:
+        changes["compressor"] = _compressor(mixer.compressor, scale)
+    return mixer.model_copy(update=changes)
+
+
 def _mamba2(mixer: Mamba2, scale: Scale) -> Mamba2:
     """The heads are twice as wide as d_model, as in the published models."""
     dim = scale.head_dim
@@ -233,6 +257,7 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
     Attention: _attention,
     MLA: _mla,
     GatedDeltaNet: _gated_delta_net,
+    CompressedAttention: _compressed_attention,
     Mamba2: _mamba2,
     KimiDeltaAttention: _kimi_delta_attention,
     LightningAttention: _lightning,

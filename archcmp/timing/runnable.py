@@ -111,7 +111,7 @@ class RunnableBlock:
         self.like = copies[0].like
 
     def _hidden(self, batch_size: int, n_tokens: int) -> Tensor:
-        shape = (batch_size, n_tokens, self.copies[0].d_model)
+        shape = self.copies[0].stream_shape(batch_size, n_tokens)
         return torch.randn(shape, device=self.like.device).to(self.like.dtype)
 
     def _place(self, batch_size: int, start: int, n_tokens: int) -> dict[str, object]:

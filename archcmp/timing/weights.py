@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from archcmp.model.init import INIT_STD
+from archcmp.model.init import INIT_STD, StartsElsewhere
 
 _TILE = 1_000_003
 """Elements drawn; a prime, so that no two rows of a matrix repeat each other."""
@@ -28,5 +28,7 @@ def fill_random(module: nn.Module, device: torch.device) -> None:
             typed = tile.to(parameter.dtype)
             for piece in flat.split(_TILE):
                 piece.copy_(typed[: len(piece)])
-        for buffer in module.buffers():
-            buffer.fill_(1)
+        for part in module.modules():
+            for name, buffer in part.named_buffers(recurse=False):
+                own = part.initial(name, None) if isinstance(part, StartsElsewhere) else None
+                buffer.copy_(torch.zeros_like(buffer) if own is None else own)

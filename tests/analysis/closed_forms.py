@@ -6,12 +6,13 @@ from typing import Any
 
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKNorm
+from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.indexer import Lightning
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
-from archcmp.spec.schema.residual import Parallel, SandwichNorm
+from archcmp.spec.schema.residual import HyperConnections, Parallel, SandwichNorm
 from tests.analysis.closed_forms_linear import LINEAR
 
 
@@ -63,7 +64,43 @@ def _index_weights(d_model: int, mixer: MLA) -> int:
     return queries + d_model * (indexer.head_dim + indexer.n_heads)
 
 
+def _compressor_widths(mixer: CompressedAttention) -> list[int]:
+    """Elements of an entry, twice with overlap, of each compressor: that of keys, and that of the index."""
+    compressor = mixer.compressor
+    if compressor is None:
+        return []
+    dims = [mixer.head_dim, *([compressor.indexer.head_dim] if compressor.indexer else [])]
+    return [dim * (2 if compressor.overlap else 1) for dim in dims]
+
+
+def _compressed_weights(d_model: int, mixer: CompressedAttention) -> int:
+    """https://arxiv.org/abs/2606.19348, sections 2.3.1 and 2.3.2."""
+    width, rank = mixer.n_heads * mixer.head_dim, mixer.output_lora_rank
+    query = mixer.q_lora_rank * (d_model + width)
+    output = rank * width + mixer.output_groups * rank * d_model
+    total = (
+        query + d_model * mixer.head_dim + output + sum(2 * d_model * n for n in _compressor_widths(mixer))
+    )
+    indexer = mixer.compressor and mixer.compressor.indexer
+    if indexer:
+        total += indexer.n_heads * (mixer.q_lora_rank * indexer.head_dim + d_model)
+    return total
+
+
+def _compressed_other_weights(norm: Norm, mixer: CompressedAttention) -> int:
+    """Norms, sinks, and what is added to the gates of a compressor."""
+    total = mixer.n_heads + norm_weights(norm, mixer.q_lora_rank) + norm_weights(norm, mixer.head_dim)
+    compressor = mixer.compressor
+    if compressor is None:
+        return total
+    dims = [mixer.head_dim, *([compressor.indexer.head_dim] if compressor.indexer else [])]
+    total += sum(norm_weights(norm, dim) for dim in dims)
+    return total + compressor.rate * sum(_compressor_widths(mixer))
+
+
 def _mixer_weights(d_model: int, mixer: Any) -> int:
+    if isinstance(mixer, CompressedAttention):
+        return _compressed_weights(d_model, mixer)
     if costs := LINEAR.get(type(mixer)):
         return costs.weights(d_model, mixer)
     return _mla_weights(d_model, mixer) if isinstance(mixer, MLA) else _attention_weights(d_model, mixer)
@@ -94,6 +131,49 @@ def matmul_weights(spec: ModelSpec, block: Block, all_experts: bool = False) -> 
     n_experts = ffn.n_experts if all_experts and isinstance(ffn, MoE) else None
     gate = 2 * spec.d_model * block.per_layer.dim if block.per_layer else 0
     return _mixer_weights(spec.d_model, mixer) + _ffn_weights(spec.d_model, ffn, n_experts) + gate
+
+
+# ---- several residual streams -------------------------------------------------------------------------
+
+
+def _stream_numbers(residual: HyperConnections) -> int:
+    """What a token computes from its streams for a sub-layer: r, w, and M unless streams stay apart."""
+    n = residual.n_streams
+    return 2 * n + (n * n if residual.sinkhorn_iterations else 0)
+
+
+def stream_weights(spec: ModelSpec, block: Block) -> int:
+    """Weights of one layer that compute those numbers: a matrix, a bias, and a scale for each part."""
+    residual = block.residual
+    if not isinstance(residual, HyperConnections):
+        return 0
+    n, n_parts = residual.n_streams, 3 if residual.sinkhorn_iterations else 2
+    return 2 * (_stream_numbers(residual) * (n * spec.d_model + 1) + n_parts)
+
+
+def stream_flops(spec: ModelSpec, block: Block) -> int:
+    """Of one layer and token: the numbers, r X, and M X."""
+    residual = block.residual
+    if not isinstance(residual, HyperConnections):
+        return 0
+    width = residual.n_streams * spec.d_model
+    mixing = residual.n_streams if residual.sinkhorn_iterations else 0
+    return 2 * 2 * width * (_stream_numbers(residual) + 1 + mixing)
+
+
+def narrowing_weights(spec: ModelSpec) -> int:
+    streams = spec.streams
+    if streams is None or streams.narrowing == "mean":
+        return 0
+    return streams.n_streams * (streams.n_streams * spec.d_model + 1) + 1
+
+
+def narrowing_flops(spec: ModelSpec) -> int:
+    """Of one token: the weights of its streams, and their sum."""
+    streams = spec.streams
+    if streams is None or streams.narrowing == "mean":
+        return 0
+    return 2 * streams.n_streams * spec.d_model * (streams.n_streams + 1)
 
 
 # ---- norms, biases and the like -----------------------------------------------------------------------
@@ -132,6 +212,8 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
         total += mixer.n_heads if mixer.sinks else 0
         total += 2 * mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0
+    elif isinstance(mixer, CompressedAttention):
+        total += _compressed_other_weights(spec.norm, mixer)
     elif costs := LINEAR.get(type(mixer)):
         total += costs.other_weights(spec.d_model, mixer)
     else:
@@ -154,6 +236,7 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if ffn.branch_norm:
         n_branch_norms = (4 if ffn.shared else 2) - 1  # less the residual's before the feed-forward
         total += n_branch_norms * norm_weights(ffn.branch_norm, spec.d_model)
+    router += spec.vocab_size * ffn.top_k if ffn.router.by_token else 0
     shared = _bias_weights(spec.d_model, ffn.shared) if ffn.shared else 0
     return total + router + shared + ffn.n_experts * _bias_weights(ffn.latent or spec.d_model, ffn.expert)
 
@@ -162,6 +245,7 @@ def parameters(spec: ModelSpec) -> int:
     head = 0 if spec.output.tied else spec.vocab_size * spec.d_model
     head += spec.vocab_size if spec.output.bias else 0
     layers = sum(matmul_weights(spec, b, all_experts=True) + other_weights(spec, b) for b in blocks(spec))
+    layers += sum(stream_weights(spec, b) for b in blocks(spec)) + narrowing_weights(spec)
     norms = [spec.norm, *([spec.embedding.norm] if spec.embedding.norm else [])]
     head += sum(norm_weights(norm, spec.d_model) for norm in norms)
     dims = _per_layer_dims(spec)
@@ -230,8 +314,28 @@ def _index_flops(mixer: Attention | MLA) -> int:
     return indexer.n_heads * 2 * (indexer.head_dim + 1) if isinstance(indexer, Lightning) else 0
 
 
+def _token_flops(convention: str, length: int, position: int, mixer: CompressedAttention) -> int:
+    """Of the token at `position`: scores and values of the tokens and entries that it sees, and the index's
+    scores of all entries so far."""
+    compressor, everywhere = mixer.compressor, convention != "exact"
+    near = {"full": length, "window": min(mixer.window, length)}.get(
+        convention, min(mixer.window, position + 1)
+    )
+    if compressor is None:
+        return 4 * mixer.n_heads * mixer.head_dim * near
+    entries = (length if everywhere else position + 1) // compressor.rate
+    indexer = compressor.indexer
+    if indexer is None:
+        return 4 * mixer.n_heads * mixer.head_dim * (near + entries)
+    seen = entries if convention == "full" else min(entries, indexer.top_k)
+    index = entries * indexer.n_heads * 2 * (indexer.head_dim + 1)
+    return 4 * mixer.n_heads * mixer.head_dim * (near + seen) + index
+
+
 def _mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
+    if isinstance(mixer, CompressedAttention):
+        return sum(_token_flops(convention, length, position, mixer) for position in range(length))
     if costs := LINEAR.get(type(mixer)):
         return length * costs.flops(d_model, mixer)
     scored = length * (length + 1) // 2 if convention == "exact" else length * length
@@ -247,6 +351,8 @@ def scores(convention: str, length: int, d_model: int, mixer: Any) -> int:
 
 def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """The same of the last token alone."""
+    if isinstance(mixer, CompressedAttention):
+        return _token_flops(convention, length, length - 1, mixer)
     if costs := LINEAR.get(type(mixer)):
         return costs.flops(d_model, mixer)
     seen = {"full": length, "window": min(_span(mixer) or length, length)}.get(
@@ -256,16 +362,17 @@ def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -
 
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
-    head = 2 * spec.d_model * spec.vocab_size + 2 * _to_per_layer(spec)
-    layers = sum(2 * matmul_weights(spec, block) for block in visits(spec))
+    head = 2 * spec.d_model * spec.vocab_size + 2 * _to_per_layer(spec) + narrowing_flops(spec)
+    layers = sum(2 * matmul_weights(spec, block) + stream_flops(spec, block) for block in visits(spec))
     mixing = sum(_mixing_flops(convention, length, spec.d_model, block.mixer) for block in visits(spec))
     return batch * ((head + layers) * length + mixing)
 
 
 def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
     """The last of `length` tokens."""
-    total = 2 * spec.d_model * spec.vocab_size + 2 * _to_per_layer(spec)
+    total = 2 * spec.d_model * spec.vocab_size + 2 * _to_per_layer(spec) + narrowing_flops(spec)
     for block in visits(spec):
+        total += stream_flops(spec, block)
         mixing = _last_mixing_flops(convention, length, spec.d_model, block.mixer)
         total += 2 * matmul_weights(spec, block) + mixing
     return batch * total
@@ -274,12 +381,32 @@ def decode_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> i
 # ---- memory -----------------------------------------------------------------------------------------
 
 
+def _compressed_kept(mixer: CompressedAttention, length: int) -> int:
+    """Elements: the keys of the window, the entries, and what waits for the next entry."""
+    kept, compressor = min(mixer.window, length) * mixer.head_dim, mixer.compressor
+    if compressor is None:
+        return kept
+    sums = 2 if compressor.overlap else 1
+    kept += sum(length // compressor.rate * width // sums for width in _compressor_widths(mixer))
+    return kept + compressed_state(mixer)
+
+
+def compressed_state(mixer: Any) -> int:
+    """Elements: value and gate of the tokens of the next entry."""
+    if not isinstance(mixer, CompressedAttention) or mixer.compressor is None:
+        return 0
+    n_tokens = mixer.compressor.rate * (2 if mixer.compressor.overlap else 1)
+    return sum(n_tokens * 2 * width for width in _compressor_widths(mixer))
+
+
 def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
     """What one sequence of `length` tokens leaves in the cache."""
     total, mixers = 0, [block.mixer for block in visits(spec)]
     mixer: Any
     for mixer in mixers:
-        if costs := LINEAR.get(type(mixer)):
+        if isinstance(mixer, CompressedAttention):
+            total += itemsize * _compressed_kept(mixer, length)
+        elif costs := LINEAR.get(type(mixer)):
             total += costs.kept_bytes(spec.d_model, mixer, itemsize)
         elif isinstance(mixer, MLA):
             index_key = mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0

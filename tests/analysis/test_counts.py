@@ -28,6 +28,7 @@ from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.analysis.closed_forms_linear import LINEAR
 from tests.known import (
+    COMPRESSED,
     FILES,
     INDEX_SHARED,
     INDEXED,
@@ -47,6 +48,7 @@ MAIN = "blocks.main.mixer."
 OPTIONS = {
     "mamba2-biases": tiny(MAMBA2, "mixer.bias=true"),
     "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
+    "by-token": tiny(MIXTURE, "ffn.router={scoring: sqrt_softplus, by_token: true}"),
     "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
     "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
     "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
@@ -54,6 +56,13 @@ OPTIONS = {
     "index-shared": tiny(*INDEX_SHARED),
     "narrow-values": tiny(MAIN + "v_head_dim=6", MAIN + "window=9", MAIN + "output_gate={per: head}"),
     "keys-as-values": tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}"),
+    "streams": tiny("residual={kind: hyper_connections, n_streams: 3}"),
+    "streams-unmixed": tiny("residual={kind: hyper_connections, sinkhorn_iterations: null, narrowing: mean}"),
+    "compressed": tiny(COMPRESSED, "blocks.main.mixer={window: 9, compressor: {indexer: {top_k: 9}}}"),
+    "compressed-heavily": tiny(
+        COMPRESSED, "blocks.main.mixer={window: 12, compressor: {rate: 8, overlap: false, indexer: null}}"
+    ),
+    "compressed-window": tiny(COMPRESSED, "blocks.main.mixer={window: 9, compressor: null}"),
     "alibi": tiny("blocks.main.mixer={window: 9, alibi: {max_bias: 8}}"),
 }
 """What no published size has yet."""
@@ -95,7 +104,8 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
     forward = closed_forms.forward_flops(spec, convention, batch, length)
     head = 2 * batch * spec.d_model * spec.vocab_size
     assert flops["forward"].total == forward
-    assert flops["prefill"].total == forward - head * (length - 1)
+    narrowing = batch * closed_forms.narrowing_flops(spec)
+    assert flops["prefill"].total == forward - (head + narrowing) * (length - 1)
     assert flops["decode"].total == closed_forms.decode_flops(spec, convention, batch, length)
     assert flops["train"].total == 3 * forward
 
@@ -191,14 +201,14 @@ def test_cache_bytes_of_a_token_are_the_published_ones(reference: str, kib: floa
 
 @every_design
 def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
-    """Five tokens fill no window of these designs."""
-    memory = archcmp.count(spec, 3, 5, convention="6n").memory
+    """Eight tokens fill no window of these designs, and the last entry of those that compress."""
+    memory = archcmp.count(spec, 3, 8, convention="6n").memory
     per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
-    assert memory["kv_cache_bytes"].total == 3 * (state + 5 * per_token)
-    assert state == sum(
-        costs.kept_bytes(spec.d_model, block.mixer, 2)
-        for block in closed_forms.visits(spec)
-        if (costs := LINEAR.get(type(block.mixer)))
+    assert memory["kv_cache_bytes"].total == 3 * (state + 8 * per_token)
+    mixers = [block.mixer for block in closed_forms.visits(spec)]
+    waiting = sum(2 * closed_forms.compressed_state(mixer) for mixer in mixers)
+    assert state == waiting + sum(
+        costs.kept_bytes(spec.d_model, mixer, 2) for mixer in mixers if (costs := LINEAR.get(type(mixer)))
     )
 
 

@@ -29,6 +29,8 @@ from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.rope import Rope
 from tests.known import (
+    COMPRESSED,
+    COMPRESSED_OPTIONS,
     DELTA_NET_OPTIONS,
     INDEX_SHARED,
     INDEXED,
@@ -49,6 +51,7 @@ WRITTEN = {
     "attention": "kind: attention, n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}",
     "mla": LATENT_OPTIONS,
     "gated_delta_net": DELTA_NET_OPTIONS,
+    "compressed_attention": COMPRESSED_OPTIONS,
     "mamba2": MAMBA2_OPTIONS,
     "kimi_delta_attention": KDA_OPTIONS,
     "moe": MIXTURE_OPTIONS,
@@ -90,6 +93,7 @@ REGISTRIES: dict[str, Any] = {
 _MOE: dict[str, object] = yaml.safe_load(f"{{{MIXTURE_OPTIONS}}}")
 MOES: dict[str, dict[str, object]] = {
     "sigmoid": {"router": {"scoring": "sigmoid", "renormalize": True, "scale": 2.5, "correction_bias": True}},
+    "by-token": {"router": {"scoring": "sqrt_softplus", "renormalize": True, "by_token": True}},
     "softcapped": {"router": {"scoring": "sigmoid", "softcap": 2}},
     "sparsemixer": {"router": {"scoring": "sparsemixer", "jitter": 0.8}},
     "router-bias": {"router": {"scoring": "softmax", "renormalize": True, "bias": True}},
@@ -156,6 +160,9 @@ EXTRA = {
     "logit-scale": ["output.scale=0.5"],
     "residual-multiplier": [MAIN + "residual.multiplier=0.3"],
     "parallel-own-norms": [MAIN + "residual={kind: parallel, shared_norm: false}"],
+    "streams-unmixed": [MAIN + "residual={kind: hyper_connections, sinkhorn_iterations: null}"],
+    "streams-mean": [MAIN + "residual={kind: hyper_connections, n_streams: 2, narrowing: mean}"],
+    "streams-looped": [MAIN + "residual=hyper_connections", "loop={passes: 2, norm: true}"],
     "qk-norm-after-rope": [MAIN + "mixer.qk_norm={kind: per_head, after_rope: true}"],
     "qk-norm-without-weight": [MAIN + "mixer.qk_norm={kind: per_head, norm: {kind: rmsnorm, weight: false}}"],
     "clip-qkv": [MAIN + "mixer.clip_qkv=0.5"],
@@ -192,6 +199,9 @@ EXTRA = {
         MAIN + "mixer.rope.scaling={kind: yarn, factor: 4, original_context_length: 16, truncate: false, "
         "mscale: 1, mscale_all_dim: 0.5}"
     ],
+    "compressed-window-alone": [COMPRESSED, MAIN + "mixer.compressor=null"],
+    "compressed-heavily": [COMPRESSED, MAIN + "mixer.compressor={rate: 4, overlap: false, indexer: null}"],
+    "compressed-rarely": [COMPRESSED, MAIN + "mixer.compressor={rate: 12, indexer: null}"],
     "mla-low-rank-query": [LATENT, MAIN + "mixer.q_lora_rank=10"],
     "mla-no-positions": [LATENT, MAIN + "mixer.rope=null"],
     "mla-sinks": [LATENT, MAIN + "mixer.sinks=true"],
@@ -302,8 +312,9 @@ def test_shapes_and_any_batch_size(model: Decoder) -> None:
 @torch.inference_mode()
 def test_a_block_keeps_the_shape_of_the_stream(spec: ModelSpec) -> None:
     for name in spec.blocks:
-        stream = torch.randn(2, LENGTH, spec.d_model)
-        assert build_block(spec, name)(stream).shape == stream.shape
+        block = build_block(spec, name)
+        stream = torch.randn(block.stream_shape(2, LENGTH))
+        assert block(stream).shape == stream.shape
 
 
 @torch.inference_mode()
@@ -362,6 +373,7 @@ CONTROL_FLOW = (
     "mla-yarn",
     "mla-indexer-shared",
     "moe-groups-top2",
+    "moe-by-token",
     "two-blocks",
     "shared-keys",
     "per-layer",

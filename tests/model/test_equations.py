@@ -19,10 +19,18 @@ from archcmp.model.cache import FullCache, RollingCache
 from archcmp.model.mixers.attention import Attention
 from archcmp.model.ops import attention as sdpa
 from archcmp.model.ops.attention import WAYS, attention, prefer
-from archcmp.model.residual import RESIDUALS
+from archcmp.model.residual import RESIDUALS, MakeNorm
 from archcmp.model.rope import Rope
 from archcmp.spec.schema.base import Part
-from archcmp.spec.schema.residual import Parallel, PostNorm, PreNorm, ReorderedNorm, SandwichNorm
+from archcmp.spec.schema.norms import RMSNorm
+from archcmp.spec.schema.residual import (
+    HyperConnections,
+    Parallel,
+    PostNorm,
+    PreNorm,
+    ReorderedNorm,
+    SandwichNorm,
+)
 from archcmp.spec.schema.rope import Rope as RopeSpec
 from tests.known import MAIN_AND_FAR, tiny
 
@@ -107,12 +115,45 @@ class TimesTen(nn.Module):
         return 10 * x
 
 
-@pytest.mark.parametrize("kind", RESIDUALS)
+@pytest.mark.parametrize("kind", RESIDUALS.keys() - {HyperConnections})
 def test_residual_equations(kind: type[Part]) -> None:
     residual = RESIDUALS[kind](
         kind.model_validate({"kind": get_args(kind.model_fields["kind"].annotation)[0]}), TimesTen, 2
     )
     assert residual(torch.tensor(3.0), lambda x: x + 1, lambda x: x + 1).item() == RESIDUAL_OF_3[kind]
+
+
+def test_hyper_connections_are_their_equation() -> None:
+    """X <- M X + w f(norm(r X)), written out for a single token with three streams of four numbers."""
+    torch.manual_seed(0)
+    spec = HyperConnections(kind="hyper_connections", n_streams=3, magnitude=1.5, eps=1e-3)
+    residual = RESIDUALS[HyperConnections](spec, MakeNorm(RMSNorm(kind="rmsnorm", eps=0.1), 4), 1)
+    for parameter in residual.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(3, 4)
+    state = residual.state_dict()
+    z = state["weights.0.weight"] @ x.flatten() / (x.square().mean() + 0.1).sqrt()
+    scale, bias = state["weights.0.scale"], state["weights.0.bias"]
+    r = (scale[0] * z[:3] + bias[:3]).sigmoid() + 1e-3
+    w = 1.5 * (scale[1] * z[3:6] + bias[3:6]).sigmoid()
+    m = (scale[2] * z[6:] + bias[6:]).view(3, 3).softmax(1) + 1e-3
+    for _ in range(19):
+        m = m / (m.sum(0) + 1e-3)
+        m = m / (m.sum(1, keepdim=True) + 1e-3)
+    m = m / (m.sum(0) + 1e-3)
+    collapsed = r @ x
+    normed = collapsed / (collapsed.square().mean() + 0.1).sqrt() * state["before.0.weight"]
+    torch.testing.assert_close(m.sum(1), torch.ones(3), rtol=0, atol=0.02)
+    expected = m.T @ x + torch.outer(w, torch.tanh(normed))
+    torch.testing.assert_close(residual(x[None, None], torch.tanh)[0, 0], expected)
+
+
+def test_streams_start_alike_and_end_as_one() -> None:
+    model = build_model(tiny("residual={kind: hyper_connections, n_streams: 3, narrowing: mean}"))
+    stream, _ = model.enter(torch.arange(5)[None])
+    assert stream.shape == (1, 5, 3, 16)
+    assert torch.equal(stream[:, :, 0], stream[:, :, 2])
+    torch.testing.assert_close(model.residual(stream), stream[:, :, 0])
 
 
 def test_a_residual_multiplier_scales_every_sub_layer() -> None:

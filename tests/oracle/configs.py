@@ -103,7 +103,7 @@ SAMPLERS: dict[str, Sampler] = {
     "qk_nope_head_dim": _of(8, 12),
     "qk_rope_head_dim": _of(4, 8),
     "v_head_dim": _of(8, 10),
-    "index_n_heads": _of(16, 20),
+    "index_n_heads": _of(16, 20),  # of few heads, many scores are 0, and any of them may be chosen
     "index_head_dim": _of(8, 12),
     "index_topk": _of(3, 7, 50),
     "indexer_types": lambda rng, o: [
@@ -206,6 +206,16 @@ SAMPLERS: dict[str, Sampler] = {
     "gating": _of(True, "per-head", "per-element"),
     "num_attention_heads_per_layer": lambda rng, o: _by_kind(rng, o["layer_types"], o),
     "moe_routed_scaling_factor": _of(1.0, 2.5),
+    "o_groups": _of(1, 2),
+    "o_lora_rank": _of(6, 8),
+    "hc_mult": _of(1, 2, 4),
+    "hc_sinkhorn_iters": _of(1, 3, 20),
+    "hc_eps": _of(1e-6, 1e-3),
+    "compress_rates": lambda rng, o: {
+        "compressed_sparse_attention": rng.choice([2, 3, 4]),
+        "heavily_compressed_attention": rng.choice([4, 7, 40]),
+    },
+    "compress_rope_theta": _of(50.0, 160_000.0),
     "state_size": _of(8, 12),
     "n_groups": _of(1, 2),
     "conv_kernel": _of(2, 4),
@@ -256,6 +266,8 @@ FIXED: dict[str, Options] = {
     "deepseek_v2": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": False}
     | {"topk_method": "group_limited_greedy", "num_experts_per_tok": 2},
     "deepseek_v3": {"attention_bias": False, "num_experts_per_tok": 2},
+    "deepseek_v4": {"attention_bias": False, "mlp_bias": False, "norm_topk_prob": True}
+    | {"n_shared_experts": 1, "q_lora_rank": 20, "num_key_value_heads": 1, "partial_rotary_factor": 0.5},
     "phimoe": {"num_experts_per_tok": 2, "router_jitter_noise": 0.3},
     "mistral4": {"attention_bias": False, "num_experts_per_tok": 2},
     "glm4_moe": {"num_experts_per_tok": 2},
@@ -317,6 +329,7 @@ FIXED: dict[str, Options] = {
 LAYER_KINDS = {
     "qwen3_5_text": ["linear_attention", "full_attention"],
     "qwen3_5_moe_text": ["linear_attention", "full_attention"],
+    "deepseek_v4": ["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"],
     "granitemoehybrid": ["linear_attention", "full_attention"],
     "kimi_linear": ["linear_attention", "full_attention"],
     "bailing_hybrid": ["linear_attention", "full_attention"],
@@ -327,6 +340,11 @@ LAYER_KINDS = {
 """The kinds of layer of the types that have others than windows and full attention."""
 
 OWN: dict[str, dict[str, Sampler]] = {
+    "deepseek_v4": {
+        "mlp_layer_types": lambda rng, o: rng.choices(["hash_moe", "moe"], k=o["num_hidden_layers"]),
+        "index_head_dim": _of(12, 16),
+        "index_topk": _of(2, 3, 5),
+    },
     "granitemoehybrid": {"num_local_experts": _of(0, 4)},
     "mamba2": {"head_dim": lambda rng, o: 2 * o["hidden_size"] // o["num_heads"]},
     "nemotron_h": {
@@ -364,7 +382,9 @@ PARTIAL = (
 )
 """The types that may rotate a part of a head."""
 
-UNDECLARED: dict[str, tuple[str, ...]] = dict.fromkeys(_GEMMA4, ("global_head_dim", "num_global_key_value_heads"))
+UNDECLARED: dict[str, tuple[str, ...]] = dict.fromkeys(
+    _GEMMA4, ("global_head_dim", "num_global_key_value_heads")
+)
 UNDECLARED |= {"mistral": ("head_dim",), "llama": ("head_dim",)}
 """Fields that a configuration class takes beside those that it declares."""
 
@@ -377,6 +397,7 @@ ALLOWED_SCALINGS = {
     "ministral3": ("default", "linear", "yarn"),
     "mistral4": ("yarn",),
     **dict.fromkeys(_GEMMA4, ("default", "proportional", "linear", "llama3", "yarn")),
+    "deepseek_v4": ("default", "linear", "llama3", "yarn"),
 }
 """The scalings of positions that a type has, where it has not all."""
 

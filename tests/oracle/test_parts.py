@@ -49,7 +49,7 @@ def test_experts_in_a_latent_width_are_those_of_nemotron_h(n_groups: int) -> Non
         | {"expert": relu2 | {"d_ff": 12}, "shared": relu2 | {"d_ff": 20}}
     )
     torch.manual_seed(0)
-    theirs, ours = randomise(NemotronHMoE(config)), MoE(spec, 32)
+    theirs, ours = randomise(NemotronHMoE(config)), MoE(spec, 32, 61)
     names = {"experts.up.weight": "experts.up_proj", "experts.down.weight": "experts.down_proj"}
     names |= {f"shared.{way}.weight": f"shared_experts.{way}_proj.weight" for way in ("up", "down")}
     names |= {"router.scores.weight": "gate.weight", "router.correction": "gate.e_score_correction_bias"}

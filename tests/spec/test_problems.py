@@ -159,6 +159,12 @@ BROKEN = {
         17,
         ["router.jitter: scoring: sparsemixer needs jitter", "Add jitter: 0.01"],
     ),
+    "streams in one block": (
+        "    extends: main",
+        "    extends: main\n    residual: hyper_connections",
+        9,
+        ["blocks.main.residual", "all blocks need them, with the same options"],
+    ),
     "an average of one": (
         "{kind: glu, d_ff: 64, activation: silu}",
         "{kind: moe, n_experts: 4, top_k: 2, router: {scoring: softmax}, combine: average, "
@@ -246,9 +252,9 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
         (
             "{kind: glu, d_ff: 64, activation: silu}",
             "{kind: moe, n_experts: 8, top_k: 2}",
-            "router is a mapping with scoring (softmax, sigmoid or sparsemixer) and, if wanted, renormalize, "
-            "scale, bias, correction_bias, groups, weighs, softcap, jitter. expert is a mapping with kind: "
-            "mlp or glu",
+            "router is a mapping with scoring (softmax, sigmoid, sqrt_softplus or sparsemixer) and, if "
+            "wanted, renormalize, scale, bias, correction_bias, groups, weighs, softcap, by_token, jitter. "
+            "expert is a mapping with kind: mlp or glu",
         ),
         (
             "kind: glu, d_ff",

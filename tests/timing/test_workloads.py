@@ -91,6 +91,8 @@ def test_prefill_and_decode_give_the_last_logits() -> None:
 def test_blocks_run_every_workload(name: str, n_tokens: int) -> None:
     run = WORKLOADS[name].prepare(RunnableBlock([build_block(tiny(), "main") for _ in range(5)]), 2, 8)
     assert [run().shape for _ in range(3)] == [(2, n_tokens, 16)] * 3
+    several = build_block(tiny("residual={kind: hyper_connections, n_streams: 3}"), "main")
+    assert WORKLOADS[name].prepare(RunnableBlock([several]), 2, 8)().shape == (2, n_tokens, 3, 16)
 
 
 def test_timed_weights_are_random_normal_and_tied_where_the_model_is() -> None:

@@ -13,6 +13,7 @@ from archcmp.model.decoder import Decoder
 from archcmp.model.init import initialise
 from archcmp.spec.scale import proxy
 from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.yaml.load import load_spec
 from archcmp.training.probes import probe, visible_keys
@@ -120,7 +121,12 @@ def test_every_layer_with_attention_scores_has_figures_and_no_other(family: str)
     initialise(model, seed=0)
     found = probe(model, TOKENS)
     visited = [block.spec.mixer for block in model.blocks] * model.spec.passes
-    with_scores = [isinstance(mixer, Attention | MLA) for mixer in visited]
+    with_scores = [
+        mixer.compressor is None
+        if isinstance(mixer, CompressedAttention)
+        else isinstance(mixer, Attention | MLA)
+        for mixer in visited
+    ]
     for figures in (found.max_logit, found.entropy, found.entropy_min):
         assert [figure is not None for figure in figures] == with_scores
     assert all(found.residual_rms) and all(found.residual_peak)

@@ -20,5 +20,7 @@ FFNS: dict[type[Part], type[nn.Module]] = {
 }
 
 
-def build_ffn(spec: FFN, d_model: int) -> nn.Module:
+def build_ffn(spec: FFN, d_model: int, vocab_size: int) -> nn.Module:
+    if isinstance(spec, MoESpec):
+        return MoE(spec, d_model, vocab_size)
     return FFNS[type(spec)](spec, d_model)

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from archcmp.model.carried import TOKENS, Carried
 from archcmp.model.ffn.glu import GLU
 from archcmp.model.ffn.mlp import MLP
 from archcmp.model.ffn.router import Router
@@ -30,10 +31,12 @@ class MoE(nn.Module):
     rows at once, and then sorted back. https://arxiv.org/abs/1701.06538
     """
 
-    def __init__(self, spec: MoESpec, d_model: int) -> None:
+    def __init__(self, spec: MoESpec, d_model: int, vocab_size: int) -> None:
         super().__init__()
         self.spec = spec
-        self.router = Router(spec, d_model)
+        self.vocab_size = vocab_size
+        self.reads = (TOKENS,) if spec.router.by_token else ()
+        self.router = Router(spec, d_model, vocab_size)
         grouped = partial(GroupedLinear, n_groups=spec.n_experts)
         width = spec.latent or d_model
         self.experts = EXPERTS[type(spec.expert)](spec.expert, width, grouped)  # type: ignore[arg-type]
@@ -50,10 +53,16 @@ class MoE(nn.Module):
         norm = self.spec.branch_norm
         return nn.Identity() if norm is None else build_norm(norm, d_model)
 
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(0, -2)
-        weights, experts = self.router(tokens)
-        routed = self._routed(self.latent_down(self.before(tokens)), weights, experts)
+    def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
+        """Tokens, where the router reads them: one after the other in the vocabulary."""
+        tokens = torch.arange(start, start + n_tokens) % self.vocab_size
+        return {name: (tokens.expand(batch_size, -1),) for name in self.reads}
+
+    def forward(self, x: Tensor, carried: Carried | None = None) -> Tensor:
+        rows = x.flatten(0, -2)
+        tokens = carried[TOKENS][0].flatten() if carried is not None and self.reads else None
+        weights, experts = self.router(rows, tokens)
+        routed = self._routed(self.latent_down(self.before(rows)), weights, experts)
         y: Tensor = self.after(self.latent_up(routed)).view(x.shape)
         if self.shared is None:
             return y

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from archcmp.model.linear import Linear
 from archcmp.model.norms import build_norm
 from archcmp.spec.schema.ffn import ExpertGroups, MoE
+
+_SCORINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits: logits.softmax(-1),
+    "sigmoid": torch.sigmoid,
+    "sqrt_softplus": lambda logits: F.softplus(logits).sqrt(),
+}
 
 
 class Router(nn.Module):
     """scores = scoring(cap(W x [+ b])), the scoring in float32; x is normalised by `input_norm`, and the
     logits are divided by sqrt(d_model) where they are `scaled`. The router chooses the top_k experts by score
     (or by score + correction). Their weights are their scores, divided by their sum with `renormalize`, times
-    scale, times a number of each expert. (N, C) -> weights (N, top_k), experts (N, top_k) int64.
+    scale, times a number of each expert. (N, C) -> weights (N, top_k), experts (N, top_k) int64. With
+    `by_token` a table has the experts of every token, by the tokens' ids (N,).
 
-    The correction is a buffer: the training that balances it is not gradient descent.
+    The correction and the table are buffers: the training that balances them is not gradient descent.
     """
 
     correction: Tensor | None
+    table: Tensor | None
 
-    def __init__(self, spec: MoE, d_model: int) -> None:
+    def __init__(self, spec: MoE, d_model: int, vocab_size: int) -> None:
         super().__init__()
         self.spec = spec.router
         self.n_experts, self.top_k = spec.n_experts, spec.top_k
@@ -32,12 +43,20 @@ class Router(nn.Module):
         self.expert_scale = nn.Parameter(torch.empty(spec.n_experts)) if spec.router.expert_scale else None
         corrected = spec.router.correction_bias
         self.register_buffer("correction", torch.zeros(spec.n_experts) if corrected else None)
+        table = torch.empty(vocab_size, spec.top_k, dtype=torch.int64) if spec.router.by_token else None
+        self.register_buffer("table", table)
 
     def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
-        """The numbers of the experts start at 1."""
-        return torch.ones(self.n_experts) if name == "expert_scale" else None
+        """The numbers of the experts start at 1. Each token has top_k experts in a row, the first of them at
+        random."""
+        if name == "expert_scale":
+            return torch.ones(self.n_experts)
+        if name != "table" or self.table is None:
+            return None
+        first = torch.randint(self.n_experts, (len(self.table), 1), generator=generator)
+        return (first + torch.arange(self.top_k)) % self.n_experts
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
         logits = self.scores(self.input_norm(x)).to(torch.float32)
         if self.factor != 1:
             logits = logits * self.factor
@@ -46,16 +65,20 @@ class Router(nn.Module):
         if self.spec.jitter is not None:
             weights, experts = self._one_by_one(logits, 2 * self.spec.jitter)
         else:
-            weights, experts = self._at_once(logits)
+            weights, experts = self._at_once(logits, tokens)
         if self.spec.renormalize:
             weights = weights / weights.sum(-1, keepdim=True)
         if self.expert_scale is not None:
             weights = weights * self.expert_scale.index_select(0, experts.flatten()).view(experts.shape)
         return (weights * self.spec.scale).to(x.dtype), experts
 
-    def _at_once(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores (N, top_k) of the experts with the best scores, and which they are."""
-        scores = logits.softmax(-1) if self.spec.scoring == "softmax" else logits.sigmoid()
+    def _at_once(self, logits: Tensor, tokens: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The scores (N, top_k) of the experts with the best scores, or of the tokens' own experts, and which
+        they are."""
+        scores = _SCORINGS[self.spec.scoring](logits)
+        if self.table is not None and tokens is not None:
+            experts = self.table.index_select(0, tokens)
+            return scores.gather(-1, experts), experts
         ranked = scores if self.correction is None else scores + self.correction
         if self.spec.groups is not None:
             ranked = self._in_best_groups(ranked, self.spec.groups)

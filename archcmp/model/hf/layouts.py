@@ -16,11 +16,19 @@ from torch import Tensor
 
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block
-from archcmp.spec.schema.residual import Parallel, PreNorm, ReorderedNorm, SandwichNorm, StreamNorm
+from archcmp.spec.schema.residual import (
+    HyperConnections,
+    Parallel,
+    PreNorm,
+    ReorderedNorm,
+    SandwichNorm,
+    StreamNorm,
+)
 
 View = Callable[[Tensor, Block], Any]
 """A tensor of the checkpoint -> the rows of our parameter that it fills."""
@@ -91,6 +99,13 @@ def _by_head(theirs: Tensor, block: Block) -> Any:
     mixer = block.mixer
     assert isinstance(mixer, MLA)
     return theirs.unflatten(0, (mixer.n_heads, -1))
+
+
+def _by_output_group(theirs: Tensor, block: Block) -> Any:
+    """(groups * rank, in) -> (groups, rank, in)."""
+    mixer = block.mixer
+    assert isinstance(mixer, CompressedAttention)
+    return theirs.unflatten(0, (mixer.output_groups, -1))
 
 
 def _parts_by_key_head(theirs: Tensor, sizes: list[int], n_key_heads: int) -> Any:
@@ -178,18 +193,29 @@ _SHARED = (
 )
 """Names of the feed-forward that every token visits."""
 
+_STREAMS = (("weight", "fn"), ("bias", "base"), ("scale", "scale"))
+"""What computes the weights of residual streams: our names, and those of DeepSeek V4."""
+
+_COMPRESSORS = {
+    "compressor": ("self_attn.compressor", "attn.compressor"),
+    "entry_indexer.compressor": ("self_attn.compressor.indexer", "attn.indexer.compressor"),
+}
+"""Our modules below `mixer.` -> their names in transformers, and in the publisher's files."""
+
 OUTSIDE: dict[str, tuple[str, ...]] = {
-    "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings", "embeddings"),
+    "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings", "embeddings", "embed"),
     "embedding.positions": ("wpe", "embed_positions"),
     "embedding.norm": ("word_embeddings_layernorm",),
     "embedding.per_layer.tokens": ("embed_tokens_per_layer",),
     "embedding.per_layer.projection": ("per_layer_model_projection",),
     "embedding.per_layer.norm": ("per_layer_projection_norm",),
+    **{f"residual.weights.{ours}": (f"hc_head.hc_{name}", f"hc_head_{name}") for ours, name in _STREAMS},
     "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm", "embedding_norm"),
 }
-"""Our modules outside the blocks -> their names below the decoder's prefix."""
+"""Our modules outside the blocks, or parameters where their last names differ -> their names below the
+decoder's prefix."""
 
-HEADS = ("lm_head.weight", "embed_out.weight", "output_projection.weight")
+HEADS = ("lm_head.weight", "embed_out.weight", "output_projection.weight", "head.weight")
 
 INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
@@ -224,6 +250,36 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("self_attn.out_proj.*"),
         _one("conv.out_proj.*"),
         _one("attn.c_proj.*", _transposed_but_in_mqa),
+        _one("self_attn.o_b_proj.*"),
+        _one("attn.wo_b.*"),
+    ),
+    "mixer.out_down": (
+        _one("self_attn.o_a_proj.weight", _by_output_group),
+        _one("attn.wo_a.weight", _by_output_group),
+    ),
+    "mixer.kv.*": (_one("self_attn.kv_proj.*"), _one("attn.wkv.*")),
+    **{
+        f"mixer.{ours}.values_and_gates.*": (
+            Way((f"{theirs}.kv_proj.*", f"{theirs}.gate_proj.*")),
+            Way((f"{published}.wkv.*", f"{published}.wgate.*")),
+        )
+        for ours, (theirs, published) in _COMPRESSORS.items()
+    },
+    **{
+        f"mixer.{ours}.bias": (_one(f"{theirs}.position_bias"), _one(f"{published}.ape"))
+        for ours, (theirs, published) in _COMPRESSORS.items()
+    },
+    **{
+        f"mixer.{ours}.norm.*": (_one(f"{theirs}.kv_norm.*"), _one(f"{published}.norm.*"))
+        for ours, (theirs, published) in _COMPRESSORS.items()
+    },
+    "mixer.entry_indexer.q.*": (
+        _one("self_attn.compressor.indexer.q_b_proj.*"),
+        _one("attn.indexer.wq_b.*"),
+    ),
+    "mixer.entry_indexer.weights.*": (
+        _one("self_attn.compressor.indexer.scorer.weights_proj.*"),
+        _one("attn.indexer.weights_proj.*"),
     ),
     "mixer.gate.proj.*": (
         _one("self_attn.gate_proj.*"),
@@ -236,13 +292,22 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "mixer.k_heads.*": (_one("self_attn.k_norm.*"),),
     "mixer.q_norm.*": (_one("self_attn.query_layernorm.*"),),
     "mixer.k_norm.*": (_one("self_attn.key_layernorm.*"),),
-    "mixer.sinks": (_one("self_attn.sinks"), _one("self_attn.attention_sink_bias")),
+    "mixer.sinks": (_one("self_attn.sinks"), _one("self_attn.attention_sink_bias"), _one("attn.attn_sink")),
     "mixer.q.*": (_one("self_attn.q_proj.*"),),
-    "mixer.q.down.*": (_one("self_attn.q_a_proj.*"),),
-    "mixer.q.norm.*": (_one("self_attn.q_a_layernorm.*"),),
-    "mixer.q.up.*": (_one("self_attn.q_b_proj.*"),),
+    "mixer.q.down.*": (_one("self_attn.q_a_proj.*"), _one("attn.wq_a.*")),
+    "mixer.q.norm.*": (
+        _one("self_attn.q_a_layernorm.*"),
+        _one("self_attn.q_a_norm.*"),
+        _one("attn.q_norm.*"),
+    ),
+    "mixer.q.up.*": (_one("self_attn.q_b_proj.*"), _one("attn.wq_b.*")),
     "mixer.kv_down.*": (_one("self_attn.kv_a_proj_with_mqa.*"),),
-    "mixer.kv_norm.*": (_one("self_attn.kv_a_layernorm.*"),),
+    "mixer.kv_norm.*": (
+        _one("self_attn.kv_a_layernorm.*"),
+        _one("self_attn.kv_norm.*"),
+        _one("attn.kv_norm.*"),
+        _one("attn.norm.*"),
+    ),
     "mixer.kv_up": (_one("self_attn.kv_b_proj.weight", _by_head),),
     "mixer.indexer.q.*": (_one("self_attn.indexer.wq_b.*"),),
     "mixer.indexer.k.*": (_one("self_attn.indexer.wk.*"),),
@@ -333,6 +398,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("block_sparse_moe.router.layer.*"),
         _one("block_sparse_moe.router.*"),
         _one("router.proj.*"),
+        _one("ffn.gate.*"),
     ),
     "ffn.router.input_norm.weight": (_one("router.scale"),),
     "ffn.router.expert_scale": (_one("router.per_expert_scale"),),
@@ -340,6 +406,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "ffn.after.*": (_one("post_feedforward_layernorm_2.*"),),
     "ffn.shared_before.*": (_one("pre_feedforward_layernorm.*"),),
     "ffn.shared_after.*": (_one("post_feedforward_layernorm_1.*"),),
+    "ffn.router.table": (_one("mlp.gate.tid2eid"), _one("ffn.gate.tid2eid")),
     "ffn.router.correction": (
         _one("mlp.gate.e_score_correction_bias"),
         _one("mixer.gate.e_score_correction_bias"),
@@ -352,6 +419,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("feed_forward.expert_bias"),
         _one("mlp.gate.moe_statics.e_score_correction_bias", _flat),
         _one("mlp.moe_statics.e_score_correction_bias", _flat),
+        _one("ffn.gate.bias"),
     ),
     "ffn.experts.gate_up.weight": (
         Way(("mlp.experts.gate_up_proj",), (_gate_and_up_in_turn,), marker=_GPT_OSS),
@@ -363,6 +431,7 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("experts.gate_up_proj"),
         _experts("mlp.experts.{e}.gate_proj.weight", "mlp.experts.{e}.up_proj.weight"),
         _experts("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
+        _experts("ffn.experts.{e}.w1.weight", "ffn.experts.{e}.w3.weight"),
         _experts("feed_forward.experts.{e}.w1.weight", "feed_forward.experts.{e}.w3.weight"),
     ),
     "ffn.experts.gate_up.bias": (Way((_GPT_OSS,), (_gate_and_up_in_turn,)),),
@@ -382,17 +451,20 @@ INSIDE: dict[str, tuple[Way, ...]] = {
         _one("experts.down_proj"),
         _one("mlp.experts.{e}.down_proj.weight"),
         _one("block_sparse_moe.experts.{e}.w2.weight"),
+        _one("ffn.experts.{e}.w2.weight"),
         _one("feed_forward.experts.{e}.w2.weight"),
     ),
     "ffn.experts.down.bias": (_one("mlp.experts.down_proj_bias"),),
     "ffn.shared.gate_up.*": (
         *(Way((f"{name}.gate_proj.*", f"{name}.up_proj.*")) for name in _SHARED),
+        Way(("ffn.shared_experts.w1.*", "ffn.shared_experts.w3.*")),
         _one("shared_mlp.input_linear.*"),
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
     ),
     "ffn.shared.up.*": tuple(_one(f"{name}.up_proj.*") for name in _SHARED),
     "ffn.shared.down.*": (
         *(_one(f"{name}.down_proj.*") for name in _SHARED),
+        _one("ffn.shared_experts.w2.*"),
         _one("shared_mlp.output_linear.*"),
         _one("mlp.down_proj.*"),
     ),
@@ -403,6 +475,11 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "per_layer.up.*": (_one("per_layer_projection.*"),),
     "per_layer.norm.*": (_one("post_per_layer_input_norm.*"),),
     "layer_scalar": (_one("layer_scalar"),),
+    **{
+        f"residual.weights.{i}.{ours}": (_one(f"{sublayer}_hc.{name}"), _one(f"hc_{sublayer}_{name}"))
+        for i, sublayer in enumerate(("attn", "ffn"))
+        for ours, name in _STREAMS
+    },
 }
 """Our parameters inside a block -> the ways to find them below the block's prefix. The first way that applies
 is taken. `*` is the parameter's last name, weight or bias."""
@@ -415,6 +492,7 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
         _one("ln_attn.*"),
         _one("self_attn_layer_norm.*"),
         _one("attention_layernorm.*"),
+        _one("attn_norm.*"),
         _one("operator_norm.*"),
         _one("norm.*"),
     ),
@@ -433,6 +511,7 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
 NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
     PreNorm: _BEFORE_EACH,
     Parallel: _BEFORE_EACH,
+    HyperConnections: _BEFORE_EACH,
     StreamNorm: _BEFORE_EACH,
     ReorderedNorm: {
         "after.0": (_one("post_attention_layernorm.*"),),

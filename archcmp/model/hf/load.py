@@ -57,7 +57,7 @@ class _Piece:
     def misfit(self, weights: StateDict, tensors: Mapping[str, Tensor]) -> str | None:
         """Why the checkpoint's tensor cannot be copied here, if it cannot."""
         shape, is_float = header(weights, self.theirs)
-        if not is_float:
+        if not is_float and self.target(tensors).is_floating_point():
             return f"{self.theirs} is quantised to integers, which archcmp does not read"
         wanted = tuple(self.target(tensors).shape)
         try:
@@ -115,7 +115,8 @@ def _outside_piece(name: str, weights: StateDict, place: _Place) -> _Piece:
     module, _, kind = name.rpartition(".")
     if module == "head":
         return _Piece(name, slice(None), place.head.removesuffix("weight") + kind)
-    candidates = [f"{place.prefix}{theirs}.{kind}" for theirs in OUTSIDE[module]]
+    names = OUTSIDE.get(name) or [f"{theirs}.{kind}" for theirs in OUTSIDE[module]]
+    candidates = [f"{place.prefix}{theirs}" for theirs in names]
     return _Piece(name, slice(None), next((c for c in candidates if c in weights), candidates[0]))
 
 

@@ -11,6 +11,7 @@ One that reads what earlier layers left, or leaves what later ones read, Carries
 from __future__ import annotations
 
 from archcmp.model.mixers.attention import Attention
+from archcmp.model.mixers.compressed import CompressedAttention
 from archcmp.model.mixers.deltanet import GatedDeltaNet
 from archcmp.model.mixers.kda import KimiDeltaAttention
 from archcmp.model.mixers.lightning import LightningAttention
@@ -19,6 +20,7 @@ from archcmp.model.mixers.mla import MLA
 from archcmp.model.mixers.short_conv import ShortConv
 from archcmp.spec.schema.attention import Attention as AttentionSpec
 from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.compressed import CompressedAttention as CompressedAttentionSpec
 from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
 from archcmp.spec.schema.kda import KimiDeltaAttention as KimiDeltaAttentionSpec
 from archcmp.spec.schema.lightning import LightningAttention as LightningAttentionSpec
@@ -28,12 +30,22 @@ from archcmp.spec.schema.model import Mixer as MixerSpec
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.short_conv import ShortConv as ShortConvSpec
 
-Mixer = Attention | MLA | GatedDeltaNet | Mamba2 | KimiDeltaAttention | LightningAttention | ShortConv
+Mixer = (
+    Attention
+    | MLA
+    | GatedDeltaNet
+    | CompressedAttention
+    | Mamba2
+    | KimiDeltaAttention
+    | LightningAttention
+    | ShortConv
+)
 
 MIXERS: dict[type[Part], type[Mixer]] = {
     AttentionSpec: Attention,
     MLASpec: MLA,
     GatedDeltaNetSpec: GatedDeltaNet,
+    CompressedAttentionSpec: CompressedAttention,
     Mamba2Spec: Mamba2,
     KimiDeltaAttentionSpec: KimiDeltaAttention,
     LightningAttentionSpec: LightningAttention,

@@ -15,9 +15,9 @@ from typing import Any
 
 Shape = tuple[int, ...]
 
-CountPairs = Callable[[int, int | None, int | None], int]
-"""n_new, window, chunk -> the (query, key) pairs that count, in one sequence and head, for the last n_new
-tokens."""
+CountPairs = Callable[..., int]
+"""n_new, window, chunk, rate = 1 -> the (query, key) pairs that count, in one sequence and head, for the last
+n_new tokens. A key stands for `rate` tokens, and the window is a number of keys."""
 
 
 def operators() -> list[Any]:

@@ -70,11 +70,12 @@ class Router(Part):
     divided by their sum with `renormalize`, times `scale`, multiply the experts' outputs, or their inputs
     (`weighs: input`, Llama 4)."""
 
-    scoring: Literal["softmax", "sigmoid", "sparsemixer"]
-    """The experts' scores are the softmax of the router's logits z over all experts, or the sigmoid of each
-    logit (DeepSeek V3, Llama 4). sparsemixer (Phi-3.5-MoE) takes the best expert, then the best of the rest,
-    and so on: the score of each is its softmax among the experts that are left and close to it,
-    (z_best - z) / max(|z|, z_best) <= 2 jitter. The sampling of experts in training is left out.
+    scoring: Literal["softmax", "sigmoid", "sqrt_softplus", "sparsemixer"]
+    """The experts' scores are the softmax of the router's logits z over all experts, or of each logit the
+    sigmoid (DeepSeek V3, Llama 4) or sqrt(softplus(z)) (DeepSeek V4). sparsemixer (Phi-3.5-MoE) takes the
+    best expert, then the best of the rest, and so on: the score of each is its softmax among the experts that
+    are left and close to it, (z_best - z) / max(|z|, z_best) <= 2 jitter. The sampling of experts in training
+    is left out.
     https://arxiv.org/abs/2409.12136"""
     renormalize: bool = False
     """The scores of the chosen experts are divided by their sum."""
@@ -96,6 +97,9 @@ class Router(Part):
     """The router's logits are divided by sqrt(d_model): Gemma 4 26B-A4B."""
     expert_scale: bool = False
     """The weight of each expert is multiplied by a learned number of its own: Gemma 4 26B-A4B."""
+    by_token: bool = False
+    """A token's experts are looked up by its id in a fixed table, which no gradient trains, and the scores
+    only weigh them: the first layers of DeepSeek V4. https://arxiv.org/abs/2106.04426"""
     jitter: Positive | None = None
     """How close to the best an expert's logit must be to share its softmax; sparsemixer only."""
 
@@ -110,6 +114,13 @@ class Router(Part):
         if self.jitter is not None and (self.correction_bias or self.groups is not None):
             key = "correction_bias" if self.correction_bias else "groups"
             raise fault((key,), f"sparsemixer chooses experts by their logits alone, without {key}")
+        return self
+
+    @model_validator(mode="after")
+    def _table_chooses_alone(self) -> Router:
+        for key in ("correction_bias", "groups", "jitter"):
+            if self.by_token and getattr(self, key):
+                raise fault(("by_token",), f"by_token leaves no choice to {key}", f"Remove {key}")
         return self
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
+from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
 from archcmp.spec.schema.ffn import FFN, MoE
 from archcmp.spec.schema.indexer import Lightning
@@ -18,11 +19,19 @@ from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.per_layer import PerLayer
-from archcmp.spec.schema.residual import Parallel, Residual
+from archcmp.spec.schema.residual import HyperConnections, Parallel, Residual
 from archcmp.spec.schema.short_conv import ShortConv
 
 Mixer = Annotated[
-    Attention | MLA | GatedDeltaNet | Mamba2 | KimiDeltaAttention | LightningAttention | ShortConv, Slot()
+    Attention
+    | MLA
+    | GatedDeltaNet
+    | CompressedAttention
+    | Mamba2
+    | KimiDeltaAttention
+    | LightningAttention
+    | ShortConv,
+    Slot(),
 ]
 
 
@@ -39,6 +48,11 @@ class Block(Part):
     per_layer: PerLayer | None = None
     layer_scalar: bool = False
     """The residual stream after the layer is multiplied by a number that checkpoints hold: Gemma 4."""
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the layer sees which tokens it treats, beside the residual stream."""
+        return isinstance(self.ffn, MoE) and self.ffn.router.by_token
 
     @model_validator(mode="after")
     def _has_a_sublayer(self) -> Block:
@@ -196,6 +210,30 @@ class ModelSpec(Part):
     def passes(self) -> int:
         """How often a token goes through the layers."""
         return 1 if self.loop is None else self.loop.passes
+
+    @property
+    def streams(self) -> HyperConnections | None:
+        """The residual of every block, if it has several streams."""
+        residuals = (block.residual for block in self.blocks.values())
+        return next((each for each in residuals if isinstance(each, HyperConnections)), None)
+
+    @property
+    def n_streams(self) -> int:
+        """Streams of d_model in the residual stream."""
+        return 1 if self.streams is None else self.streams.n_streams
+
+    @model_validator(mode="after")
+    def _streams_are_the_same(self) -> ModelSpec:
+        if self.streams is None:
+            return self
+        for name, block in self.blocks.items():
+            if block.residual != self.streams:
+                raise fault(
+                    ("blocks", name, "residual"),
+                    "where one block has hyper_connections, all blocks need them, with the same options",
+                    "Give every block the same residual",
+                )
+        return self
 
     @model_validator(mode="after")
     def _layers_name_blocks(self) -> ModelSpec:

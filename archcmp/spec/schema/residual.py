@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from archcmp.spec.schema.base import Part, Positive, Slot
 
 
@@ -55,6 +57,33 @@ class Parallel(Part):
     """The mixer and the feed-forward share one norm; with false, each has its own."""
 
 
+class HyperConnections(Part):
+    """n_streams streams of d_model each in place of one: X <- M X + w f(norm(r X)). Every token computes the
+    weights r, w (n_streams) and M (n_streams, n_streams) from all of its streams. Each stream starts as the
+    embedding. Manifold-constrained hyper-connections: DeepSeek V4, GLM 5.3.
+    https://arxiv.org/abs/2512.24880
+
+    With z = W rms_norm(X), a number s and a vector b each for r, w and M: r = sigmoid(s z + b) + eps,
+    w = magnitude sigmoid(s z + b), M = sinkhorn(softmax(s z + b) + eps).
+    """
+
+    kind: Literal["hyper_connections"]
+    n_streams: Annotated[int, Field(gt=0, le=64)] = 4
+    """Residual streams, the same number in every block of a model."""
+    sinkhorn_iterations: Annotated[int, Field(gt=0, le=100)] | None = 20
+    """M is made doubly stochastic by dividing columns and rows by their sums so often. With null, streams are
+    not mixed: M is the identity, and eps is added to w, as in Hy4.
+    https://huggingface.co/docs/transformers/model_doc/hy_v4"""
+    magnitude: Positive = 2.0
+    """The largest weight w that a sub-layer's output can have in a stream."""
+    eps: Positive = 1e-6
+    """Added to r, to the entries of M, and to the sums that M is divided by."""
+    narrowing: Literal["learned", "mean"] = "learned"
+    """How the streams become one before the final norm: their sum, weighed by a learned r of its own
+    (DeepSeek V4, Hy4), or their mean (GLM 5.3)."""
+
+
 Residual = Annotated[
-    PreNorm | PostNorm | StreamNorm | ReorderedNorm | SandwichNorm | Parallel, Slot(shorthand=True)
+    PreNorm | PostNorm | StreamNorm | ReorderedNorm | SandwichNorm | Parallel | HyperConnections,
+    Slot(shorthand=True),
 ]

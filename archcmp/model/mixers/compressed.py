@@ -1,0 +1,206 @@
+"""Attention to a window and to compressed entries of the whole past."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archcmp.model.cache import LayerCache, keep_last, last_kept, rolled
+from archcmp.model.linear import Linear
+from archcmp.model.mixers.mla import LowRank
+from archcmp.model.norms import build_norm
+from archcmp.model.ops.attention import attention
+from archcmp.model.ops.compressed import compressed_attention
+from archcmp.model.ops.entries import choose_entries
+from archcmp.model.rope import Rope, Rotation
+from archcmp.spec.schema.compressed import CompressedAttention as CompressedAttentionSpec
+from archcmp.spec.schema.compressed import Compressor as CompressorSpec
+from archcmp.spec.schema.norms import Norm
+
+Kept = tuple[Tensor, Tensor]
+"""Of one compressor: its entries (B, capacity // rate, D), and a ring of what the last tokens add to them."""
+
+
+class CompressedCache(LayerCache):
+    """The keys of the window, and what each compressor keeps: its entries, and the tokens that wait for an
+    entry to be complete."""
+
+    def __init__(self, kv: Tensor, entries: Kept | None, index: Kept | None) -> None:
+        self.kv = kv
+        if entries is not None:
+            self.entries, self.pending = entries
+        if index is not None:
+            self.index_entries, self.index_pending = index
+
+
+def _turned(rope: Rope, x: Tensor, rotation: Rotation) -> Tensor:
+    """x (B, heads, T, D) with the last dimensions rotated."""
+    width = 2 * rotation[0].shape[-1]
+    still, turned = x.split((x.shape[-1] - width, width), dim=-1)
+    return torch.cat((still, rope.rotate(turned, rotation)), dim=-1)
+
+
+class Compressor(nn.Module):
+    """entry_w = rope(norm(sum_j softmax_j(W_g x_j + b_j) * W_c x_j)) over the tokens j of window w, for each
+    element. With overlap, the sum is also over the window before, by weights of its own: the first half of
+    W_g, W_c and b. (B, T, C) -> (B, entries, D)."""
+
+    def __init__(self, spec: CompressorSpec, d_model: int, dim: int, norm: Norm) -> None:
+        super().__init__()
+        self.rate, self.overlap, self.dim = spec.rate, spec.overlap, dim
+        width = dim * (2 if spec.overlap else 1)
+        self.values_and_gates = Linear(d_model, 2 * width, bias=False)
+        self.bias = nn.Parameter(torch.empty(spec.rate, width))
+        self.norm = build_norm(norm, dim)
+
+    def kept(self, batch_size: int, capacity: int) -> Kept:
+        """Room for the entries of `capacity` tokens, and for the tokens that the next entry is made of."""
+        span = self.rate * (2 if self.overlap else 1)
+        pending = torch.zeros(batch_size, span, self.values_and_gates.out_features)
+        return torch.zeros(batch_size, capacity // self.rate, self.dim), pending
+
+    def forward(self, x: Tensor, rope: Rope, kept: Kept | None, start: int) -> Tensor:
+        """The entries of all tokens so far, x being those from `start` on."""
+        end = start + x.shape[1]
+        n_old, n_all = start // self.rate, end // self.rate
+        first = max(0, n_old - int(self.overlap)) * self.rate
+        tokens = self.values_and_gates(x)
+        if kept is not None:
+            new = tokens
+            if first < start:
+                tokens = torch.cat((last_kept(kept[1], start, start - first), new), dim=1)
+            keep_last(kept[1], new, start)
+        if n_all > n_old:
+            made = self._pooled(tokens[:, : n_all * self.rate - first], padded=self.overlap and n_old == 0)
+            positions = torch.arange(n_old, n_all, device=x.device) * self.rate
+            entries = _turned(rope, made[:, None], rope(positions, x.dtype, end))[:, 0]
+        else:
+            entries = x.new_zeros(x.shape[0], 0, self.dim)
+        if kept is None:
+            return entries
+        kept[0][:, n_old:n_all] = entries
+        return kept[0][:, :n_all]
+
+    def _pooled(self, tokens: Tensor, padded: bool) -> Tensor:
+        """Whole windows of values and gates (B, windows * rate, 2 width) -> (B, entries, D). The first of
+        overlapping windows has no entry, unless an empty one is `padded` before it."""
+        values, gates = tokens.unflatten(1, (-1, self.rate)).chunk(2, dim=-1)
+        gates = gates + self.bias
+        if self.overlap:
+            if padded:
+                values = torch.cat((torch.zeros_like(values[:, :1]), values), dim=1)
+                gates = torch.cat((torch.full_like(gates[:, :1], -torch.inf), gates), dim=1)
+            values, gates = (
+                torch.cat((both[:, :-1, :, : self.dim], both[:, 1:, :, self.dim :]), dim=2)
+                for both in (values, gates)
+            )
+        precise = torch.promote_types(gates.dtype, torch.float32)
+        weights = gates.softmax(2, dtype=precise).to(values.dtype)
+        entries: Tensor = self.norm((values * weights).sum(2))
+        return entries
+
+
+class EntryIndexer(nn.Module):
+    """The top_k of sum over heads of w_h relu(q_h . k_s), with q = rope(W_q c), w = W_w x and the entries k
+    of a compressor of its own. x (B, T, C), the latent c of the queries (B, T, rank) -> (B, T, top_k)."""
+
+    def __init__(self, spec: CompressorSpec, d_model: int, rank: int, norm: Norm) -> None:
+        super().__init__()
+        assert spec.indexer is not None
+        self.spec = spec.indexer
+        self.compressor = Compressor(spec, d_model, self.spec.head_dim, norm)
+        self.q = Linear(rank, self.spec.n_heads * self.spec.head_dim, bias=False)
+        self.weights = Linear(d_model, self.spec.n_heads, bias=False)
+
+    @torch.no_grad()
+    def forward(
+        self, x: Tensor, latent: Tensor, rope: Rope, rotation: Rotation, kept: Kept | None, start: int
+    ) -> Tensor:
+        entries = self.compressor(x, rope, kept, start)
+        q = self.q(latent).unflatten(-1, (self.spec.n_heads, -1)).transpose(1, 2)
+        q = _turned(rope, q, rotation).transpose(1, 2)
+        return choose_entries(q, entries, self.weights(x), self.spec.top_k, self.compressor.rate, start)
+
+
+class CompressedAttention(nn.Module):
+    """out(softmax(q k^T / sqrt(head_dim)) k) over the keys of the window and the entries of a compressor.
+    (B, T, C) -> (B, T, C). https://huggingface.co/docs/transformers/model_doc/deepseek_v4"""
+
+    def __init__(self, spec: CompressedAttentionSpec, d_model: int, norm: Norm) -> None:
+        super().__init__()
+        self.spec, self.eps = spec, norm.eps
+        self.rope = Rope(spec.rope, spec.qk_rope_head_dim)
+        self.scale = spec.head_dim**-0.5 * self.rope.score_factor
+        width = spec.n_heads * spec.head_dim
+        self.q = LowRank(d_model, spec.q_lora_rank, width, norm)
+        self.kv = Linear(d_model, spec.head_dim, bias=False)
+        self.kv_norm = build_norm(norm, spec.head_dim)
+        self.sinks = nn.Parameter(torch.empty(spec.n_heads))
+        groups, rank = spec.output_groups, spec.output_lora_rank
+        self.out_down = nn.Parameter(torch.empty(groups, rank, width // groups))
+        self.out = Linear(groups * rank, d_model, bias=False)
+        compressor = spec.compressor
+        self.compressor = None if compressor is None else Compressor(compressor, d_model, spec.head_dim, norm)
+        self.entry_indexer = None
+        if compressor is not None and compressor.indexer is not None:
+            self.entry_indexer = EntryIndexer(compressor, d_model, spec.q_lora_rank, norm)
+
+    @property
+    def tokens_per_entry(self) -> int:
+        """Tokens that leave one entry in the cache, beside their own in the window."""
+        return 1 if self.compressor is None else self.compressor.rate
+
+    def new_cache(self, batch_size: int, capacity: int) -> CompressedCache:
+        """Room for the keys of a window, and for the entries of `capacity` positions."""
+        kv = torch.zeros(batch_size, 1, min(self.spec.window, capacity), self.spec.head_dim)
+        return CompressedCache(
+            kv,
+            None if self.compressor is None else self.compressor.kept(batch_size, capacity),
+            None if self.entry_indexer is None else self.entry_indexer.compressor.kept(batch_size, capacity),
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: CompressedCache | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        assert rotation is not None
+        latent = self.q.norm(self.q.down(x))
+        q = self.q.up(latent).unflatten(-1, (self.spec.n_heads, self.spec.head_dim)).transpose(1, 2)
+        q = _turned(self.rope, F.rms_norm(q, q.shape[-1:], None, self.eps), rotation)
+        kv = _turned(self.rope, self.kv_norm(self.kv(x))[:, None], rotation)
+        if cache is not None:
+            kv = rolled(cache.kv, kv, start)
+        mixed = self._attend(x, latent, q, kv, rotation, cache, start)
+        cos, sin = rotation
+        mixed = _turned(self.rope, mixed, (cos, -sin)).transpose(1, 2).flatten(2)
+        groups = mixed.unflatten(-1, (self.spec.output_groups, -1)).transpose(1, 2)
+        narrow = groups @ self.out_down.transpose(1, 2)
+        output: Tensor = self.out(narrow.transpose(1, 2).flatten(2))
+        return output
+
+    def _attend(
+        self,
+        x: Tensor,
+        latent: Tensor,
+        q: Tensor,
+        kv: Tensor,
+        rotation: Rotation,
+        cache: CompressedCache | None,
+        start: int,
+    ) -> Tensor:
+        """(B, H, T, D), the output of every head."""
+        window = self.spec.window
+        if self.compressor is None:
+            return attention(q, kv, kv, self.scale, window, sinks=self.sinks)
+        kept = None if cache is None else (cache.entries, cache.pending)
+        entries = self.compressor(x, self.rope, kept, start)
+        chosen = None
+        if self.entry_indexer is not None:
+            kept = None if cache is None else (cache.index_entries, cache.index_pending)
+            chosen = self.entry_indexer(x, latent, self.rope, rotation, kept, start)
+        rate = self.compressor.rate
+        return compressed_attention(q, kv, entries, self.sinks, self.scale, window, rate, start, chosen)
