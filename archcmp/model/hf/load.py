@@ -22,9 +22,8 @@ from archcmp.model.hf.layouts import (
     NORMS,
     OTHER_MODALITIES,
     OUTSIDE,
-    View,
-    Way,
 )
+from archcmp.model.hf.ways import View, Way
 from archcmp.model.mixers.attention import Attention
 from archcmp.model.mixers.deltanet import GatedDeltaNet
 from archcmp.spec.schema.model import Block as BlockSpec
