@@ -19,6 +19,7 @@ from archcmp.spec.schema.ffn import MoE
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.rope import YarnScaling
+from archcmp.spec.shrink import SHRUNK, shrunk_block
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED, PUBLISHED_IDS, attention, dense
@@ -30,7 +31,7 @@ def test_a_shrunk_spec_makes_the_same_choices_in_fewer_layers(reference: str) ->
     small = scale.shrunk(spec)
     assert features(small) == features(spec)
     assert distinct_blocks(small).keys() == distinct_blocks(spec).keys()
-    assert len(layer_blocks(small)) <= 14 and small.d_model == scale.SHRUNK.d_model
+    assert len(layer_blocks(small)) <= 14 and small.d_model == SHRUNK.d_model
 
 
 class Convolution(Part):
@@ -47,7 +48,7 @@ def test_a_choice_without_a_rule_is_shrunk_too() -> None:
         .blocks["main"]
         .model_copy(update={"mixer": Convolution(kind="convolution", width=4096)})
     )
-    shrunk: object = scale.shrunk_block(block).mixer
+    shrunk: object = shrunk_block(block).mixer
     assert shrunk == Convolution(kind="convolution", width=16)
 
 
