@@ -36,7 +36,7 @@ def test_list_filters_by_choices_and_parameters() -> None:
 
 
 def test_list_takes_parts_of_names() -> None:
-    assert {model["family"] for model in _listed("gemma")} == {"gemma", "gemma2", "gemma3"}
+    assert {"gemma", "gemma2", "gemma3"} <= {model["family"] for model in _listed("gemma")}
     assert {model["id"] for model in _listed("OLMo 2", "llama3.1:8")} == {
         *("olmo2:1b", "olmo2:7b", "olmo2:13b", "olmo2:32b", "llama3.1:8b")
     }

@@ -39,7 +39,7 @@ def test_commands_and_options_are_offered() -> None:
 def test_families_are_offered_and_the_sizes_of_the_only_one_that_fits() -> None:
     assert _offered("show olm") == ["olmo", "olmo2", "olmo3", "olmoe"]
     assert _offered("compare gpt2 olmo2") == ["olmo2", "olmo2:1b", "olmo2:7b", "olmo2:13b", "olmo2:32b"]
-    assert _offered("new mine --from smol") == ["smollm3", "smollm3:3b"]
+    assert _offered("new mine --from smollm3") == ["smollm3", "smollm3:3b"]
 
 
 def test_a_word_that_bash_splits_is_completed_after_the_last_piece() -> None:
@@ -67,7 +67,7 @@ def test_keys_are_those_of_the_spec_and_values_those_of_the_key() -> None:
         ("race olmo2 --against ", ["composed", "masked", "transformers"]),
         ("bench olmo2 --compose a", ["auto", "always"]),
         ("device --device ", ["cpu", "cuda"]),
-        ("list gem", ["gemma", "gemma2", "gemma3"]),
+        ("list gem", ["gemma", "gemma2", "gemma3", "gemma4"]),
         ("list --with gq", ["gqa"]),
         ("choices qk_", ["qk_norm"]),
     ],

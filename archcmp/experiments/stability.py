@@ -186,7 +186,10 @@ def _bytes_of_run(spec: ModelSpec, recipe: Recipe) -> int:
 
     tokens = recipe.batch_size * recipe.seq_len
     kept = 64 * spec.n_streams * spec.d_model + spec.d_model // 16 * recipe.seq_len
-    values = 4 * count(spec, 1, recipe.seq_len).params["total"].total + tokens * recipe.n_layers * kept
+    values = (
+        4 * count(spec, 1, recipe.seq_len).params["total"].total
+        + tokens * recipe.n_layers * spec.passes * kept
+    )
     return 2**29 + 4 * (values + 3 * tokens * spec.vocab_size)
 
 

@@ -213,7 +213,7 @@ class Choice:
     def documented(cls, path: Iterable[str], name: str, docstring: str | None) -> Choice:
         words = " ".join((docstring or "").split())
         urls = [url.rstrip(".") for url in cls.URL.findall(words)]
-        meaning = re.sub(r"[\s,]+([.,;)]|$)", r"\1", " ".join(cls.URL.sub("", words).split()))
+        meaning = re.sub(r"[\s,]+([.,;)](?=\s|$)|$)", r"\1", " ".join(cls.URL.sub("", words).split()))
         meaning = meaning.replace("()", "").strip().rstrip(".:") + "."
         return cls(".".join(path), name, meaning, urls[0] if urls else None)
 

@@ -160,7 +160,7 @@ def composed(spec: ModelSpec, dtype: torch.dtype, trains: bool) -> list[Piece]:
     with them.
     """
     large = spec.vocab_size * spec.d_model * dtype.itemsize > LARGE_TABLE_BYTES
-    others = spec.embedding.positions or spec.per_layer_dims
+    others = spec.embedding.positions or spec.embedding.norm or spec.per_layer_dims or spec.streams
     slices = VOCABULARY_SLICES if (trains or large) and not others else 1
     parts = decompose(spec, dtype, slices)
     return [Piece(part.name, (part.once(),), partial(part.build, "meta"), part.visits) for part in parts]

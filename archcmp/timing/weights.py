@@ -13,8 +13,8 @@ _TILE = 1_000_003
 
 def fill_random(module: nn.Module, device: torch.device) -> None:
     """Give a module built on the meta device memory on `device`, and weights from N(0, 0.02^2): one
-    drawn tile repeated, 20 times faster than drawing each. Vectors, which are norms and biases, and buffers
-    are 1."""
+    drawn tile repeated, 20 times faster than drawing each. Vectors, which are norms and biases, are 1.
+    Buffers start as in training."""
     module.to_empty(device=device)
     for part in module.modules():
         getattr(part, "tie_weights", lambda: None)()

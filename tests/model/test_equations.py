@@ -30,6 +30,7 @@ from archcmp.spec.schema.residual import (
     PreNorm,
     ReorderedNorm,
     SandwichNorm,
+    StreamNorm,
 )
 from archcmp.spec.schema.rope import Rope as RopeSpec
 from tests.known import MAIN_AND_FAR, tiny
@@ -104,6 +105,7 @@ def test_windowed_attention_is_differentiable_exactly(monkeypatch: pytest.Monkey
 RESIDUAL_OF_3 = {
     PreNorm: 34 + (340 + 1),
     PostNorm: 10 * (70 + 71),
+    StreamNorm: 610 + 611,
     ReorderedNorm: 43 + 10 * 44,
     SandwichNorm: 313 + 10 * (3130 + 1),
     Parallel: 3 + 31 + 31,

@@ -94,7 +94,8 @@ def test_a_spec_whose_every_option_is_changed_is_shown_and_written_back() -> Non
     spec = tiny(*EVERYTHING)
     plain = design_choices(tiny())
     same = {key for key, value in design_choices(spec).items() if key in plain and plain[key] == value}
-    assert same == {"mixer", "chunk", "rope", "norm.weight", "loop"}
+    unchanged = {"mixer", "chunk", "rope", "norm.weight", "loop", "shared_kv", "per_layer", "layer_scalar"}
+    assert same == unchanged
     for override in _written(spec):
         made = override_spec(spec, [override])
         assert made.model_copy(update={"published": spec.published}) == spec, override

@@ -67,7 +67,6 @@ MIXERS: dict[str, tuple[Way, ...]] = {
         one("linear_attn.out_proj.*"),
         one("mixer.o_proj.*"),
         *(one(f"{name}.out_proj.*") for name in _MAMBA),
-        one("self_attn.out_proj.*"),
         one("conv.out_proj.*"),
         one("attn.c_proj.*", transposed_but_in_mqa),
         one("self_attn.o_b_proj.*"),

@@ -26,12 +26,18 @@ class CompressedCache(LayerCache):
     """The keys of the window, and what each compressor keeps: its entries, and the tokens that wait for an
     entry to be complete."""
 
-    def __init__(self, kv: Tensor, entries: Kept | None, index: Kept | None) -> None:
-        self.kv = kv
+    def __init__(
+        self, kv: Tensor, entries: Kept | None, index: Kept | None = None, top_k: int | None = None
+    ) -> None:
+        self.kv, self.top_k = kv, top_k
         if entries is not None:
             self.entries, self.pending = entries
         if index is not None:
             self.index_entries, self.index_pending = index
+
+    @property
+    def read_nbytes(self) -> int:
+        return self.nbytes if self.top_k is None else self.nbytes - self.entries[:, self.top_k :].nbytes
 
 
 def _turned(rope: Rope, x: Tensor, rotation: Rotation) -> Tensor:
@@ -154,11 +160,11 @@ class CompressedAttention(nn.Module):
     def new_cache(self, batch_size: int, capacity: int) -> CompressedCache:
         """Room for the keys of a window, and for the entries of `capacity` positions."""
         kv = torch.zeros(batch_size, 1, min(self.spec.window, capacity), self.spec.head_dim)
-        return CompressedCache(
-            kv,
-            None if self.compressor is None else self.compressor.kept(batch_size, capacity),
-            None if self.entry_indexer is None else self.entry_indexer.compressor.kept(batch_size, capacity),
-        )
+        entries = None if self.compressor is None else self.compressor.kept(batch_size, capacity)
+        if self.entry_indexer is None:
+            return CompressedCache(kv, entries)
+        index = self.entry_indexer.compressor.kept(batch_size, capacity)
+        return CompressedCache(kv, entries, index, self.entry_indexer.spec.top_k)
 
     def forward(
         self,

@@ -121,7 +121,8 @@ def _read_file(name: str) -> tuple[Tree, str]:
             raise ConfigError(f"{file}: larger than any configuration")
         config = json.loads(data.decode("utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{name}: no such file{_download(name)}") from None
+        missing = name if file == Path(name) else str(file)
+        raise ConfigError(f"{missing}: no such file{_download(name)}") from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -80,7 +80,7 @@ class ALiBi(Part):
 
 _OF_KEYS_AND_VALUES = {
     *("n_kv_heads", "head_dim", "v_head_dim", "qkv_bias", "qk_norm", "values", "v_norm", "value_scale"),
-    *("clip_qkv", "window", "chunk", "rope"),
+    *("clip_qkv", "window", "chunk", "rope", "alibi"),
 }
 
 

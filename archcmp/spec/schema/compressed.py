@@ -65,7 +65,6 @@ class CompressedAttention(Part):
     """Width to which the output of each group is projected."""
     rope: Rope
     compressor: Compressor | None = None
-    """What a query sees beyond the window. With null it is nothing."""
 
     LABELS: ClassVar[dict[str, str]] = {
         "CSA": "Compressed sparse attention: to a window, and to the entries that an indexer chooses of all "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import cycle, islice
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -232,6 +231,12 @@ class ModelSpec(Part):
                     "where one block has hyper_connections, all blocks need them, with the same options",
                     "Give every block the same residual",
                 )
+            if block.per_layer is not None:
+                raise fault(
+                    ("blocks", name, "per_layer"),
+                    "per_layer needs one residual stream, and hyper_connections have several",
+                    "Remove per_layer, or give every block another residual",
+                )
         return self
 
     @model_validator(mode="after")
@@ -252,7 +257,7 @@ class ModelSpec(Part):
     def _shared_choices_are_made_before(self) -> ModelSpec:
         chosen = 0
         for run in self.layers:
-            for name in islice(cycle(run.repeat), run.n_layers):
+            for name in run.names:
                 mixer = self.blocks[name].mixer
                 indexer = mixer.indexer if isinstance(mixer, MLA) else None
                 if isinstance(indexer, Lightning):

@@ -15,4 +15,4 @@ class PerLayer(Part):
     dim: Dim
     """Elements of the vector, the same in all layers that have one."""
     activation: Activation
-    """The non-linearity of the gate."""
+    """The non-linearity of the gate, as in glu: gelu, gelu_tanh, quick_gelu, silu, relu, relu2 or xielu."""

@@ -129,14 +129,15 @@ class Positions:
 
     def write(self, draft: Draft, config: Tree) -> None:
         head_dim, turned = draft.values(":mixer.head_dim")[0], draft.values(":mixer.qk_rope_head_dim")[0]
-        config["partial_rotary_factor"] = turned / head_dim
+        share = None if head_dim is None else turned / head_dim
+        config["partial_rotary_factor"] = share
         written: dict[str, Any] = {}
         for part, name in (("window", "main"), ("csa", "compress"), ("hca", "compress")):
             RopeFields(part=part, layer_type=name).write(draft, written)
         found = written["rope_parameters"]
         for name, rope in self.sets.items():
             found.setdefault(name, {"rope_type": "default", "rope_theta": rope.theta})
-            found[name]["partial_rotary_factor"] = turned / head_dim
+            found[name]["partial_rotary_factor"] = share
         config["rope_parameters"] = found
 
 

@@ -25,7 +25,7 @@ class BloomWidths:
 
     def write(self, draft: Draft, config: Tree) -> None:
         (n_heads, *_) = draft.values(":mixer.n_heads")
-        config |= {"hidden_size": draft.model["d_model"], "n_head": n_heads}
+        config |= {"hidden_size": draft.model.get("d_model"), "n_head": n_heads}
 
 
 _BIASED_MLP: Tree = {"kind": "mlp", "bias": True}

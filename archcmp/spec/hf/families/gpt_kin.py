@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from archcmp.spec.hf.axes import Options
 from archcmp.spec.hf.bindings import Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import (
+    EvenHeads,
     attention,
-    head_dim_of,
     inverse_root,
     inverse_square,
     sizes,
@@ -96,16 +96,6 @@ class MPTAttention:
         config["attn_config"] = {"softmax_scale": scale, "clip_qkv": limit}
 
 
-class HeadDimOfWidth:
-    """The dimensions of a head, d_model / n_heads. Falcon's configurations have no field for them."""
-
-    def read(self, fields: Fields, draft: Draft) -> None:
-        draft.set(":mixer.head_dim", head_dim_of(fields))
-
-    def write(self, draft: Draft, config: Tree) -> None:
-        pass
-
-
 @dataclass(frozen=True)
 class AttentionTypes:
     """Layers with a window and layers without one, in runs of `attention_types` (GPT-Neo)."""
@@ -158,7 +148,7 @@ MODEL_TYPES = (
             *sizes(2048, tied=True, eps=1e-5, eps_key="layer_norm_epsilon"),
             Field("num_attention_heads", ":mixer.n_heads"),
             FalconParts(),
-            HeadDimOfWidth(),
+            EvenHeads(),
             Field("ffn_hidden_size", ":ffn.d_ff", four_widths),
             activation(":ffn.activation", "activation", "gelu"),
             Field("bias", ":mixer.qkv_bias", False),

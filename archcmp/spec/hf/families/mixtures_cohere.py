@@ -84,12 +84,6 @@ class RopeOfDense:
         config[self.pattern] = 1 if all(draft.values("dense:mixer.rope")) else 2
 
 
-def dense_width(fields: Fields) -> int | None:
-    """The width of dense layers where `prefix_dense_intermediate_size` is null."""
-    width: int | None = fields.get("intermediate_size", None)
-    return width
-
-
 def _after_prefix(fields: Fields, n_layers: int) -> list[str]:
     """The dense layers at the start and the mixtures after them have a pattern of windows each."""
     first = fields.number("first_k_dense_replace", 0)
