@@ -107,6 +107,10 @@ MOES: dict[str, dict[str, object]] = {
     "mlp-experts": {"expert": {"kind": "mlp", "d_ff": 8, "activation": "relu", "bias": True}},
     "shared": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "shared_gate": True},
     "averaged": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "combine": "average"},
+    "unit-variance": {
+        "shared": {"kind": "glu", "d_ff": 8, "activation": "silu"},
+        "combine": "unit_variance",
+    },
     "branch-norm": {
         "branch_norm": {"kind": "rmsnorm"},
         "shared": {"kind": "glu", "d_ff": 8, "activation": "silu"},
