@@ -197,7 +197,6 @@ class ModelSpec(Part):
     layers: Annotated[tuple[Run, ...], Field(min_length=1, strict=False)]
     """The order of the layers: runs of blocks, one after the other."""
     loop: Loop | None = None
-    """The layers are gone through more than once."""
 
     @property
     def title(self) -> str:
