@@ -107,6 +107,10 @@ MOES: dict[str, dict[str, object]] = {
     "mlp-experts": {"expert": {"kind": "mlp", "d_ff": 8, "activation": "relu", "bias": True}},
     "shared": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "shared_gate": True},
     "averaged": {"shared": {"kind": "glu", "d_ff": 8, "activation": "silu"}, "combine": "average"},
+    "unit-variance": {
+        "shared": {"kind": "glu", "d_ff": 8, "activation": "silu"},
+        "combine": "unit_variance",
+    },
     "branch-norm": {
         "branch_norm": {"kind": "rmsnorm"},
         "shared": {"kind": "glu", "d_ff": 8, "activation": "silu"},
@@ -224,6 +228,7 @@ EXTRA = {
     **{f"moe-{name}": [f"{MAIN}ffn={json.dumps(_MOE | change)}"] for name, change in MOES.items()},
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
     "kda-floor": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_floor: -5}}"],
+    "kda-negative": [f"{MAIN}mixer={{{KDA_OPTIONS}, negative_eigenvalues: true}}"],
     "kda-ranks": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_rank: 4, gate_rank: 6}}"],
     "stream-norm-factors": [MAIN + "residual={kind: stream_norm, alpha: 1.5, beta: 0.5}"],
     "per-layer": [

@@ -48,6 +48,19 @@ def test_decays_stay_above_their_floor() -> None:
     assert -2 <= log_decay.min() < -1 and log_decay.max() <= 0
 
 
+@torch.inference_mode()
+def test_steps_with_negative_eigenvalues_are_twice_as_long() -> None:
+    """Half way, where the sigmoid is 1/2, a step is the longest one of a layer without the option."""
+    options = f"blocks.main.mixer={{{KDA_OPTIONS}, negative_eigenvalues: %s}}"
+    doubled: Any = build_block(tiny(options % "true"), "main")
+    plain: Any = build_block(tiny(options % "false"), "main")
+    plain.load_state_dict(doubled.state_dict())
+    doubled.mixer.beta.weight.zero_()
+    plain.mixer.beta.weight.fill_(1000)
+    x = torch.rand(2, 9, plain.mixer.beta.weight.shape[1])
+    torch.testing.assert_close(doubled.mixer(x), plain.mixer(x))
+
+
 def test_a_floor_that_lets_nothing_decay_is_refused() -> None:
     with pytest.raises(SpecError, match="decay_floor must be below 0"):
         tiny(f"blocks.main.mixer={{{KDA_OPTIONS}, decay_floor: 0}}")

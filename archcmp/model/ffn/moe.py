@@ -20,10 +20,12 @@ from archcmp.spec.schema.ffn import MLP as MLPSpec
 from archcmp.spec.schema.ffn import MoE as MoESpec
 
 EXPERTS: dict[type[Part], type[GLU | MLP]] = {GLUSpec: GLU, MLPSpec: MLP}
+DIVISORS = {"average": 2, "unit_variance": 2**0.5}
+"""By `combine`, what divides the sum of the experts' output and that of the shared feed-forward."""
 
 
 class MoE(nn.Module):
-    """sum over the chosen experts of weight_e * expert_e(x), + shared(x); half of it with `combine: average`.
+    """sum over the chosen experts of weight_e * expert_e(x), + shared(x), divided as `combine` says.
     With `latent`, the experts' part is up(sum of weight_e * expert_e(down(x))). With `branch_norm`, there is
     a norm before and after each of the two parts. (B, T, C) -> (B, T, C).
 
@@ -68,7 +70,7 @@ class MoE(nn.Module):
             return y
         shared: Tensor = self.shared_after(self.shared(self.shared_before(x)))
         y = y + (shared if self.shared_gate is None else shared * self.shared_gate(x).sigmoid())
-        return y / 2 if self.spec.combine == "average" else y
+        return y if self.spec.combine == "sum" else y / DIVISORS[self.spec.combine]
 
     def _routed(self, tokens: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
         """tokens (N, width of the experts), weights and experts (N, top_k) -> the shape of tokens."""

@@ -37,7 +37,8 @@ def _projection(d_in: int, rank: int | None, d_out: int) -> nn.Module:
 
 class KimiDeltaAttention(nn.Module):
     """out(norm(o) * sigmoid(W_g x)), where o is the output of the gated delta rule for q, k, v =
-    silu(conv(W x)) with q and k of unit length, beta = sigmoid(W_b x) and a log decay per channel, of W_a x.
+    silu(conv(W x)) with q and k of unit length, beta = sigmoid(W_b x), twice that with
+    `negative_eigenvalues`, and a log decay per channel, of W_a x.
     (B, T, C) -> (B, T, C). https://arxiv.org/abs/2510.26692
 
     `qkv` holds the rows of all queries, then of keys and values; `conv` (channels, conv_size) is the
@@ -80,6 +81,8 @@ class KimiDeltaAttention(nn.Module):
         inputs = after_last_inputs(self.qkv(x), self.spec.conv_size - 1, past)
         q, k, v = self._heads(F.silu(causal_conv(inputs, self.conv))).chunk(3, dim=2)
         q, beta = unit(q) * self.spec.head_dim**-0.5, self.beta(x).sigmoid()
+        if self.spec.negative_eigenvalues:
+            beta = 2 * beta
         state = None if past is None else past.state
         mixed, state = gated_delta_rule(q, unit(k), v, self._log_decay(x), beta, state)
         if cache is not None:

@@ -144,10 +144,10 @@ class MoE(Part):
     """A feed-forward that every token visits beside its experts: DeepSeek, Qwen."""
     shared_gate: bool = False
     """The shared feed-forward's output is multiplied by sigmoid(w x): Qwen3-Next."""
-    combine: Literal["sum", "average"] = "sum"
+    combine: Literal["sum", "average", "unit_variance"] = "sum"
     """How the outputs of the experts and of the shared feed-forward are joined: their sum, or their average,
-    (experts(x) + shared(x)) / 2, in Command A+. https://huggingface.co/docs/transformers/model_doc/cohere2_moe"""
-
+    (experts(x) + shared(x)) / 2, in Command A+, or with unit_variance (experts(x) + shared(x)) / sqrt(2), in
+    Grok 2.5. https://huggingface.co/docs/transformers/model_doc/cohere2_moe"""
     branch_norm: Norm | None = None
     """The experts and the shared feed-forward each normalise their input and their output with norms of their
     own, norm(experts(norm(x))) + norm(shared(norm(x))), where x is the residual stream: the residual has no

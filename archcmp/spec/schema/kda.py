@@ -36,6 +36,9 @@ class KimiDeltaAttention(Part):
     gate_rank: Dim | None = None
     """W_g is a product of two matrices that meet in this width: head_dim in Kimi Linear. Without it W_g is
     one matrix: Ling 3."""
+    negative_eigenvalues: bool = False
+    """beta = 2 sigmoid(W_b x), so that a step may turn the sign of what a state returns for k: the matrix I -
+    beta k k^T has the eigenvalue 1 - beta. Solar Open 2. https://arxiv.org/abs/2411.12537"""
 
     LABELS: ClassVar[dict[str, str]] = {"KDA": "Kimi delta attention, a linear attention."}
 
