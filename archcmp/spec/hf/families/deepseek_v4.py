@@ -134,7 +134,7 @@ class Positions:
         written: dict[str, Any] = {}
         for part, name in (("window", "main"), ("csa", "compress"), ("hca", "compress")):
             RopeFields(part=part, layer_type=name).write(draft, written)
-        found = written["rope_parameters"]
+        found: Tree = written.get("rope_parameters", {})
         for name, rope in self.sets.items():
             found.setdefault(name, {"rope_type": "default", "rope_theta": rope.theta})
             found[name]["partial_rotary_factor"] = share
