@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from archcmp.spec.describe import places
+from archcmp.spec.layers import distinct_blocks
 from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.ffn import GLU, MLP
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import bundled_folder
@@ -21,6 +23,21 @@ PUBLISHED_IDS = [Path(reference).name.replace(".yaml", "") for reference in PUBL
 
 UNLIKE = list({places(load_spec(family)): family for family in reversed(FAMILIES)}.values())[::-1]
 """One family of each set of choices: those that differ in numbers alone are one."""
+
+
+def _kinds(part: Part) -> frozenset[object]:
+    """The kinds of a part and of all parts in it."""
+    inside = [value for _, value in part if isinstance(value, Part)]
+    return frozenset([getattr(part, "kind", None)]).union(*map(_kinds, inside))
+
+
+def _kinds_of_blocks(family: str) -> frozenset[object]:
+    spec = load_spec(family)
+    return frozenset(_kinds(spec.blocks[name]) for name in distinct_blocks(spec))
+
+
+OF_A_KIND = list({_kinds_of_blocks(family): family for family in reversed(UNLIKE)}.values())[::-1]
+"""One family of each set of kinds of parts."""
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.json"))}
 """Configurations as their publishers have them."""

@@ -17,7 +17,7 @@ from archcmp.model.residual import RESIDUALS
 from archcmp.spec.scale import proxy
 from archcmp.spec.schema.base import kind_of
 from archcmp.spec.yaml.load import load_spec
-from tests.known import UNLIKE
+from tests.known import OF_A_KIND
 
 KINDS = [
     f"olmo2+residual={residual}+qk_norm={qk_norm}"
@@ -72,7 +72,7 @@ def test_values_do_not_depend_on_what_else_a_model_has() -> None:
     assert not torch.equal(values["blocks.0.mixer.qkv.weight"], values["blocks.1.mixer.qkv.weight"])
 
 
-@pytest.mark.parametrize("family", UNLIKE)
+@pytest.mark.parametrize("family", OF_A_KIND)
 @pytest.mark.parametrize("init", [Init(), Init(None), Init(None, True)])
 def test_a_model_from_the_meta_device_works_after_initialise(family: str, init: Init) -> None:
     spec = proxy(load_spec(family), 64, 4, 32)
@@ -90,7 +90,7 @@ def test_a_model_from_the_meta_device_works_after_initialise(family: str, init: 
         assert model.head.weight is model.embedding.tokens.weight
 
 
-@pytest.mark.parametrize("family", UNLIKE)
+@pytest.mark.parametrize("family", OF_A_KIND)
 def test_matrices_start_with_the_deviation_that_is_asked_for(family: str) -> None:
     """Fan-in: 1 / sqrt(last dimension)."""
     for init in (Init(0.02), Init(None)):
@@ -105,7 +105,7 @@ def test_matrices_start_with_the_deviation_that_is_asked_for(family: str) -> Non
                 assert float(value.detach().std()) == pytest.approx(expected, rel=sampling), name
 
 
-@pytest.mark.parametrize("family", UNLIKE)
+@pytest.mark.parametrize("family", OF_A_KIND)
 def test_by_depth_output_projections_start_smaller_by_the_root_of_twice_the_depth(family: str) -> None:
     plain, scaled = (_built(family, Init(None, by_depth)) for by_depth in (False, True))
     n_layers, smaller = len(plain.blocks), set()
@@ -118,7 +118,7 @@ def test_by_depth_output_projections_start_smaller_by_the_root_of_twice_the_dept
     assert len(smaller) >= sum(block.n_sublayers for block in plain.blocks)
 
 
-@pytest.mark.parametrize("family", UNLIKE)
+@pytest.mark.parametrize("family", OF_A_KIND)
 def test_norms_start_as_the_identity(family: str) -> None:
     """A gain of 1, which is 0 where the factor is 1 + weight, and no bias."""
     model: Any = _built(family)

@@ -31,7 +31,7 @@ transformers = import_transformers()
 IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
-N_FUZZED = int(os.environ.get("ARCHCMP_FUZZED", "5"))
+N_FUZZED = int(os.environ.get("ARCHCMP_FUZZED", "3"))
 """Random configurations of every model type."""
 
 WHOLE: dict[str, dict[str, Any]] = {

@@ -252,9 +252,7 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
         (
             "{kind: glu, d_ff: 64, activation: silu}",
             "{kind: moe, n_experts: 8, top_k: 2}",
-            "router is a mapping with scoring (softmax, sigmoid, sqrt_softplus or sparsemixer) and, if "
-            "wanted, renormalize, scale, bias, correction_bias, groups, weighs, softcap, input_norm, scaled, "
-            "expert_scale, by_token, jitter. expert is a mapping with kind: mlp or glu",
+            "input_norm, scaled, expert_scale, by_token, jitter. expert is a mapping with kind: mlp or glu",
         ),
         (
             "kind: glu, d_ff",

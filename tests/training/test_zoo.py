@@ -15,7 +15,7 @@ from archcmp.training import loop
 from archcmp.training.loop import Trainer
 from archcmp.training.recipe import Recipe
 from archcmp.training.text import Text, load_text
-from tests.known import UNLIKE
+from tests.known import OF_A_KIND
 
 RECIPE = Recipe(n_layers=2, seq_len=32, batch_size=4)
 
@@ -38,7 +38,7 @@ def text() -> Text:
     return load_text()
 
 
-@pytest.mark.parametrize("family", UNLIKE)
+@pytest.mark.parametrize("family", OF_A_KIND)
 def test_the_loss_of_a_proxy_is_finite_and_falls(family: str, text: Text) -> None:
     spec = proxy(load_spec(family), RECIPE.d_model, RECIPE.n_layers, RECIPE.seq_len)
     found = Trainer(spec, RECIPE, text, torch.device("cpu")).run(learning_rate=0.01, seed=0, steps=20)
