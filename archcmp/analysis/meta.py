@@ -85,6 +85,7 @@ RESULTS: Mapping[Any, Callable[..., Any]] = {
     aten.sort.stable: lambda x, **order: (_empty(x.shape, x), _empty(x.shape, x, torch.int64)),
     aten.searchsorted.Tensor: lambda sorted, x, **options: _empty(x.shape, x, torch.int64),
     aten.empty_like.default: lambda x, **options: _empty(x.shape, x),
+    aten.zeros_like.default: lambda x, **options: _empty(x.shape, x),
     aten.full_like.default: lambda x, value, **options: _empty(x.shape, x),
     aten.arange.default: _counted_up,
     aten.arange.start: _counted_up,
