@@ -13,9 +13,10 @@ class Lightning(Part):
 
     The score of token s for the query at t is the sum over heads h of w_h(t) relu(q_h(t) . k(s)), with
     q = rope(W_q c) from the latent c of the queries, one key k = rope(layernorm(W_k x)) per token for all
-    heads, and w = W_w x. The first qk_rope_head_dim elements of q and k are rotated. The cache holds the
-    keys, too. A choice has no gradient, so that the loss of the next token does not train the indexer.
-    DeepSeek V3.2, GLM-5, Hy4. https://arxiv.org/abs/2512.02556
+    heads, and w = W_w x. The first qk_rope_head_dim elements of q and k are rotated. Hy4 rotates the last,
+    the same function of permuted weights. The cache holds the keys, too. A choice has no gradient, so that
+    the loss of the next token does not train the indexer. DeepSeek V3.2, GLM-5, Hy4.
+    https://arxiv.org/abs/2512.02556
     """
 
     kind: Literal["lightning"]

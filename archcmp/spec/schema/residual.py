@@ -60,7 +60,8 @@ class Parallel(Part):
 class HyperConnections(Part):
     """n_streams streams of d_model each in place of one: X <- M X + w f(norm(r X)). Every token computes the
     weights r, w (n_streams) and M (n_streams, n_streams) from all of its streams. Each stream starts as the
-    embedding. Hy4; with a constrained M, DeepSeek V4 and GLM 5.3.
+    embedding. Independent hyper-connections, where M is the identity: Hy4. Manifold-constrained ones, with
+    `sinkhorn_iterations`: DeepSeek V4, GLM 5.3.
     https://arxiv.org/abs/2512.24880
 
     With z = W rms_norm(X), a number s and a vector b each for r, w and M: r = sigmoid(s z + b) + eps,
