@@ -56,8 +56,8 @@ OPTIONS = {
     "index-shared": tiny(*INDEX_SHARED),
     "narrow-values": tiny(MAIN + "v_head_dim=6", MAIN + "window=9", MAIN + "output_gate={per: head}"),
     "keys-as-values": tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}"),
-    "streams": tiny("residual={kind: hyper_connections, n_streams: 3}"),
-    "streams-unmixed": tiny("residual={kind: hyper_connections, sinkhorn_iterations: null, narrowing: mean}"),
+    "streams": tiny("residual={kind: hyper_connections, n_streams: 3, sinkhorn_iterations: 20}"),
+    "streams-unmixed": tiny("residual={kind: hyper_connections, narrowing: mean}"),
     "compressed": tiny(COMPRESSED, "blocks.main.mixer={window: 9, compressor: {indexer: {top_k: 9}}}"),
     "compressed-heavily": tiny(
         COMPRESSED, "blocks.main.mixer={window: 12, compressor: {rate: 8, overlap: false, indexer: null}}"
@@ -187,6 +187,7 @@ def test_values_known_by_hand() -> None:
         "llama3:8b": 128,
         "deepseek-v3:671b": 68.625,
         "deepseek-v3.2:671b": 68.625 + 61 * 128 * 2 / 1024,
+        "hy4:770b-a49b": 78 * 576 * 2 / 1024 + 21 * 128 * 2 / 1024,
         "glm-5.2:744b-a40b": 78 * 576 * 2 / 1024 + 21 * 128 * 2 / 1024,
         "gpt-oss:120b": 72,
         "gemma3:27b": 496,

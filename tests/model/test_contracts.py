@@ -164,7 +164,7 @@ EXTRA = {
     "logit-scale": ["output.scale=0.5"],
     "residual-multiplier": [MAIN + "residual.multiplier=0.3"],
     "parallel-own-norms": [MAIN + "residual={kind: parallel, shared_norm: false}"],
-    "streams-unmixed": [MAIN + "residual={kind: hyper_connections, sinkhorn_iterations: null}"],
+    "streams-mixed": [MAIN + "residual={kind: hyper_connections, sinkhorn_iterations: 20}"],
     "streams-mean": [MAIN + "residual={kind: hyper_connections, n_streams: 2, narrowing: mean}"],
     "streams-looped": [MAIN + "residual=hyper_connections", "loop={passes: 2, norm: true}"],
     "qk-norm-after-rope": [MAIN + "mixer.qk_norm={kind: per_head, after_rope: true}"],

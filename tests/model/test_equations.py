@@ -128,7 +128,9 @@ def test_residual_equations(kind: type[Part]) -> None:
 def test_hyper_connections_are_their_equation() -> None:
     """X <- M X + w f(norm(r X)), written out for a single token with three streams of four numbers."""
     torch.manual_seed(0)
-    spec = HyperConnections(kind="hyper_connections", n_streams=3, magnitude=1.5, eps=1e-3)
+    spec = HyperConnections(
+        kind="hyper_connections", n_streams=3, sinkhorn_iterations=20, magnitude=1.5, eps=1e-3
+    )
     residual = RESIDUALS[HyperConnections](spec, MakeNorm(RMSNorm(kind="rmsnorm", eps=0.1), 4), 1)
     for parameter in residual.parameters():
         nn.init.normal_(parameter)

@@ -14,6 +14,7 @@ from archcmp.errors import WeightsError
 from archcmp.model.decoder import Decoder
 from archcmp.oracle.models import transformers_model
 from archcmp.oracle.verify import randomise
+from archcmp.spec.scale import shrunk
 from tests.known import tiny
 
 
@@ -111,6 +112,31 @@ def test_gpt2_files_without_the_usual_prefix(tmp_path: Path) -> None:
     archcmp.load_hf_weights(whole, state)
     archcmp.load_hf_weights(bare, stripped)
     assert _same_logits(whole, bare)
+
+
+def test_the_files_of_hunyuan_4_have_names_of_their_own() -> None:
+    """As in the index of tencent/Hy4-preview; transformers writes other names."""
+    spec = shrunk(archcmp.load_spec("hy4"))
+    state = randomise(transformers_model(spec, "cpu", torch.float32)).state_dict()
+    published = {
+        "attn_hc.": "hc_attn_layer.hc_pre.hc_",
+        "ffn_hc.": "hc_mlp_layer.hc_pre.hc_",
+        "hc_head.hc_": "hc_head.hc_head_",
+        "self_attn.gate_proj": "self_attn.linear_gate",
+        "self_attn.sinks": "self_attn.learnable_sink_param",
+    }
+
+    def renamed(name: str) -> str:
+        part = next((part for part in published if part in name), "")
+        return name.replace(part, published[part]) if part else name
+
+    files = {renamed(name): tensor for name, tensor in state.items()}
+    files["model.mtp_layers.0.eh_proj.weight"] = torch.ones(1)
+    assert len(files.keys() - state.keys()) > 20
+    ours, other = archcmp.build_model(spec), archcmp.build_model(spec)
+    archcmp.load_hf_weights(ours, state)
+    archcmp.load_hf_weights(other, files)
+    assert _same_logits(ours, other)
 
 
 def test_folders_without_usable_files_are_refused(model: Decoder, tmp_path: Path) -> None:

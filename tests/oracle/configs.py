@@ -211,6 +211,7 @@ SAMPLERS: dict[str, Sampler] = {
     "hc_mult": _of(1, 2, 4),
     "hc_sinkhorn_iters": _of(1, 3, 20),
     "hc_eps": _of(1e-6, 1e-3),
+    "hc_magnitude": _of(1.0, 2.0),
     "compress_rates": lambda rng, o: {
         "compressed_sparse_attention": rng.choice([2, 3, 4]),
         "heavily_compressed_attention": rng.choice([4, 7, 40]),
@@ -289,7 +290,7 @@ FIXED: dict[str, Options] = {
     **{
         kind: {"attention_bias": False, "mlp_bias": False, "q_lora_rank": 20, "layer_types": None}
         | {"num_experts_per_tok": 2}
-        for kind in ("deepseek_v32", "glm_moe_dsa")
+        for kind in ("deepseek_v32", "glm_moe_dsa", "hy_v4")
     },
     "vaultgemma": {"attention_bias": False},
     "afmoe": {"attention_bias": False},

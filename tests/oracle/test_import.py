@@ -325,6 +325,8 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("gptj", {"rotary_dim": None}, "the value None of rotary_dim"),
         ("glm_moe_dsa", {"indexer_types": ["odd"] * 78}, "the value 'odd' of indexer_types"),
         ("glm_moe_dsa", {"indexer_types": ["shared"] * 78}, "no layer before chose any"),
+        ("hy_v4", {"gating_type": "headwise"}, "the value 'headwise' of gating_type"),
+        ("hy_v4", {"swiglu_limit": 0.0}, "swiglu_limit must be above 0"),
         ("gpt_neo", {"attention_types": [[["odd"], 24]]}, "the value 'odd' of attention_types"),
         ("gemma4_unified_text", {"use_bidirectional_attention": "all"}, "known: null, 'vision'"),
         ("gemma4_unified_text", {"per_layer_config": {"4": {"head_dim": 8}}}, "local layers have none"),

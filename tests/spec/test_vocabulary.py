@@ -24,6 +24,13 @@ def test_every_kind_of_every_slot_is_explained() -> None:
     assert len(kinds) > 15 and kinds <= NAMES
 
 
+def test_an_option_that_may_be_null_is_null_by_default() -> None:
+    """Because null removes what a spec says. Only blocks must say whether they have a mixer."""
+    for option in [*reflect.options(Block), *reflect.options(ModelSpec)]:
+        if type(None) in get_args(option.info.annotation) and not option.info.is_required():
+            assert option.info.default is None, option.path
+
+
 def test_nothing_is_explained_twice() -> None:
     places = [(choice.slot, choice.name) for choice in vocabulary()]
     assert len(places) == len(set(places))

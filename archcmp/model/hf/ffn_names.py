@@ -34,6 +34,7 @@ _SHARED = (
 FFNS: dict[str, tuple[Way, ...]] = {
     "ffn.gate_up.*": (
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
+        Way(("mlp.linear_gate.*", "mlp.up_proj.*")),
         Way(("feed_forward.gate_proj.*", "feed_forward.up_proj.*")),
         Way(("feed_forward.w1.*", "feed_forward.w3.*")),
         one("mlp.gate_up_proj.*"),
@@ -136,6 +137,7 @@ FFNS: dict[str, tuple[Way, ...]] = {
     "ffn.experts.down.bias": (one("mlp.experts.down_proj_bias"),),
     "ffn.shared.gate_up.*": (
         *(Way((f"{name}.gate_proj.*", f"{name}.up_proj.*")) for name in _SHARED),
+        Way(("mlp.shared_experts.linear_gate.*", "mlp.shared_experts.up_proj.*")),
         Way(("ffn.shared_experts.w1.*", "ffn.shared_experts.w3.*")),
         one("shared_mlp.input_linear.*"),
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),

@@ -24,6 +24,16 @@ from archcmp.spec.schema.residual import (
 _STREAMS = (("weight", "fn"), ("bias", "base"), ("scale", "scale"))
 """What computes the weights of residual streams: our names, and those of DeepSeek V4."""
 
+_OF_SUBLAYERS = tuple(
+    (f"{ours}_hc.", f"hc_{ours}_", f"hc_{theirs}_layer.hc_pre.hc_", f"hc_pre.hc_{theirs}_layer.hc_")
+    for ours, theirs in (("attn", "attn"), ("ffn", "mlp"))
+)
+"""How the names for a sub-layer begin: in transformers, in the files of DeepSeek V4 and of Hy4, and in those
+that transformers writes of Hy4."""
+
+_OF_HEAD = ("hc_head.hc_", "hc_head_", "hc_head.hc_head_", "hc_pre.hc_head.hc_head_")
+"""How the names begin for the narrowing to one stream, likewise."""
+
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings", "embeddings", "embed"),
     "embedding.positions": ("wpe", "embed_positions"),
@@ -31,7 +41,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.per_layer.tokens": ("embed_tokens_per_layer",),
     "embedding.per_layer.projection": ("per_layer_model_projection",),
     "embedding.per_layer.norm": ("per_layer_projection_norm",),
-    **{f"residual.weights.{ours}": (f"hc_head.hc_{name}", f"hc_head_{name}") for ours, name in _STREAMS},
+    **{f"residual.weights.{ours}": tuple(start + name for start in _OF_HEAD) for ours, name in _STREAMS},
     "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm", "embedding_norm"),
 }
 """Our modules outside the blocks, or parameters where their last names differ -> their names below the
@@ -47,8 +57,8 @@ INSIDE: dict[str, tuple[Way, ...]] = {
     "per_layer.norm.*": (one("post_per_layer_input_norm.*"),),
     "layer_scalar": (one("layer_scalar"),),
     **{
-        f"residual.weights.{i}.{ours}": (one(f"{sublayer}_hc.{name}"), one(f"hc_{sublayer}_{name}"))
-        for i, sublayer in enumerate(("attn", "ffn"))
+        f"residual.weights.{i}.{ours}": tuple(one(start + name) for start in starts)
+        for i, starts in enumerate(_OF_SUBLAYERS)
         for ours, name in _STREAMS
     },
 }

@@ -17,11 +17,15 @@ from archcmp.model.hf.ways import (
     qkv_of_each_head,
     qkvz,
     query,
+    rotated_first,
     transposed_but_in_mqa,
 )
 
 _GATES = ("self_attn.gate_proj.weight", "self_attn.g_proj.weight")
 """In checkpoints with these tensors, the output gate is apart from the queries."""
+
+_ROTATED_LAST = ("self_attn.sinks", "self_attn.learnable_sink_param")
+"""In checkpoints with either of these tensors, an indexer rotates the last elements of its heads (Hy4)."""
 
 _QKV = ("self_attn.q_proj.*", "self_attn.k_proj.*", "self_attn.v_proj.*")
 
@@ -36,6 +40,13 @@ _COMPRESSORS = {
     "entry_indexer.compressor": ("self_attn.compressor.indexer", "attn.indexer.compressor"),
 }
 """Our modules below `mixer.` -> their names in transformers, and in the publisher's files."""
+
+
+def _of_indexer(name: str) -> tuple[Way, ...]:
+    """The ways to find rows of an indexer's heads."""
+    theirs = f"self_attn.indexer.{name}.*"
+    return (*(Way((theirs,), (rotated_first,), marker=marker) for marker in _ROTATED_LAST), one(theirs))
+
 
 MIXERS: dict[str, tuple[Way, ...]] = {
     "mixer.qkv.*": (
@@ -103,6 +114,7 @@ MIXERS: dict[str, tuple[Way, ...]] = {
     "mixer.gate.proj.*": (
         one("self_attn.gate_proj.*"),
         one("self_attn.g_proj.*"),
+        one("self_attn.linear_gate.*"),
         one("self_attn.q_proj.*", output_gate),
     ),
     "mixer.q_heads.norm.*": (one("self_attn.q_norm.*"), one("self_attn.q_layernorm.*")),
@@ -111,7 +123,12 @@ MIXERS: dict[str, tuple[Way, ...]] = {
     "mixer.k_heads.*": (one("self_attn.k_norm.*"),),
     "mixer.q_norm.*": (one("self_attn.query_layernorm.*"),),
     "mixer.k_norm.*": (one("self_attn.key_layernorm.*"),),
-    "mixer.sinks": (one("self_attn.sinks"), one("self_attn.attention_sink_bias"), one("attn.attn_sink")),
+    "mixer.sinks": (
+        one("self_attn.sinks"),
+        one("self_attn.attention_sink_bias"),
+        one("self_attn.learnable_sink_param"),
+        one("attn.attn_sink"),
+    ),
     "mixer.q.*": (one("self_attn.q_proj.*"),),
     "mixer.q.down.*": (one("self_attn.q_a_proj.*"), one("attn.wq_a.*")),
     "mixer.q.norm.*": (
@@ -128,9 +145,9 @@ MIXERS: dict[str, tuple[Way, ...]] = {
         one("attn.norm.*"),
     ),
     "mixer.kv_up": (one("self_attn.kv_b_proj.weight", by_head),),
-    "mixer.indexer.q.*": (one("self_attn.indexer.wq_b.*"),),
-    "mixer.indexer.k.*": (one("self_attn.indexer.wk.*"),),
-    "mixer.indexer.k_norm.*": (one("self_attn.indexer.k_norm.*"),),
+    "mixer.indexer.q.*": _of_indexer("wq_b"),
+    "mixer.indexer.k.*": _of_indexer("wk"),
+    "mixer.indexer.k_norm.*": _of_indexer("k_norm"),
     "mixer.indexer.weights.*": (one("self_attn.indexer.weights_proj.*"),),
     "mixer.qkvz.*": (
         one("linear_attn.in_proj_qkvz.*", qkvz),

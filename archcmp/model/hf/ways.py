@@ -12,6 +12,7 @@ from torch import Tensor
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.indexer import Lightning
 from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block
@@ -85,6 +86,14 @@ def by_head(theirs: Tensor, block: Block) -> Any:
     mixer = block.mixer
     assert isinstance(mixer, MLA)
     return theirs.unflatten(0, (mixer.n_heads, -1))
+
+
+def rotated_first(theirs: Tensor, block: Block) -> Any:
+    """Rows ordered by an indexer's head, the rotated ones last -> the rotated ones first."""
+    mixer = block.mixer
+    assert isinstance(mixer, MLA) and isinstance(mixer.indexer, Lightning)
+    by_head = theirs.unflatten(0, (-1, mixer.indexer.head_dim))
+    return by_head.roll(mixer.qk_rope_head_dim, dims=1).flatten(0, 1)
 
 
 def by_output_group(theirs: Tensor, block: Block) -> Any:

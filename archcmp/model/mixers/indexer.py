@@ -35,7 +35,7 @@ class Lightning(nn.Module):
         self.spec = spec
         self.q = Linear(rank, spec.n_heads * spec.head_dim, bias=False)
         self.k = Linear(d_model, spec.head_dim, bias=False)
-        self.k_norm = build_norm(LayerNorm(kind="layernorm", eps=1e-6), spec.head_dim)
+        self.k_norm = build_norm(LayerNorm(kind="layernorm", eps=spec.eps), spec.head_dim)
         self.weights = Linear(d_model, spec.n_heads, bias=False)
         turned = mixer.rope and mixer.rope.model_copy(update={"interleaved": spec.interleaved})
         self.rope = Rope(turned, mixer.qk_rope_head_dim) if turned else None

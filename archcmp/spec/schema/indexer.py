@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from archcmp.spec.schema.base import Dim, Part, Slot
+from archcmp.spec.schema.base import Dim, Part, Positive, Slot
 
 
 class Lightning(Part):
@@ -13,9 +13,10 @@ class Lightning(Part):
 
     The score of token s for the query at t is the sum over heads h of w_h(t) relu(q_h(t) . k(s)), with
     q = rope(W_q c) from the latent c of the queries, one key k = rope(layernorm(W_k x)) per token for all
-    heads, and w = W_w x. The first qk_rope_head_dim elements of q and k are rotated. The cache holds the
-    keys, too. A choice has no gradient, so that the loss of the next token does not train the indexer.
-    DeepSeek V3.2, GLM-5. https://arxiv.org/abs/2512.02556
+    heads, and w = W_w x. The first qk_rope_head_dim elements of q and k are rotated. Hy4 rotates the last,
+    the same function of permuted weights. The cache holds the keys, too. A choice has no gradient, so that
+    the loss of the next token does not train the indexer. DeepSeek V3.2, GLM-5, Hy4.
+    https://arxiv.org/abs/2512.02556
     """
 
     kind: Literal["lightning"]
@@ -27,10 +28,13 @@ class Lightning(Part):
     """Tokens that a query attends to."""
     interleaved: bool = False
     """Rotary dimension 2i is paired with 2i + 1, not i with i + d/2: GLM-5."""
+    eps: Positive = 1e-6
+    """Added to the variance of a key in its layernorm; 1e-5 in Hy4.
+    https://huggingface.co/docs/transformers/model_doc/hy_v4"""
 
 
 class Shared(Part):
-    """A query attends to the tokens that the last layer with an indexer of its own chose: GLM-5.2.
+    """A query attends to the tokens that the last layer with an indexer of its own chose: GLM-5.2, Hy4.
     https://arxiv.org/abs/2603.12201"""
 
     kind: Literal["shared"]

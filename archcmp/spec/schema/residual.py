@@ -60,7 +60,8 @@ class Parallel(Part):
 class HyperConnections(Part):
     """n_streams streams of d_model each in place of one: X <- M X + w f(norm(r X)). Every token computes the
     weights r, w (n_streams) and M (n_streams, n_streams) from all of its streams. Each stream starts as the
-    embedding. Manifold-constrained hyper-connections: DeepSeek V4, GLM 5.3.
+    embedding. Independent hyper-connections, where M is the identity: Hy4. Manifold-constrained ones, with
+    `sinkhorn_iterations`: DeepSeek V4, GLM 5.3.
     https://arxiv.org/abs/2512.24880
 
     With z = W rms_norm(X), a number s and a vector b each for r, w and M: r = sigmoid(s z + b) + eps,
@@ -70,9 +71,9 @@ class HyperConnections(Part):
     kind: Literal["hyper_connections"]
     n_streams: Annotated[int, Field(gt=0, le=64)] = 4
     """Residual streams, the same number in every block of a model."""
-    sinkhorn_iterations: Annotated[int, Field(gt=0, le=100)] | None = 20
-    """M is made doubly stochastic by dividing columns and rows by their sums so often. With null, streams are
-    not mixed: M is the identity, and eps is added to w, as in Hy4.
+    sinkhorn_iterations: Annotated[int, Field(gt=0, le=100)] | None = None
+    """M is made doubly stochastic by dividing columns and rows by their sums so often: 20 times in DeepSeek
+    V4. Without it, streams are not mixed: M is the identity, and eps is added to w, as in Hy4.
     https://huggingface.co/docs/transformers/model_doc/hy_v4"""
     magnitude: Positive = 2.0
     """The largest weight w that a sub-layer's output can have in a stream."""

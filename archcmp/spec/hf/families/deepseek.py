@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from archcmp.spec.hf.axes import Axis, DenseOrMoE, Options, listed, write_listed
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
@@ -92,25 +93,38 @@ _INTERLEAVED: tuple[Binding, ...] = (
     QKHeadDims(),
 )
 
-_FULL: Tree = {"mixer": {"indexer": {"kind": "lightning", "interleaved": True}}}
-_SHARED: Tree = {"mixer": {"indexer": {"kind": "shared"}}}
+
+def _by_schedule(fields: Fields, n_layers: int) -> list[str]:
+    """By `index_topk_pattern`, such as FSSF, or by a frequency (GLM-5)."""
+    every = max(fields.number("index_topk_freq", 1), 1)
+    first = fields.number("index_skip_topk_offset", 2)
+    pattern = fields.get("index_topk_pattern", None)
+    if pattern is not None:
+        return [{"F": "full", "S": "shared"}.get(letter, letter) for letter in pattern]
+    return ["shared" if max(i - first + 1, 0) % every else "full" for i in range(n_layers)]
 
 
+@dataclass(frozen=True)
 class IndexerTypes:
     """Layers with an indexer of their own and layers that share the last one's choice, by `indexer_types`, or
-    by `index_topk_pattern`, such as FSSF, or by a frequency."""
+    else by the type's own rule."""
 
-    parts: ClassVar[dict[str, Tree]] = {"full": _FULL, "shared": _SHARED}
+    rule: Callable[[Fields, int], list[str]]
+    interleaved: bool = False
+
+    @property
+    def parts(self) -> dict[str, Tree]:
+        full = {"kind": "lightning", "interleaved": self.interleaved}
+        return {
+            "full": {"mixer": {"indexer": full}},
+            "shared": {"mixer": {"indexer": {"kind": "shared"}}},
+        }
 
     def read(self, fields: Fields, n_layers: int) -> list[str]:
-        every = max(fields.number("index_topk_freq", 1), 1)
-        first = fields.number("index_skip_topk_offset", 2)
-        pattern = fields.get("index_topk_pattern", None)
+        by_rule = self.rule(fields, n_layers)
         types = fields.get("indexer_types", None)
-        if types is None and pattern is not None:
-            types = [{"F": "full", "S": "shared"}.get(letter, letter) for letter in pattern]
         if types is None:
-            return ["shared" if max(i - first + 1, 0) % every else "full" for i in range(n_layers)]
+            types = by_rule
         if unknown := set(types) - set(self.parts):
             raise fields.refuse("indexer_types", sorted(unknown)[0], "known: full, shared")
         return list(types)
@@ -122,7 +136,7 @@ class IndexerTypes:
         config["indexer_types"] = parts
 
 
-def _indexer(n_heads: int, part: str = "") -> tuple[Binding, ...]:
+def indexer(n_heads: int, part: str = "") -> tuple[Binding, ...]:
     """The fields of the lightning indexer, those of its own heads in the blocks with the part `part`."""
     return (
         Field("index_n_heads", f"{part}:mixer.indexer.n_heads", n_heads),
@@ -184,17 +198,17 @@ MODEL_TYPES = (
         (),
         *sizes(163_840, tied=False),
         *mla(),
-        *_indexer(n_heads=64),
+        *indexer(n_heads=64),
         LatentNorm(),
         ExpertGroups("top2_sum", 8, 4),
     ),
     _sparse(
         "glm_moe_dsa",
         {},
-        (IndexerTypes(),),
+        (IndexerTypes(_by_schedule, interleaved=True),),
         *sizes(202_752, tied=False, eps=1e-5),
         *mla(q_lora_rank=2048, qk_nope_head_dim=192, v_head_dim=256),
-        *_indexer(n_heads=32, part="full"),
+        *indexer(n_heads=32, part="full"),
         LatentNorm(1e-5),
         ExpertGroups("top2_sum"),
         Only("indexer_rope_interleave", True),
