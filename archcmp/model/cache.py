@@ -47,7 +47,8 @@ class FullCache(LayerCache):
 def last_kept(stored: Tensor, start: int, n_kept: int) -> Tensor:
     """The last `n_kept` positions before `start` of a ring (B, ..., window, D), oldest first: position p is
     in slot p % window."""
-    return stored[..., torch.arange(start - n_kept, start, device=stored.device) % stored.shape[-2], :]
+    slots = torch.arange(start - n_kept, start, device=stored.device) % stored.shape[-2]
+    return stored.index_select(-2, slots)
 
 
 def keep_last(stored: Tensor, new: Tensor, start: int) -> None:
