@@ -31,6 +31,7 @@ from archcmp.spec.schema.rope import Rope
 from tests.known import (
     COMPRESSED,
     COMPRESSED_OPTIONS,
+    DELTA_NET,
     DELTA_NET_OPTIONS,
     INDEX_SHARED,
     INDEXED,
@@ -202,6 +203,7 @@ EXTRA = {
     "compressed-window-alone": [COMPRESSED, MAIN + "mixer.compressor=null"],
     "compressed-heavily": [COMPRESSED, MAIN + "mixer.compressor={rate: 4, overlap: false, indexer: null}"],
     "compressed-rarely": [COMPRESSED, MAIN + "mixer.compressor={rate: 12, indexer: null}"],
+    "delta-net-negative": [DELTA_NET, MAIN + "mixer.negative_eigenvalues=true"],
     "mla-low-rank-query": [LATENT, MAIN + "mixer.q_lora_rank=10"],
     "mla-no-positions": [LATENT, MAIN + "mixer.rope=null"],
     "mla-sinks": [LATENT, MAIN + "mixer.sinks=true"],

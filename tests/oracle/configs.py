@@ -44,6 +44,12 @@ def _shareable(layer_types: list[str]) -> list[int]:
     return [n for n in range(len(types)) if {*types[: len(types) - n]} == {*types}]
 
 
+def _both_kinds(rng: Random, options: Options) -> list[str]:
+    both = ["linear_attention", "full_attention"]
+    kinds = both + rng.choices(both, k=options["num_hidden_layers"] - 2)
+    return rng.sample(kinds, k=len(kinds))
+
+
 def _flag(rng: Random, options: Options) -> bool:
     return rng.random() < 0.5
 
@@ -134,6 +140,7 @@ SAMPLERS: dict[str, Sampler] = {
     "linear_key_head_dim": _of(8, 12),
     "linear_value_head_dim": _of(8, 12),
     "linear_conv_kernel_dim": _of(2, 4),
+    "linear_allow_neg_eigval": _flag,
     "shared_expert_intermediate_size": _of(8, 12),
     "conv_L_cache": _of(2, 3, 4),
     "linear_head_dim": _of(8, 12),
@@ -346,6 +353,11 @@ OWN: dict[str, dict[str, Sampler]] = {
         "index_topk": _of(2, 3, 5),
     },
     "granitemoehybrid": {"num_local_experts": _of(0, 4)},
+    "olmo_hybrid": {
+        "rms_norm_eps": _of(1e-3, 1e-6),
+        "num_hidden_layers": _of(2, 3, 5),
+        "layer_types": _both_kinds,
+    },
     "mamba2": {"head_dim": lambda rng, o: 2 * o["hidden_size"] // o["num_heads"]},
     "nemotron_h": {
         "layers_block_type": lambda rng, o: rng.choices(
@@ -364,6 +376,9 @@ BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash",
 
 HALF = ("bamba",)
 """The types that rotate half of a head, whatever the configuration says."""
+
+POSITIONS_OR_NONE = ("olmo_hybrid",)
+"""The types that have no rotary positions where theta is null."""
 
 PARTIAL = (
     "laguna",
@@ -405,6 +420,8 @@ ALLOWED_SCALINGS = {
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
     rope = rng.choice([rope for rope in ROPES if rope["rope_type"] in ALLOWED_SCALINGS.get(kind, SCALINGS)])
     rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
+    if kind in POSITIONS_OR_NONE and rng.random() < 0.5:
+        return {"rope_type": "default", "rope_theta": None}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
     if kind in HALF:

@@ -138,12 +138,13 @@ def _block_pieces(
         return resolved(way.names[0]) in weights and (way.marker is None or resolved(way.marker) in weights)
 
     way = next((way for way in ways if is_there(way)), ways[0])
+    part = name if name in table else module
     experts: list[int | None] = list(range(len(tensor))) if _EXPERT in way.names[0] else [None]
     n_rows = tensor.shape[0 if experts == [None] else 1]
     for expert in experts:
         start = 0
         for i, (theirs, rows) in enumerate(
-            zip(way.names, _row_counts(block, module, len(way.names), n_rows), strict=True)
+            zip(way.names, _row_counts(block, part, len(way.names), n_rows), strict=True)
         ):
             source = resolved(theirs, expert or 0)
             yield _Piece(full_name, slice(start, start + rows), source, way.view(i), block.spec, expert)
@@ -158,13 +159,14 @@ def _fits(way: Way, module: str, block: Block) -> bool:
     return len(way.names) in (1, len(block.mixer.widths))
 
 
-def _row_counts(block: Block, module: str, parts: int, rows: int) -> list[int]:
+def _row_counts(block: Block, part: str, parts: int, rows: int) -> list[int]:
     """The rows of a fused matrix that each checkpoint tensor fills: q, k, v by heads; q, k, v
-    and z of a delta net by their widths; gate and up equal."""
-    if module == "mixer.qkv" and isinstance(block.mixer, Attention) and parts == len(block.mixer.widths):
+    and z of a delta net by their widths, fused or each apart; gate and up equal."""
+    if part == "mixer.qkv" and isinstance(block.mixer, Attention) and parts == len(block.mixer.widths):
         return block.mixer.widths
-    if module == "mixer.qkvz" and isinstance(block.mixer, GatedDeltaNet) and parts > 1:
-        return [sum(block.mixer.widths), block.mixer.spec.value_width]
+    if part in ("mixer.qkvz", "mixer.conv") and isinstance(block.mixer, GatedDeltaNet) and parts > 1:
+        qkv, z = block.mixer.widths, block.mixer.spec.value_width
+        return {2: [sum(qkv), z], 3: qkv, 4: [*qkv, z]}[parts]
     return [rows // parts] * parts
 
 
