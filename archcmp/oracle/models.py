@@ -26,11 +26,34 @@ NO_DROPOUT = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "h
 UNLISTED = ("Mistral4",)
 """Causal language models that transformers has but does not find by their configurations."""
 
+_SMALL_VISION = {"hidden_size": 16, "num_attention_heads": 1, "num_hidden_layers": 1}
+MULTIMODAL = {
+    "MuseGlimmer": ("vision_tower", "vision_adapter", "vision_projection"),
+}
+"""Multimodal models whose language model transformers offers with a head only as a part of them -> the other
+parts, which see images."""
+
 
 def reference_attention(model_type: str) -> str:
     """The attention of transformers that logits are compared with: the eager one, except in Falcon, where it
     adds the biases of alibi twice."""
     return "sdpa" if model_type == "falcon" else "eager"
+
+
+def _language_model(whole: Any, text_config: type, others: tuple[str, ...]) -> Any:
+    """A multimodal class without the parts `others`, made from the configuration of its language model."""
+
+    class LanguageModel(whole):  # type: ignore[misc]
+        config_class = text_config
+
+        def __init__(self, config: Any) -> None:
+            tied = config.tie_word_embeddings
+            configs = {"text_config": config, "vision_config": _SMALL_VISION}
+            super().__init__(whole.config_class(**configs, tie_word_embeddings=tied))
+            for part in others:
+                delattr(self.model, part)
+
+    return LanguageModel
 
 
 def import_transformers() -> Any:
@@ -44,6 +67,11 @@ def import_transformers() -> Any:
     for name in UNLISTED:
         if model := getattr(transformers, f"{name}ForCausalLM", None):
             transformers.AutoModelForCausalLM.register(model.config_class, model, exist_ok=True)
+    for name, others in MULTIMODAL.items():
+        if whole := getattr(transformers, f"{name}ForConditionalGeneration", None):
+            text_config = getattr(transformers, f"{name}TextConfig")
+            model = _language_model(whole, text_config, others)
+            transformers.AutoModelForCausalLM.register(text_config, model, exist_ok=True)
     return transformers
 
 

@@ -141,6 +141,9 @@ SAMPLERS: dict[str, Sampler] = {
     "linear_value_head_dim": _of(8, 12),
     "linear_conv_kernel_dim": _of(2, 4),
     "linear_allow_neg_eigval": _flag,
+    "qk_scale_factor": _of(1.5, 3.87),
+    "output_multiplier": _of(0.2, 1.0),
+    "post_norm_eps": _of(1e-8, 1e-3),
     "shared_expert_intermediate_size": _of(8, 12),
     "conv_L_cache": _of(2, 3, 4),
     "linear_head_dim": _of(8, 12),
@@ -315,6 +318,7 @@ FIXED: dict[str, Options] = {
     "lfm2": {"conv_bias": False, "block_multiple_of": 8},
     "lfm2_moe": {"conv_bias": False},
     "minimax": {"sliding_window": None},
+    "muse_glimmer_text": {"attention_bias": False},
     "kimi_linear": {
         "attention_bias": False,
         "tie_word_embeddings": False,
@@ -357,6 +361,10 @@ OWN: dict[str, dict[str, Sampler]] = {
         "rms_norm_eps": _of(1e-3, 1e-6),
         "num_hidden_layers": _of(2, 3, 5),
         "layer_types": _both_kinds,
+    },
+    "muse_glimmer_text": {
+        "layer_rope_theta": lambda rng, o: rng.choices([0, 1], k=o["num_hidden_layers"]),
+        "final_logit_softcapping": _of(5.0, 20.0),
     },
     "mamba2": {"head_dim": lambda rng, o: 2 * o["hidden_size"] // o["num_heads"]},
     "nemotron_h": {
@@ -469,6 +477,8 @@ def random_config(kind: str, seed: int) -> Options:
         options["rope_parameters"] = (
             {"full_attention": rope, "sliding_attention": plain} if by_layer else rope
         )
+        if thetas := options.get("layer_rope_theta"):
+            options["layer_rope_theta"] = [theta and rope["rope_theta"] for theta in thetas]
     options |= {"pad_token_id": None, "bos_token_id": 0, "eos_token_id": None}
     written: Options = transformers.AutoConfig.for_model(kind, **options).to_dict()
     return written

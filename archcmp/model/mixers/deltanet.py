@@ -41,8 +41,8 @@ class GatedDeltaNet(nn.Module):
         self.conv = nn.Parameter(torch.empty(sum(self.widths), spec.conv_size))
         self.A_log = nn.Parameter(torch.empty(spec.n_value_heads))
         self.dt_bias = nn.Parameter(torch.empty(spec.n_value_heads))
-        eps = spec.output_norm_eps or norm.eps
-        self.norm = build_norm(RMSNorm(kind="rmsnorm", eps=eps), spec.value_head_dim)
+        output_norm = spec.output_norm or RMSNorm(kind="rmsnorm", eps=norm.eps)
+        self.norm = build_norm(output_norm, spec.value_head_dim)
         self.out = Linear(spec.value_width, d_model, bias=False)
 
     def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from archcmp.spec.schema.base import MAX_DIM, Dim, Part, Positive, divisors, fault
+from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
+from archcmp.spec.schema.norms import Norm
 
 
 class GatedDeltaNet(Part):
@@ -36,9 +37,9 @@ class GatedDeltaNet(Part):
     negative_eigenvalues: bool = False
     """beta = 2 sigmoid(W_b x): the map S <- a (I - beta k k^T) S can then have negative eigenvalues, down to
     -a, with which a state can track parity. Olmo Hybrid. https://arxiv.org/abs/2411.12537"""
-    output_norm_eps: Positive | None = None
-    """The eps of the norm of o, that of the model's norm by default: 1e-5 in Olmo Hybrid, whose other norms
-    have 1e-6."""
+    output_norm: Norm | None = None
+    """The norm of o, over value_head_dim; an RMSNorm with the eps of the model's norm by default. In Olmo
+    Hybrid its eps is 1e-5, and that of the other norms 1e-6."""
 
     LABELS: ClassVar[dict[str, str]] = {"GDN": "The gated delta net, a linear attention."}
 

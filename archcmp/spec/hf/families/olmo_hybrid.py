@@ -43,7 +43,7 @@ class NullablePositions:
 
 _LINEAR: Tree = {
     "residual": "pre_norm",
-    "mixer": {"kind": "gated_delta_net", "output_norm_eps": 1e-5},
+    "mixer": {"kind": "gated_delta_net", "output_norm": RMSNORM | {"eps": 1e-5}},
 }
 _FULL: Tree = {"residual": "reordered_norm", "mixer": attention(qk_norm={"kind": "all_heads"})}
 
