@@ -21,6 +21,9 @@ NO_TOKENS = {"pad_token_id": None, "bos_token_id": 0, "eos_token_id": None}
 """transformers refuses special tokens beyond a small vocabulary, so there are none but the first, without
 which some types are refused."""
 
+PADDED = ("step3p5",)
+"""Types whose configurations must have a token for padding."""
+
 NO_DROPOUT = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout")
 
 UNLISTED = ("Mistral4",)
@@ -28,6 +31,7 @@ UNLISTED = ("Mistral4",)
 
 _SMALL_VISION = {"hidden_size": 16, "num_attention_heads": 1, "num_hidden_layers": 1}
 MULTIMODAL = {
+    "Step3p7": ("vision_model", "multi_modal_projector"),
     "MuseGlimmer": ("vision_tower", "vision_adapter", "vision_projection"),
 }
 """Multimodal models whose language model transformers offers with a head only as a part of them -> the other
@@ -90,7 +94,9 @@ def find_config(spec: ModelSpec) -> dict[str, Any]:
 def reference_config(spec: ModelSpec) -> Any:
     """The configuration as an object of transformers. Raises UsageError as `find_config` does."""
     options = find_config(spec)
-    return import_transformers().AutoConfig.for_model(options.pop("model_type"), **options, **NO_TOKENS)
+    model_type = options.pop("model_type")
+    tokens = NO_TOKENS | ({"pad_token_id": 0} if model_type in PADDED else {})
+    return import_transformers().AutoConfig.for_model(model_type, **options, **tokens)
 
 
 def transformers_model(

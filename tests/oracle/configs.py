@@ -9,6 +9,8 @@ from typing import Any
 
 import transformers
 
+from archcmp.oracle.models import PADDED
+
 Options = dict[str, Any]
 Sampler = Callable[[Random, Options], Any]
 
@@ -48,6 +50,13 @@ def _both_kinds(rng: Random, options: Options) -> list[str]:
     both = ["linear_attention", "full_attention"]
     kinds = both + rng.choices(both, k=options["num_hidden_layers"] - 2)
     return rng.sample(kinds, k=len(kinds))
+
+
+def _bounds(rng: Random, options: Options) -> list[float | None] | None:
+    """A bound for each layer, null or 0 for none."""
+    return rng.choice(
+        [None, [rng.choice([None, 0.0, 0.1, 0.3]) for _ in range(options["num_hidden_layers"])]]
+    )
 
 
 def _flag(rng: Random, options: Options) -> bool:
@@ -144,6 +153,11 @@ SAMPLERS: dict[str, Sampler] = {
     "qk_scale_factor": _of(1.5, 3.87),
     "output_multiplier": _of(0.2, 1.0),
     "post_norm_eps": _of(1e-8, 1e-3),
+    "num_sliding_attention_heads": lambda rng, o: o["num_key_value_heads"] * rng.choice([1, 2, 3]),
+    "share_expert_dim": _of(8, 12),
+    "moe_router_scaling_factor": _of(1.0, 3.0),
+    "swiglu_limits": _bounds,
+    "swiglu_limits_shared": _bounds,
     "shared_expert_intermediate_size": _of(8, 12),
     "conv_L_cache": _of(2, 3, 4),
     "linear_head_dim": _of(8, 12),
@@ -319,6 +333,8 @@ FIXED: dict[str, Options] = {
     "lfm2_moe": {"conv_bias": False},
     "minimax": {"sliding_window": None},
     "muse_glimmer_text": {"attention_bias": False},
+    "step3p5": {"attention_bias": False, "mlp_bias": False, "n_routed_experts": 8}
+    | {"num_experts_per_tok": 2},
     "kimi_linear": {
         "attention_bias": False,
         "tie_word_embeddings": False,
@@ -379,7 +395,7 @@ EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
 _GEMMA4 = ("gemma4_text", "gemma4_unified_text")
-BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash", *_GEMMA4)
+BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash", "step3p5", *_GEMMA4)
 """The types whose kinds of layer have rotary positions of their own."""
 
 HALF = ("bamba",)
@@ -390,6 +406,7 @@ POSITIONS_OR_NONE = ("olmo_hybrid",)
 
 PARTIAL = (
     "laguna",
+    "step3p5",
     "mimo_v2_flash",
     "gpt_neox",
     "stablelm",
@@ -419,6 +436,7 @@ ALLOWED_SCALINGS = {
     "phimoe": ("default", "longrope"),
     "ministral3": ("default", "linear", "yarn"),
     "mistral4": ("yarn",),
+    "step3p5": ("default", "linear", "llama3", "yarn"),
     **dict.fromkeys(_GEMMA4, ("default", "proportional", "linear", "llama3", "yarn")),
     "deepseek_v4": ("default", "linear", "llama3", "yarn"),
 }
@@ -479,6 +497,7 @@ def random_config(kind: str, seed: int) -> Options:
         )
         if thetas := options.get("layer_rope_theta"):
             options["layer_rope_theta"] = [theta and rope["rope_theta"] for theta in thetas]
-    options |= {"pad_token_id": None, "bos_token_id": 0, "eos_token_id": None}
+    padding = 0 if kind in PADDED else None
+    options |= {"pad_token_id": padding, "bos_token_id": 0, "eos_token_id": None}
     written: Options = transformers.AutoConfig.for_model(kind, **options).to_dict()
     return written

@@ -66,8 +66,10 @@ class QueryFactor:
         draft.set(self.path, float(f"{head_dim / factor**2:.12g}"))
 
     def write(self, draft: Draft, config: Tree) -> None:
-        (scalar, *_), (head_dim, *_) = draft.values(self.path), draft.values(":mixer.head_dim")
-        config["qk_scale_factor"] = float(f"{math.sqrt(head_dim / scalar):.11g}")
+        scalars, head_dims = draft.values(self.path), draft.values(":mixer.head_dim")
+        for scalar, head_dim in zip(scalars, head_dims, strict=True):
+            if scalar is not None:
+                config["qk_scale_factor"] = float(f"{math.sqrt(head_dim / scalar):.11g}")
 
 
 _BARE_RMSNORM: Tree = RMSNORM | {"weight": False}
