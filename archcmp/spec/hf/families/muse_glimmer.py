@@ -69,7 +69,7 @@ class QueryFactor:
         scalars, head_dims = draft.values(self.path), draft.values(":mixer.head_dim")
         for scalar, head_dim in zip(scalars, head_dims, strict=True):
             if scalar is not None:
-                config["qk_scale_factor"] = float(f"{math.sqrt(head_dim / scalar):.11g}")
+                config["qk_scale_factor"] = math.sqrt(head_dim / scalar)
 
 
 _BARE_RMSNORM: Tree = RMSNORM | {"weight": False}
