@@ -177,7 +177,8 @@ class Decoder(nn.Module):
         ]
         self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.residual = build_streams(spec.streams, MakeNorm(spec.norm, spec.d_model))
-        self.norm = build_norm(spec.norm, spec.d_model) if spec.output.norm else nn.Identity()
+        final_norm = spec.output.final_norm or spec.norm
+        self.norm = build_norm(final_norm, spec.d_model) if spec.output.norm else nn.Identity()
         self.head = linear.Linear(spec.d_model, spec.vocab_size, bias=spec.output.bias)
         self.tie_weights()
         ropes = [block.rope for block in self.blocks]

@@ -56,7 +56,7 @@ class PerLayerGate(nn.Module):
 
     def stand_in(self, batch_size: int, start: int, n_tokens: int) -> Carried:
         """A random vector for each token."""
-        return {NAME: (torch.randn(batch_size, n_tokens, self.dim),)}
+        return {NAME: (torch.empty(batch_size, n_tokens, self.dim).normal_(),)}
 
     def forward(self, x: Tensor, carried: Carried) -> Tensor:
         vector, *others = carried[NAME]

@@ -8,7 +8,7 @@ hyper-connections the stream is (B, T, n, C), and sub-layers see (B, T, C).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 
 import torch
@@ -108,7 +108,7 @@ class SandwichNorm(nn.Module):
     def __init__(self, spec: SandwichNormSpec, make_norm: MakeNorm, n_sublayers: int) -> None:
         super().__init__()
         self.before = _norms(make_norm, n_sublayers)
-        self.after = _norms(make_norm, n_sublayers)
+        self.after = _norms(replace(make_norm, norm=spec.after or make_norm.norm), n_sublayers)
 
     def forward(self, x: Tensor, *sublayers: SubLayer) -> Tensor:
         for f, before, after in zip(sublayers, self.before, self.after, strict=True):

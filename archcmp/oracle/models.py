@@ -21,16 +21,43 @@ NO_TOKENS = {"pad_token_id": None, "bos_token_id": 0, "eos_token_id": None}
 """transformers refuses special tokens beyond a small vocabulary, so there are none but the first, without
 which some types are refused."""
 
+PADDED = ("step3p5",)
+"""Types whose configurations must have a token for padding."""
+
 NO_DROPOUT = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout")
 
 UNLISTED = ("Mistral4",)
 """Causal language models that transformers has but does not find by their configurations."""
+
+_SMALL_VISION = {"hidden_size": 16, "num_attention_heads": 1, "num_hidden_layers": 1}
+MULTIMODAL = {
+    "Step3p7": ("vision_model", "multi_modal_projector"),
+    "MuseGlimmer": ("vision_tower", "vision_adapter", "vision_projection"),
+}
+"""Multimodal models whose language model transformers offers with a head only as a part of them -> the other
+parts, which see images."""
 
 
 def reference_attention(model_type: str) -> str:
     """The attention of transformers that logits are compared with: the eager one, except in Falcon, where it
     adds the biases of alibi twice."""
     return "sdpa" if model_type == "falcon" else "eager"
+
+
+def _language_model(whole: Any, text_config: type, others: tuple[str, ...]) -> Any:
+    """A multimodal class without the parts `others`, made from the configuration of its language model."""
+
+    class LanguageModel(whole):  # type: ignore[misc]
+        config_class = text_config
+
+        def __init__(self, config: Any) -> None:
+            tied = config.tie_word_embeddings
+            configs = {"text_config": config, "vision_config": _SMALL_VISION}
+            super().__init__(whole.config_class(**configs, tie_word_embeddings=tied))
+            for part in others:
+                delattr(self.model, part)
+
+    return LanguageModel
 
 
 def import_transformers() -> Any:
@@ -44,6 +71,11 @@ def import_transformers() -> Any:
     for name in UNLISTED:
         if model := getattr(transformers, f"{name}ForCausalLM", None):
             transformers.AutoModelForCausalLM.register(model.config_class, model, exist_ok=True)
+    for name, others in MULTIMODAL.items():
+        if whole := getattr(transformers, f"{name}ForConditionalGeneration", None):
+            text_config = getattr(transformers, f"{name}TextConfig")
+            model = _language_model(whole, text_config, others)
+            transformers.AutoModelForCausalLM.register(text_config, model, exist_ok=True)
     return transformers
 
 
@@ -62,7 +94,9 @@ def find_config(spec: ModelSpec) -> dict[str, Any]:
 def reference_config(spec: ModelSpec) -> Any:
     """The configuration as an object of transformers. Raises UsageError as `find_config` does."""
     options = find_config(spec)
-    return import_transformers().AutoConfig.for_model(options.pop("model_type"), **options, **NO_TOKENS)
+    model_type = options.pop("model_type")
+    tokens = NO_TOKENS | ({"pad_token_id": 0} if model_type in PADDED else {})
+    return import_transformers().AutoConfig.for_model(model_type, **options, **tokens)
 
 
 def transformers_model(

@@ -25,7 +25,10 @@ IMPLIED = {"query_pre_attn_scalar": "head_dim", "v_head_dim": "head_dim"}
 """Options that are shown with another option's value when they are unset."""
 
 _WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output", "loop")
-_FROM_ELSEWHERE = ("qk_norm.norm", "attention_factor", "latent_norm")
+_FROM_ELSEWHERE = (
+    *("qk_norm.norm", "latent_norm", "output_norm", "final_norm", "residual.after"),
+    "attention_factor",
+)
 """When unset, these take another option's value, so they are not shown as none."""
 _SHORTER = {"mixer.": "", "rope.scaling.": "scaling.", "ffn.router.": "router.", "ffn.expert.": "expert."}
 _SHORTER |= {"ffn.shared.": "shared.", "router.groups.": "groups."}

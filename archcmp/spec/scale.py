@@ -67,12 +67,16 @@ def _scaled(spec: ModelSpec, scale: Scale, runs: tuple[Run, ...], source: str) -
 
 def shrunk(spec: ModelSpec) -> ModelSpec:
     """`spec` with every width, window and expert count small, and few layers: one of each distinct block at
-    least, the last layers of each run, as many as its pattern has and, where it repeats, one more. A d_ff of
-    four d_model stays so: some types have no other (MPT, BLOOM). Validated anew."""
+    least, the last layers of each run, as many as its pattern has and, where it repeats, one more. A d_ff that
+    is a multiple of four d_model stays the same multiple: some types have no other (MPT, BLOOM). Validated
+    anew."""
     patterns = [len(run.repeat) + (1 if len(run.repeat) > 1 else 0) for run in spec.layers]
     n_layers = [min(run.n_layers, n) for run, n in zip(spec.layers, patterns, strict=True)]
     widths = replace(
-        SHRUNK, d_ff=lambda d_ff: 4 * SHRUNK.d_model if d_ff == 4 * spec.d_model else SHRUNK.d_ff(d_ff)
+        SHRUNK,
+        d_ff=lambda d_ff: (
+            SHRUNK.d_ff(d_ff) if d_ff % (4 * spec.d_model) else d_ff // spec.d_model * SHRUNK.d_model
+        ),
     )
     ends = tuple(_end(run, n) for run, n in zip(spec.layers, n_layers, strict=True))
     return _scaled(spec, widths, _cut(spec, ends, MAX_SHRUNK), f"{spec.title}, shrunk")

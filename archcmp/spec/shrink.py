@@ -127,7 +127,8 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
     if mixer.v_head_dim is not None:
         changes["v_head_dim"] = 3 * head_dim // 4
     if mixer.query_pre_attn_scalar not in (None, 1):  # 1: scores are not divided, whatever the head
-        changes["query_pre_attn_scalar"] = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
+        scalar = mixer.query_pre_attn_scalar * head_dim / mixer.head_dim
+        changes["query_pre_attn_scalar"] = float(f"{scalar:.12g}")  # no longer than configurations give it
     if mixer.window is not None:
         changes["window"] = scale.window(mixer.window)
     if mixer.chunk is not None:

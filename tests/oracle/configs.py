@@ -9,6 +9,8 @@ from typing import Any
 
 import transformers
 
+from archcmp.oracle.models import PADDED
+
 Options = dict[str, Any]
 Sampler = Callable[[Random, Options], Any]
 
@@ -42,6 +44,19 @@ def _shareable(layer_types: list[str]) -> list[int]:
     last layer of all is a global one."""
     types = [*layer_types[:-1], "full_attention"]
     return [n for n in range(len(types)) if {*types[: len(types) - n]} == {*types}]
+
+
+def _both_kinds(rng: Random, options: Options) -> list[str]:
+    both = ["linear_attention", "full_attention"]
+    kinds = both + rng.choices(both, k=options["num_hidden_layers"] - 2)
+    return rng.sample(kinds, k=len(kinds))
+
+
+def _bounds(rng: Random, options: Options) -> list[float | None] | None:
+    """A bound for each layer, null or 0 for none."""
+    return rng.choice(
+        [None, [rng.choice([None, 0.0, 0.1, 0.3]) for _ in range(options["num_hidden_layers"])]]
+    )
 
 
 def _flag(rng: Random, options: Options) -> bool:
@@ -134,6 +149,15 @@ SAMPLERS: dict[str, Sampler] = {
     "linear_key_head_dim": _of(8, 12),
     "linear_value_head_dim": _of(8, 12),
     "linear_conv_kernel_dim": _of(2, 4),
+    "linear_allow_neg_eigval": _flag,
+    "qk_scale_factor": _of(1.5, 3.87),
+    "output_multiplier": _of(0.2, 1.0),
+    "post_norm_eps": _of(1e-8, 1e-3),
+    "num_sliding_attention_heads": lambda rng, o: o["num_key_value_heads"] * rng.choice([1, 2, 3]),
+    "share_expert_dim": _of(8, 12),
+    "moe_router_scaling_factor": _of(1.0, 3.0),
+    "swiglu_limits": _bounds,
+    "swiglu_limits_shared": _bounds,
     "shared_expert_intermediate_size": _of(8, 12),
     "conv_L_cache": _of(2, 3, 4),
     "linear_head_dim": _of(8, 12),
@@ -309,6 +333,9 @@ FIXED: dict[str, Options] = {
     "lfm2": {"conv_bias": False, "block_multiple_of": 8},
     "lfm2_moe": {"conv_bias": False},
     "minimax": {"sliding_window": None},
+    "muse_glimmer_text": {"attention_bias": False},
+    "step3p5": {"attention_bias": False, "mlp_bias": False, "n_routed_experts": 8}
+    | {"num_experts_per_tok": 2},
     "kimi_linear": {
         "attention_bias": False,
         "tie_word_embeddings": False,
@@ -347,6 +374,15 @@ OWN: dict[str, dict[str, Sampler]] = {
         "index_topk": _of(2, 3, 5),
     },
     "granitemoehybrid": {"num_local_experts": _of(0, 4)},
+    "olmo_hybrid": {
+        "rms_norm_eps": _of(1e-3, 1e-6),
+        "num_hidden_layers": _of(2, 3, 5),
+        "layer_types": _both_kinds,
+    },
+    "muse_glimmer_text": {
+        "layer_rope_theta": lambda rng, o: rng.choices([0, 1], k=o["num_hidden_layers"]),
+        "final_logit_softcapping": _of(5.0, 20.0),
+    },
     "mamba2": {"head_dim": lambda rng, o: 2 * o["hidden_size"] // o["num_heads"]},
     "nemotron_h": {
         "layers_block_type": lambda rng, o: rng.choices(
@@ -360,14 +396,18 @@ EVEN_HEADS = ("helium",)
 """The types that can build only heads that share the width of the model."""
 
 _GEMMA4 = ("gemma4_text", "gemma4_unified_text")
-BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash", *_GEMMA4)
+BY_KIND_OF_LAYER = ("gemma3_text", "olmo3", "mellum", "laguna", "mimo_v2_flash", "step3p5", *_GEMMA4)
 """The types whose kinds of layer have rotary positions of their own."""
 
 HALF = ("bamba",)
 """The types that rotate half of a head, whatever the configuration says."""
 
+POSITIONS_OR_NONE = ("olmo_hybrid",)
+"""The types that have no rotary positions where theta is null."""
+
 PARTIAL = (
     "laguna",
+    "step3p5",
     "mimo_v2_flash",
     "gpt_neox",
     "stablelm",
@@ -397,6 +437,7 @@ ALLOWED_SCALINGS = {
     "phimoe": ("default", "longrope"),
     "ministral3": ("default", "linear", "yarn"),
     "mistral4": ("yarn",),
+    "step3p5": ("default", "linear", "llama3", "yarn"),
     **dict.fromkeys(_GEMMA4, ("default", "proportional", "linear", "llama3", "yarn")),
     "deepseek_v4": ("default", "linear", "llama3", "yarn"),
 }
@@ -406,6 +447,8 @@ ALLOWED_SCALINGS = {
 def _rope(rng: Random, kind: str, head_dim: int) -> Options:
     rope = rng.choice([rope for rope in ROPES if rope["rope_type"] in ALLOWED_SCALINGS.get(kind, SCALINGS)])
     rope = rope | {"rope_theta": rng.choice([100.0, 10_000.0])}
+    if kind in POSITIONS_OR_NONE and rng.random() < 0.5:
+        return {"rope_type": "default", "rope_theta": None}
     if kind in (*PARTIAL, "qwen3_5_text", "qwen3_5_moe_text") and head_dim % 4 == 0:
         rope |= {"partial_rotary_factor": rng.choice([0.5, 1.0])}
     if kind in HALF:
@@ -453,6 +496,9 @@ def random_config(kind: str, seed: int) -> Options:
         options["rope_parameters"] = (
             {"full_attention": rope, "sliding_attention": plain} if by_layer else rope
         )
-    options |= {"pad_token_id": None, "bos_token_id": 0, "eos_token_id": None}
+        if thetas := options.get("layer_rope_theta"):
+            options["layer_rope_theta"] = [theta and rope["rope_theta"] for theta in thetas]
+    padding = 0 if kind in PADDED else None
+    options |= {"pad_token_id": padding, "bos_token_id": 0, "eos_token_id": None}
     written: Options = transformers.AutoConfig.for_model(kind, **options).to_dict()
     return written

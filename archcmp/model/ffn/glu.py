@@ -28,9 +28,11 @@ class GLU(nn.Module):
     def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         where = () if groups is None else (groups,)
         gate, up = self.gate_up(x, *where).chunk(2, dim=-1)
-        if (limit := self.spec.clamp) is not None:
-            gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
+        limit, last = self.spec.clamp, self.spec.clamp_activation
+        if limit is not None:
+            gate, up = gate if last else gate.clamp(max=limit), up.clamp(-limit, limit)
         if self.spec.up_offset:
             up = up + 1
-        output: Tensor = self.down(self.activation(gate) * up, *where)
+        gate = self.activation(gate)
+        output: Tensor = self.down((gate.clamp(max=limit) if last else gate) * up, *where)
         return output

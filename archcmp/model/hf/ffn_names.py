@@ -28,6 +28,7 @@ _SHARED = (
     "mlp.shared_mlp",
     "feed_forward.shared_expert",
     "block_sparse_moe.shared_experts",
+    "share_expert",
 )
 """Names of the feed-forward that every token visits."""
 
@@ -75,6 +76,7 @@ FFNS: dict[str, tuple[Way, ...]] = {
         one("feed_forward.router.*"),
         one("feed_forward.gate.*"),
         one("block_sparse_moe.gate.*"),
+        one("moe.gate.*"),
         one("block_sparse_moe.router.layer.*"),
         one("block_sparse_moe.router.*"),
         one("router.proj.*"),
@@ -96,6 +98,7 @@ FFNS: dict[str, tuple[Way, ...]] = {
         one("mlp.experts.e_score_correction_bias"),
         one("block_sparse_moe.e_score_correction_bias"),
         one("mlp.expert_bias"),
+        one("moe.router_bias"),
         one("feed_forward.expert_bias"),
         one("mlp.gate.moe_statics.e_score_correction_bias", flat),
         one("mlp.moe_statics.e_score_correction_bias", flat),
@@ -109,6 +112,7 @@ FFNS: dict[str, tuple[Way, ...]] = {
         one("block_sparse_moe.experts.gate_up_proj"),
         one("block_sparse_moe.input_linear.weight"),
         one("experts.gate_up_proj"),
+        Way(("moe.gate_proj.weight", "moe.up_proj.weight"), axis=1),
         experts("mlp.experts.{e}.gate_proj.weight", "mlp.experts.{e}.up_proj.weight"),
         experts("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight"),
         experts("ffn.experts.{e}.w1.weight", "ffn.experts.{e}.w3.weight"),
@@ -129,6 +133,7 @@ FFNS: dict[str, tuple[Way, ...]] = {
         one("block_sparse_moe.experts.down_proj"),
         one("block_sparse_moe.output_linear.weight"),
         one("experts.down_proj"),
+        one("moe.down_proj.weight"),
         one("mlp.experts.{e}.down_proj.weight"),
         one("block_sparse_moe.experts.{e}.w2.weight"),
         one("ffn.experts.{e}.w2.weight"),

@@ -73,6 +73,7 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
         one("ln_attn.*"),
         one("self_attn_layer_norm.*"),
         one("attention_layernorm.*"),
+        one("attention_layer_norm.*"),
         one("attn_norm.*"),
         one("operator_norm.*"),
         one("norm.*"),
@@ -86,6 +87,7 @@ _BEFORE_EACH: dict[str, tuple[Way, ...]] = {
         one("ln_mlp.*"),
         one("final_layer_norm.*"),
         one("feedforward_layernorm.*"),
+        one("feedforward_layer_norm.*"),
         one("ffn_norm.*"),
     ),
 }
@@ -95,7 +97,7 @@ NORMS: dict[type[Part], dict[str, tuple[Way, ...]]] = {
     HyperConnections: _BEFORE_EACH,
     StreamNorm: _BEFORE_EACH,
     ReorderedNorm: {
-        "after.0": (one("post_attention_layernorm.*"),),
+        "after.0": (one("post_attention_layernorm.*"), one("feedforward_layer_norm.*")),
         "after.1": (one("post_feedforward_layernorm.*"),),
     },
     SandwichNorm: {

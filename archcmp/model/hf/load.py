@@ -34,7 +34,7 @@ _EXPERT = "{e}"
 @dataclass(frozen=True)
 class _Piece:
     """`rows` of our parameter `ours` come from the checkpoint's tensor `theirs`. Where each expert has its
-    own tensors, the rows belong to the entry `expert`."""
+    own tensors, the rows belong to the entry `expert`. Rows are those of the dimension `axis`."""
 
     ours: str
     rows: slice
@@ -42,10 +42,12 @@ class _Piece:
     view: View | None = None
     block: BlockSpec | None = None
     expert: int | None = None
+    axis: int = 0
 
     def target(self, tensors: Mapping[str, Tensor]) -> Tensor:
         whole = tensors[self.ours].detach()
-        return (whole if self.expert is None else whole[self.expert])[self.rows]
+        part = whole if self.expert is None else whole[self.expert]
+        return part[(slice(None),) * self.axis + (self.rows,)]
 
     def source(self, theirs: Tensor) -> Tensor:
         if self.view is None or self.block is None:
@@ -138,15 +140,18 @@ def _block_pieces(
         return resolved(way.names[0]) in weights and (way.marker is None or resolved(way.marker) in weights)
 
     way = next((way for way in ways if is_there(way)), ways[0])
+    part = name if name in table else module
     experts: list[int | None] = list(range(len(tensor))) if _EXPERT in way.names[0] else [None]
-    n_rows = tensor.shape[0 if experts == [None] else 1]
+    n_rows = tensor.shape[way.axis if experts == [None] else 1]
     for expert in experts:
         start = 0
         for i, (theirs, rows) in enumerate(
-            zip(way.names, _row_counts(block, module, len(way.names), n_rows), strict=True)
+            zip(way.names, _row_counts(block, part, len(way.names), n_rows), strict=True)
         ):
             source = resolved(theirs, expert or 0)
-            yield _Piece(full_name, slice(start, start + rows), source, way.view(i), block.spec, expert)
+            yield _Piece(
+                full_name, slice(start, start + rows), source, way.view(i), block.spec, expert, way.axis
+            )
             start += rows
 
 
@@ -158,13 +163,14 @@ def _fits(way: Way, module: str, block: Block) -> bool:
     return len(way.names) in (1, len(block.mixer.widths))
 
 
-def _row_counts(block: Block, module: str, parts: int, rows: int) -> list[int]:
+def _row_counts(block: Block, part: str, parts: int, rows: int) -> list[int]:
     """The rows of a fused matrix that each checkpoint tensor fills: q, k, v by heads; q, k, v
-    and z of a delta net by their widths; gate and up equal."""
-    if module == "mixer.qkv" and isinstance(block.mixer, Attention) and parts == len(block.mixer.widths):
+    and z of a delta net by their widths, fused or each apart; gate and up equal."""
+    if part == "mixer.qkv" and isinstance(block.mixer, Attention) and parts == len(block.mixer.widths):
         return block.mixer.widths
-    if module == "mixer.qkvz" and isinstance(block.mixer, GatedDeltaNet) and parts > 1:
-        return [sum(block.mixer.widths), block.mixer.spec.value_width]
+    if part in ("mixer.qkvz", "mixer.conv") and isinstance(block.mixer, GatedDeltaNet) and parts > 1:
+        qkv, z = block.mixer.widths, block.mixer.spec.value_width
+        return {2: [sum(qkv), z], 3: qkv, 4: [*qkv, z]}[parts]
     return [rows // parts] * parts
 
 

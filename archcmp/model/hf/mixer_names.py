@@ -76,6 +76,7 @@ MIXERS: dict[str, tuple[Way, ...]] = {
         one("attn.attention.out_proj.*"),
         one("attn.out_proj.*"),
         one("linear_attn.out_proj.*"),
+        one("linear_attn.o_proj.*"),
         one("mixer.o_proj.*"),
         *(one(f"{name}.out_proj.*") for name in _MAMBA),
         one("conv.out_proj.*"),
@@ -152,10 +153,12 @@ MIXERS: dict[str, tuple[Way, ...]] = {
     "mixer.qkvz.*": (
         one("linear_attn.in_proj_qkvz.*", qkvz),
         Way(("linear_attn.in_proj_qkv.*", "linear_attn.in_proj_z.*")),
+        Way(tuple(f"linear_attn.{part}_proj.*" for part in "qkvg")),
     ),
     "mixer.ba.*": (
         one("linear_attn.in_proj_ba.*", ba),
         Way(("linear_attn.in_proj_b.*", "linear_attn.in_proj_a.*")),
+        Way(("linear_attn.b_proj.*", "linear_attn.a_proj.*")),
     ),
     "mixer.zxbcdt.*": tuple(one(f"{name}.in_proj.*") for name in _MAMBA),
     "mixer.conv_bias": tuple(one(f"{name}.conv1d.bias") for name in _MAMBA),
@@ -165,7 +168,10 @@ MIXERS: dict[str, tuple[Way, ...]] = {
         *(one(f"{name}.conv1d.weight", channels) for name in _RECURRENT),
         one("conv.conv.weight", channels),
         one("self_attn.conv1d.weight", channels),
-        Way(tuple(f"self_attn.{part}_conv1d.weight" for part in "qkv"), (channels,)),
+        *(
+            Way(tuple(f"{name}.{part}_conv1d.weight" for part in "qkv"), (channels,))
+            for name in ("self_attn", "linear_attn")
+        ),
     ),
     "mixer.A_log": (
         *(one(f"{name}.A_log") for name in _RECURRENT),
@@ -180,6 +186,7 @@ MIXERS: dict[str, tuple[Way, ...]] = {
     "mixer.norm.*": (
         *(one(f"{name}.norm.*") for name in _RECURRENT),
         one("self_attn.o_norm.*"),
+        one("linear_attn.o_norm.*"),
         one("self_attn.norm.*"),
     ),
     "mixer.beta.*": (one("self_attn.b_proj.*"),),

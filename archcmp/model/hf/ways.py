@@ -145,6 +145,8 @@ class Way:
     names: tuple[str, ...]
     views: tuple[View, ...] = (as_is,)
     marker: str | None = None
+    axis: int = 0
+    """The dimension along which the tensors are stacked."""
 
     def view(self, i: int) -> View:
         return self.views[i % len(self.views)]

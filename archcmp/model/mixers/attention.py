@@ -71,7 +71,8 @@ class Attention(nn.Module):
             return {}
         kept = start % spec.chunk if spec.chunk else min(start, spec.window or start)
         shape = batch_size, spec.n_kv_heads, kept + n_tokens
-        return {self.kv_options: (torch.randn(*shape, spec.head_dim), torch.randn(*shape, spec.value_dim))}
+        dims = spec.head_dim, spec.value_dim
+        return {self.kv_options: tuple(torch.empty(*shape, dim).normal_() for dim in dims)}
 
     def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
         """Room for `capacity` positions, or for one window or chunk if that is smaller."""

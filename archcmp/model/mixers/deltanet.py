@@ -41,7 +41,8 @@ class GatedDeltaNet(nn.Module):
         self.conv = nn.Parameter(torch.empty(sum(self.widths), spec.conv_size))
         self.A_log = nn.Parameter(torch.empty(spec.n_value_heads))
         self.dt_bias = nn.Parameter(torch.empty(spec.n_value_heads))
-        self.norm = build_norm(RMSNorm(kind="rmsnorm", eps=norm.eps), spec.value_head_dim)
+        output_norm = spec.output_norm or RMSNorm(kind="rmsnorm", eps=norm.eps)
+        self.norm = build_norm(output_norm, spec.value_head_dim)
         self.out = Linear(spec.value_width, d_model, bias=False)
 
     def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
@@ -80,8 +81,9 @@ class GatedDeltaNet(nn.Module):
         q, k = (unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))
         v = v.unflatten(-1, (spec.n_value_heads, spec.value_head_dim))
         beta, step = self.ba(x).to(q.dtype).chunk(2, dim=-1)
+        beta = 2 * beta.sigmoid() if spec.negative_eigenvalues else beta.sigmoid()
         log_decay = -self.A_log.to(q.dtype).exp() * F.softplus(step + self.dt_bias)
-        return gated_delta_rule(q * spec.key_head_dim**-0.5, k, v, log_decay, beta.sigmoid(), state)
+        return gated_delta_rule(q * spec.key_head_dim**-0.5, k, v, log_decay, beta, state)
 
 
 def unit(x: Tensor) -> Tensor:

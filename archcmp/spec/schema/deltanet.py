@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
+from archcmp.spec.schema.norms import Norm
 
 
 class GatedDeltaNet(Part):
@@ -18,8 +19,8 @@ class GatedDeltaNet(Part):
     value_head_dim. q, k and v are silu(conv(W x)), a causal convolution of each channel over conv_size
     tokens; then q and k are scaled to length 1, and q by key_head_dim^-0.5. beta = sigmoid(W_b x) and
     a = exp(-exp(A_log) softplus(W_a x + dt_bias)) are one number per value head. n_value_heads / n_key_heads
-    value heads share a query and key head. Positions are implied. Qwen3-Next, in three of four layers.
-    https://arxiv.org/abs/2412.06464
+    value heads share a query and key head. Positions are implied. Qwen3-Next and Olmo Hybrid, in three of
+    four layers. https://arxiv.org/abs/2412.06464
     """
 
     kind: Literal["gated_delta_net"]
@@ -33,6 +34,12 @@ class GatedDeltaNet(Part):
     """Elements of a head's value."""
     conv_size: Dim = 4
     """Tokens that the causal convolution sees."""
+    negative_eigenvalues: bool = False
+    """beta = 2 sigmoid(W_b x): the map S <- a (I - beta k k^T) S can then have negative eigenvalues, down to
+    -a, with which a state can track parity. Olmo Hybrid. https://arxiv.org/abs/2411.12537"""
+    output_norm: Norm | None = None
+    """The norm of o, over value_head_dim; an RMSNorm with the eps of the model's norm by default. In Olmo
+    Hybrid its eps is 1e-5, and that of the other norms 1e-6."""
 
     LABELS: ClassVar[dict[str, str]] = {"GDN": "The gated delta net, a linear attention."}
 

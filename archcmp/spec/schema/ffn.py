@@ -44,8 +44,16 @@ class GLU(Part):
     """Every projection of the feed-forward has a bias."""
     clamp: Positive | None = None
     """gate(x) is at most clamp, up(x) lies between -clamp and clamp: gpt-oss."""
+    clamp_activation: bool = False
+    """activation(gate(x)) is at most clamp, not gate(x): Step 3.5 Flash, in its last layers."""
     up_offset: bool = False
     """1 is added to up(x): gpt-oss."""
+
+    @model_validator(mode="after")
+    def _clamp_has_a_bound(self) -> GLU:
+        if self.clamp_activation and self.clamp is None:
+            raise fault(("clamp_activation",), "clamp_activation needs a clamp", "Give clamp a number")
+        return self
 
 
 Dense = Annotated[MLP | GLU, Slot()]

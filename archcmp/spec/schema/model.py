@@ -103,10 +103,19 @@ class Output(Part):
     """A learned number per token of the vocabulary is added to its logit: GPT-J, CodeGen, Phi-2."""
     norm: bool = True
     """The last hidden state is normalised. The original Transformer leaves this norm out."""
+    final_norm: Norm | None = None
+    """The norm of the last hidden state, the model's norm by default. In Muse Glimmer it has no unit_offset,
+    and the norms of the blocks have it."""
     scale: Positive = 1.0
     """Logits are multiplied by this number: Granite, Command R."""
     softcap: Positive | None = None
     """Logits are bounded: softcap * tanh(logit / softcap), Gemma 2."""
+
+    @model_validator(mode="after")
+    def _final_norm_is_applied(self) -> Output:
+        if self.final_norm is not None and not self.norm:
+            raise fault(("final_norm",), "final_norm needs norm: true", "Remove one of the two")
+        return self
 
 
 class Run(Part):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from archcmp.spec.schema.base import Part, Positive, Slot
+from archcmp.spec.schema.norms import Norm
 
 
 class PreNorm(Part):
@@ -46,6 +47,8 @@ class SandwichNorm(Part):
     """x + norm(f(norm(x))): Gemma 2 and 3. https://arxiv.org/abs/2105.13290"""
 
     kind: Literal["sandwich_norm"]
+    after: Norm | None = None
+    """The norm after a sub-layer, the model's norm by default: with an eps of its own in Muse Glimmer."""
 
 
 class Parallel(Part):
