@@ -67,9 +67,9 @@ def _scaled(spec: ModelSpec, scale: Scale, runs: tuple[Run, ...], source: str) -
 
 def shrunk(spec: ModelSpec) -> ModelSpec:
     """`spec` with every width, window and expert count small, and few layers: one of each distinct block at
-    least, the last layers of each run, as many as its pattern has and, where it repeats, one more. A d_ff that
-    is a multiple of four d_model stays the same multiple: some types have no other (MPT, BLOOM). Validated
-    anew."""
+    least, the last layers of each run, as many as its pattern has and, where it repeats, one more. A d_ff
+    that is a multiple of four d_model stays the same multiple: some types have no other (MPT, BLOOM).
+    Validated anew."""
     patterns = [len(run.repeat) + (1 if len(run.repeat) > 1 else 0) for run in spec.layers]
     n_layers = [min(run.n_layers, n) for run, n in zip(spec.layers, patterns, strict=True)]
     widths = replace(
