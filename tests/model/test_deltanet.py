@@ -17,7 +17,8 @@ from archcmp.errors import ConfigError, SpecError
 from archcmp.model.build import build_block
 from archcmp.model.cache import RecurrentCache
 from archcmp.model.ops.causal_conv import causal_conv
-from archcmp.model.ops.delta_rule import CHUNK, gated_delta_rule
+from archcmp.model.ops.chunks import CHUNK
+from archcmp.model.ops.delta_rule import gated_delta_rule
 from archcmp.oracle.models import transformers_model
 from archcmp.oracle.verify import verify_model
 from archcmp.spec.hf import import_config, to_config

@@ -10,7 +10,7 @@ import torch
 
 from archcmp.errors import ConfigError, SpecError
 from archcmp.model.build import build_block
-from archcmp.model.ops.delta_rule import CHUNK
+from archcmp.model.ops.chunks import CHUNK
 from archcmp.oracle.models import transformers_model
 from archcmp.oracle.verify import verify_model
 from archcmp.spec.hf import import_config

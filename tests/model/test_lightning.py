@@ -14,7 +14,8 @@ from archcmp.errors import ConfigError
 from archcmp.model.build import build_block
 from archcmp.model.depth import Depth
 from archcmp.model.mixers.lightning import LightningAttention
-from archcmp.model.ops.lightning import CHUNK, lightning_attention
+from archcmp.model.ops.chunks import CHUNK
+from archcmp.model.ops.lightning import lightning_attention
 from archcmp.oracle.models import transformers_model
 from archcmp.oracle.verify import verify_model
 from archcmp.spec.hf import import_config

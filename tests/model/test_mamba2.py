@@ -13,7 +13,8 @@ import archcmp
 from archcmp.errors import SpecError
 from archcmp.model.build import build_block
 from archcmp.model.ops.causal_conv import causal_conv
-from archcmp.model.ops.state_space import CHUNK, state_space
+from archcmp.model.ops.chunks import CHUNK
+from archcmp.model.ops.state_space import state_space
 from archcmp.spec.scale import proxy, shrunk
 from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.model import ModelSpec

@@ -12,7 +12,7 @@ from archcmp.model.mixers.mla import LowRank
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.ops.compressed import compressed_attention
-from archcmp.model.ops.entries import choose_entries
+from archcmp.model.ops.index import choose
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.compressed import CompressedAttention as CompressedAttentionSpec
 from archcmp.spec.schema.compressed import Compressor as CompressorSpec
@@ -126,7 +126,7 @@ class EntryIndexer(nn.Module):
         entries = self.compressor(x, rope, kept, start)
         q = self.q(latent).unflatten(-1, (self.spec.n_heads, -1)).transpose(1, 2)
         q = _turned(rope, q, rotation).transpose(1, 2)
-        return choose_entries(q, entries, self.weights(x), self.spec.top_k, self.compressor.rate, start)
+        return choose(q, entries, self.weights(x), self.spec.top_k, start, self.compressor.rate)
 
 
 class CompressedAttention(nn.Module):

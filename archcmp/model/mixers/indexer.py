@@ -57,7 +57,8 @@ class Lightning(nn.Module):
         keys = k[:, 0]
         if isinstance(cache, IndexedCache):
             keys = cache.append_keys(keys, start)
-        chosen = choose(q.transpose(1, 2), keys, self.weights(x), self.spec.top_k)
+        first = keys.shape[1] - q.shape[2]
+        chosen = choose(q.transpose(1, 2), keys, self.weights(x), self.spec.top_k, first)
         if carried is not None and CHOSEN in carried:
             carried[CHOSEN] = (chosen,)
         return chosen

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
-from archcmp.model.ops.entries import visible_entries
+from archcmp.model.ops.index import visible_keys
 
 OPERATOR = "archcmp::compressed_attention"
 BETWEEN_TOKENS = True
@@ -75,7 +75,7 @@ def _compressed_attention(
         back = torch.arange(n_old + first, end, device=q.device)[:, None] - torch.arange(
             oldest, end, device=q.device
         )
-        seen = visible_entries(start + first, n_queries, entries.shape[1], rate, q.device)
+        seen = visible_keys(start + first, n_queries, entries.shape[1], rate, q.device)
         seen = seen.expand(q.shape[0], -1, -1)
         if chosen is not None:
             picked = torch.zeros_like(seen).scatter(-1, chosen[:, first : first + n_queries], True)

@@ -16,13 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.chunks import CHUNK, in_chunks
 from archcmp.model.ops.decay import decays_between
 
 OPERATOR = "archcmp::gated_delta_rule"
 BETWEEN_TOKENS = True
-
-CHUNK = 64
-"""Tokens per chunk: the work inside a chunk grows with its square, and chunks run one after the other."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
@@ -48,7 +46,7 @@ def gated_delta_rule(
 def _gated_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    n_tokens, n_groups = k.shape[1:3]
+    n_groups = k.shape[2]
     precise = torch.promote_types(v.dtype, torch.float32)
     if state is None:
         state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
@@ -60,14 +58,8 @@ def _gated_delta_rule(
     inputs = [t.to(precise).unsqueeze(3) for t in (q, k)]
     inputs += [t.to(precise).unflatten(2, (n_groups, -1)) for t in of_value_heads]
     state = state.to(precise).unflatten(1, (n_groups, -1))
-    outputs: list[Tensor] = []
-    whole = n_tokens - n_tokens % CHUNK
-    for first, end in ((0, whole), (whole, n_tokens)):
-        if first < end:
-            step = _one_token if n_tokens == 1 else _chunks
-            output, state = step([t[:, first:end] for t in inputs], state)
-            outputs.append(output.flatten(2, 3).to(dtype))
-    return torch.cat(outputs, dim=1), state.flatten(1, 2)
+    output, state = in_chunks(inputs, state, _one_token, _chunks)
+    return output.flatten(2, 3).to(dtype), state.flatten(1, 2)
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) -> int:

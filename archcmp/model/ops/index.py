@@ -1,4 +1,5 @@
-"""The tokens of the highest index scores: the lightning indexer of DeepSeek sparse attention.
+"""The keys of the highest index scores: the lightning indexer of DeepSeek's sparse and compressed attention.
+A key stands for a token, or for an entry of `rate` tokens.
 
 `choose` is registered as the operator `archcmp::choose`, so that a trace shows one node, which says how many
 (query, key) pairs are scored.
@@ -18,21 +19,27 @@ PIECE_ELEMENTS = 2**22
 """Scores of heads that are held at once, which fit a processor's cache."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
-_library.define("choose(Tensor q, Tensor k, Tensor weights, int top_k) -> Tensor")
+_library.define("choose(Tensor q, Tensor k, Tensor weights, int top_k, int start, int rate=1) -> Tensor")
 
 
-def choose(q: Tensor, k: Tensor, weights: Tensor, top_k: int) -> Tensor:
-    """For each query the keys s of the highest sum over heads of weights_h relu(q_h . k_s), its own key or
-    earlier ones: q (B, T, H, D), k (B, S, D), weights (B, T, H) -> (B, T, min(top_k, S)) int64.
+def choose(q: Tensor, k: Tensor, weights: Tensor, top_k: int, start: int, rate: int = 1) -> Tensor:
+    """For each query the keys s of the highest sum over heads of weights_h relu(q_h . k_s), of those that end
+    at its own token or before: q (B, T, H, D), k (B, S, D), weights (B, T, H) -> (B, T, min(top_k, S)) int64.
 
-    The queries are the last T of the S positions. A query with fewer than top_k keys has later ones among its
-    chosen; attention's causal mask leaves these out. The scores are computed in float32 or better.
+    The first query is at position `start`. A query with fewer than top_k keys has later ones among its
+    chosen; attention's mask leaves these out. The scores are computed in float32 or better.
     """
-    chosen: Tensor = torch.ops.archcmp.choose(q, k, weights, top_k)
+    chosen: Tensor = torch.ops.archcmp.choose(q, k, weights, top_k, start, rate)
     return chosen
 
 
-def _choose(q: Tensor, k: Tensor, weights: Tensor, top_k: int) -> Tensor:
+def visible_keys(start: int, n_queries: int, n_keys: int, rate: int, device: torch.device) -> Tensor:
+    """(T, S) bool: which keys end at the query's own token or before."""
+    ended = (torch.arange(start, start + n_queries, device=device) + 1) // rate
+    return torch.arange(n_keys, device=device) < ended[:, None]
+
+
+def _choose(q: Tensor, k: Tensor, weights: Tensor, top_k: int, start: int, rate: int = 1) -> Tensor:
     batch_size, n_new, n_heads, _ = q.shape
     n_keys = k.shape[1]
     n_chosen = min(top_k, n_keys)
@@ -40,30 +47,30 @@ def _choose(q: Tensor, k: Tensor, weights: Tensor, top_k: int) -> Tensor:
         return torch.empty(batch_size, n_new, n_chosen, dtype=torch.int64, device=q.device)
     precise = torch.promote_types(q.dtype, torch.float32)
     keys = k.to(precise).transpose(1, 2)
-    piece = max(1, PIECE_ELEMENTS // (batch_size * n_heads * n_keys))
-    positions = torch.arange(n_keys, device=q.device)
+    piece = max(1, PIECE_ELEMENTS // (batch_size * n_heads * max(1, n_keys)))
     chosen: list[Tensor] = []
-    for start in range(0, n_new, piece):
-        end = min(start + piece, n_new)
-        products = q[:, start:end].to(precise).flatten(1, 2) @ keys
-        scores = products.relu_().unflatten(1, (end - start, n_heads))
-        scores = (weights[:, start:end, None].to(precise) @ scores).squeeze(2)
-        last_seen = positions[n_keys - n_new + start : n_keys - n_new + end, None]
-        scores = scores.masked_fill(positions > last_seen, -torch.inf)
-        chosen.append(scores.topk(n_chosen, dim=-1).indices)
+    for first in range(0, n_new, piece):
+        end = min(first + piece, n_new)
+        products = q[:, first:end].to(precise).flatten(1, 2) @ keys
+        by_head = products.relu_().unflatten(1, (end - first, n_heads))
+        scores = (weights[:, first:end, None].to(precise) @ by_head).squeeze(2)
+        visible = visible_keys(start + first, end - first, n_keys, rate, q.device)
+        chosen.append(scores.masked_fill(~visible, -torch.inf).topk(n_chosen, dim=-1).indices)
     return torch.cat(chosen, dim=1)
 
 
 _library.impl("choose", _choose, "CompositeImplicitAutograd")
 
 
-def flops(pairs: CountPairs, q: Shape, k: Shape, weights: Shape, top_k: int) -> int:
+def flops(
+    pairs: CountPairs, q: Shape, k: Shape, weights: Shape, top_k: int, start: int, rate: int = 1
+) -> int:
     """pairs x batch x n_heads x 2 (d + 1): q k^T and the product with the heads' weights."""
     batch_size, n_new, n_heads, dim = q
-    return pairs(n_new, None, None) * batch_size * n_heads * 2 * (dim + 1)
+    return pairs(n_new, None, None, rate) * batch_size * n_heads * 2 * (dim + 1)
 
 
-def scratch(q: Shape, k: Shape, weights: Shape, top_k: int) -> int:
+def scratch(q: Shape, k: Shape, weights: Shape, *which: int) -> int:
     """Elements of the scores of one piece, in float32."""
     batch_size, n_new, n_heads, _ = q
     return 2 * min(max(PIECE_ELEMENTS, batch_size * n_heads * k[1]), batch_size * n_new * n_heads * k[1])

@@ -9,17 +9,17 @@ Shapes inside: B sequences, T tokens in N chunks of C, H heads.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.chunks import CHUNK, in_chunks
 
 OPERATOR = "archcmp::lightning_attention"
 BETWEEN_TOKENS = True
-
-CHUNK = 64
-"""Tokens per chunk: the work inside a chunk grows with its square, and chunks run one after the other."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
@@ -42,25 +42,15 @@ def lightning_attention(
 def _lightning_attention(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    n_tokens, dtype = q.shape[1], v.dtype
-    precise = torch.promote_types(dtype, torch.float32)
+    precise = torch.promote_types(v.dtype, torch.float32)
     if state is None:
         state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
     if v.device.type == "meta":
         return torch.empty_like(v), torch.empty_like(state)
     slopes, state = slopes.to(precise)[:, None, None], state.to(precise)
-    q, k, v = inputs = [t.to(precise) for t in (q, k, v)]
-    if n_tokens == 1:
-        output, state = _one_token(q, k, v, slopes, state)
-        return output.to(dtype), state
-    outputs: list[Tensor] = []
-    whole = n_tokens - n_tokens % CHUNK
-    for first, end in ((0, whole), (whole, n_tokens)):
-        if first < end:
-            q, k, v = (t[:, first:end].unflatten(1, (-1, min(CHUNK, end - first))) for t in inputs)
-            output, state = _chunks(q, k, v, slopes, state)
-            outputs.append(output.to(dtype))
-    return torch.cat(outputs, dim=1), state
+    inputs = [t.to(precise) for t in (q, k, v)]
+    output, state = in_chunks(inputs, state, partial(_one_token, slopes), partial(_chunks, slopes))
+    return output.to(v.dtype), state
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) -> int:
@@ -73,20 +63,21 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) 
 _library.impl("lightning_attention", _lightning_attention, "CompositeImplicitAutograd")
 
 
-def _one_token(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of the recurrence. q, k, v (B, 1, H, D)."""
-    q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+def _one_token(slopes: Tensor, inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of the recurrence. Shapes as in `_chunks` with T = 1."""
+    q, k, v = (t.transpose(1, 2) for t in inputs)
     state = torch.addcmul((-slopes).exp() * state, k.mT, v)
     return (q @ state).transpose(1, 2), state
 
 
-def _chunks(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def _chunks(slopes: Tensor, inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
     """Chunk after chunk. With the decay a and the state S before the chunk, the token i of it, counted from
     0, has o_i = a^(i + 1) S^T q_i + sum over j <= i of a^(i - j) (q_i . k_j) v_j.
 
-    q, k, v (B, N, C, H, D), slopes (H, 1, 1), S (B, H, D, D) -> o (B, N * C, H, D) and the last S.
+    Slopes (H, 1, 1), the inputs q, k, v (B, T, H, D), S (B, H, D, D) -> o (B, T, H, D) and the last S.
     """
-    q, k, v = (t.transpose(2, 3) for t in (q, k, v))
+    size = min(CHUNK, inputs[0].shape[1])
+    q, k, v = (t.unflatten(1, (-1, size)).transpose(2, 3) for t in inputs)
     places = torch.arange(q.shape[3], dtype=q.dtype, device=q.device)
     behind = places[:, None] - places
     inside = (q @ k.mT * (-slopes * behind.clamp(min=0)).exp()).tril() @ v

@@ -15,13 +15,11 @@ import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.chunks import CHUNK, in_chunks
 from archcmp.model.ops.decay import decays_between
 
 OPERATOR = "archcmp::state_space"
 BETWEEN_TOKENS = True
-
-CHUNK = 64
-"""Tokens per chunk: the work inside a chunk grows with its square, and chunks run one after the other."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
@@ -45,7 +43,7 @@ def state_space(
 def _state_space(
     x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    n_tokens, n_groups, d_state = b.shape[1:]
+    n_groups, d_state = b.shape[2:]
     precise = torch.promote_types(x.dtype, torch.float32)
     if state is None:
         state = x.new_zeros(x.shape[0], x.shape[2], d_state, x.shape[3], dtype=precise)
@@ -55,14 +53,8 @@ def _state_space(
     inputs = [t.to(precise).unflatten(2, (n_groups, -1)) for t in (x, log_decay[..., None])]
     inputs += [t.to(precise).unsqueeze(3) for t in (b, c)]
     state = state.to(precise).unflatten(1, (n_groups, -1))
-    outputs: list[Tensor] = []
-    whole = n_tokens - n_tokens % CHUNK
-    for first, end in ((0, whole), (whole, n_tokens)):
-        if first < end:
-            step = _one_token if n_tokens == 1 else _chunks
-            output, state = step([t[:, first:end] for t in inputs], state)
-            outputs.append(output.flatten(2, 3).to(dtype))
-    return torch.cat(outputs, dim=1), state.flatten(1, 2)
+    output, state = in_chunks(inputs, state, _one_token, _chunks)
+    return output.flatten(2, 3).to(dtype), state.flatten(1, 2)
 
 
 def flops(pairs: CountPairs, x: Shape, log_decay: Shape, b: Shape, *rest: Shape | None) -> int:
