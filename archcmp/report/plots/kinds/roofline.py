@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from typing import TYPE_CHECKING
 
 from archcmp.report.plots.curves import GUIDE, short
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 ORDER = 6
 TITLE = "Roofline"
+ROOF_LINES = ("-", "--", "-.", ":")
 INCHES_MORE = 1.4
 """By how much its panel is higher than those of curves."""
 
@@ -85,32 +85,48 @@ def ridge(rates: Rates) -> float:
     return rates.matmul_flops_per_s / rates.memory_bytes_per_s
 
 
-def _draw_roof(axes: Axes, rates: Rates, name: str, line: str) -> None:
-    """The slope of memory, the ridge, and the flat roof of matmuls, each with its rate."""
-    top, at, (low, high) = rates.matmul_flops_per_s, ridge(rates), axes.get_xlim()
-    axes.plot([low, at, high], [low * rates.memory_bytes_per_s, top, top], color="black", linestyle=line)
-    axes.text(at, top * 1.06, f"matmul {name}: {Flops(int(top))}/s", va="bottom", fontsize=8)
-    axes.plot([at, at], [axes.get_ylim()[0], top], **GUIDE)
-    where, style = axes.get_xaxis_transform(), {"fontsize": 8, "color": "0.25"}
-    axes.text(at * 1.05, 0.01, f"ridge: {at:.3g} FLOP/byte", transform=where, va="bottom", **style)
+def _memory(rates: Rates) -> str:
+    return f"{Bytes(int(rates.memory_bytes_per_s))}/s"
 
 
-def _name_slopes(axes: Axes, roofs: Mapping[Rates, str]) -> None:
+def _roof_texts(roofs: Mapping[Rates, str]) -> list[str]:
+    """What stands beside the end of each roof; of several machines with the slope's rate, too."""
+    tops = [f"matmul {name}: {Flops(int(rates.matmul_flops_per_s))}/s" for rates, name in roofs.items()]
+    return (
+        [f"{top}, memory: {_memory(r)}" for top, r in zip(tops, roofs, strict=True)]
+        if len(roofs) > 1
+        else tops
+    )
+
+
+def _draw_roofs(axes: Axes, roofs: Mapping[Rates, str]) -> list[Label]:
+    """The slope of memory, the ridge, and the flat roof of matmuls of each machine."""
+    low, high = axes.get_xlim()
+    for i, rates in enumerate(roofs):
+        top, at, line = rates.matmul_flops_per_s, ridge(rates), ROOF_LINES[i % len(ROOF_LINES)]
+        axes.plot([low, at, high], [low * rates.memory_bytes_per_s, top, top], color="black", linestyle=line)
+        axes.plot([at, at], [axes.get_ylim()[0], top], **GUIDE)
+        where, style = axes.get_xaxis_transform(), {"fontsize": 8, "color": "0.25", "va": "bottom"}
+        axes.text(at * 1.05, 0.01 + 0.05 * i, f"ridge: {at:.3g} FLOP/byte", transform=where, **style)
+    texts = zip(roofs, _roof_texts(roofs), strict=True)
+    return [Label(high, rates.matmul_flops_per_s, text, "black") for rates, text in texts]
+
+
+def _name_slope(axes: Axes, rates: Rates) -> None:
     """The rate of memory along its slope, for which the layout must be known."""
-    for rates, name in roofs.items():
-        low = axes.get_xlim()[0] * 1.15
-        ends = [(x, x * rates.memory_bytes_per_s) for x in (low, ridge(rates))]
-        (x0, y0), (x1, y1) = axes.transData.transform(ends)
-        axes.annotate(
-            f"memory {name}: {Bytes(int(rates.memory_bytes_per_s))}/s",
-            ends[0],
-            (0, 3),
-            textcoords="offset points",
-            rotation=math.degrees(math.atan2(y1 - y0, x1 - x0)),
-            rotation_mode="anchor",
-            va="bottom",
-            fontsize=8,
-        )
+    low = axes.get_xlim()[0] * 1.15
+    ends = [(x, x * rates.memory_bytes_per_s) for x in (low, ridge(rates))]
+    (x0, y0), (x1, y1) = axes.transData.transform(ends)
+    axes.annotate(
+        f"memory here: {_memory(rates)}",
+        ends[0],
+        (0, 3),
+        textcoords="offset points",
+        rotation=math.degrees(math.atan2(y1 - y0, x1 - x0)),
+        rotation_mode="anchor",
+        va="bottom",
+        fontsize=8,
+    )
 
 
 def _draw_marks(axes: Axes, doc: Document, marks: Sequence[Mark]) -> list[Label]:
@@ -147,6 +163,7 @@ def figure_of(doc: Document) -> Figure:
         " ".join([f"{doc.timed_dtype}.", *where_measured(doc)]),
     ]
     told += ["Hollow: composed of parts timed alone."] if any(mark.composed for mark in marks) else []
+    texts += _roof_texts(roofs)
     height = panel_height(texts) + INCHES_MORE
     figure, (axes,) = new_figure(1, told, label_inches=label_inches(texts), height=height)
     ridges = [ridge(rates) for rates in roofs]
@@ -157,9 +174,7 @@ def figure_of(doc: Document) -> Figure:
     axes.set_xlim(low, high)
     lowest = min([low * min(r.memory_bytes_per_s for r in roofs), *(mark.flops_per_s for mark in marks)])
     axes.set_ylim(lowest / 2, max(rates.matmul_flops_per_s for rates in roofs) * 3)
-    for (rates, name), line in zip(roofs.items(), cycle(["-", "--", "-.", ":"])):
-        _draw_roof(axes, rates, name, line)
-    labels = _draw_marks(axes, doc, marks)
+    labels = [*_draw_roofs(axes, roofs), *_draw_marks(axes, doc, marks)]
     axes.set_xlabel("operational intensity (FLOP per byte that must move)")
     axes.set_ylabel("performance (FLOP/s)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -167,5 +182,6 @@ def figure_of(doc: Document) -> Figure:
     axes.set_title(TITLE)
     axes.grid(True)
     place_labels(figure, [(axes, labels)])
-    _name_slopes(axes, roofs)
+    if len(roofs) == 1:
+        _name_slope(axes, *roofs)
     return figure
