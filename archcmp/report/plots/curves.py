@@ -52,7 +52,7 @@ class Point:
 @dataclass(frozen=True)
 class Curve:
     """Points in the order of their places. `position` says which colour, line and marker the curve has,
-    `line` which line, where it is another. A `faint` curve is thin."""
+    `line` which line, where it is another. A `faint` curve is thin and dotted."""
 
     label: str
     position: int
@@ -76,11 +76,9 @@ class Curve:
     @property
     def style(self) -> dict[str, Any]:
         of_line = self.position if self.line is None else self.line
-        return {
-            "color": look(self.position)["color"],
-            "linestyle": look(of_line)["linestyle"],
-            "linewidth": 0.8 if self.faint else 1.6,
-        }
+        color, line = look(self.position)["color"], look(of_line)["linestyle"]
+        faint = {"linestyle": (0, (1, 2)), "linewidth": 1.0}
+        return {"color": color, **(faint if self.faint else {"linestyle": line})}
 
     def markers(self, mark: Mark) -> dict[str, Any]:
         style = look(self.position)
