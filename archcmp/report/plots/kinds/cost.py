@@ -20,7 +20,7 @@ ORDER = 1
 TITLE = "Cost by component"
 
 SCORES, UNKNOWN = "scores", "not broken down"
-_EDGE = {"edgecolor": "0.15", "linewidth": 0.6}
+_EDGE: dict[str, Any] = {"edgecolor": "0.15", "linewidth": 0.6}
 LOOKS: dict[str, dict[str, Any]] = {
     "embedding": {"facecolor": COLORS[5], "hatch": "----"},
     "mixer": {"facecolor": COLORS[0]},

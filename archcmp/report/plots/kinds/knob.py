@@ -110,7 +110,7 @@ def figure_of(doc: Document) -> Figure:
     ]
     for workload in dict.fromkeys(name for result in results for name in result.throughput):
         timings = [result.throughput.get(workload) for result in results]
-        rates = [timing and timing.tokens_per_second for timing in timings]
+        rates = [None if timing is None else timing.tokens_per_second for timing in timings]
         panels.append(_panel(workload, TokensPerSecond, rates, found, axis))
     told = [f"{shape_text(doc).capitalize()}, {doc.request.dtype}. {conventions_note(doc)}"]
     timed = [timing for result in results for timing in result.throughput.values()]
