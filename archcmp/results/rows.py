@@ -101,11 +101,18 @@ def _of_model(
     yield from _plain(result)
 
 
+def _in_precision(quantity: str) -> bool:
+    """Whether a quantity depends on the formats of weights and KV cache; training is in the dtype."""
+    section = quantity.partition(".")[0]
+    return section in ("memory", "bounds", "fits", "alone") and "train" not in quantity
+
+
 def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
     """All rows with all the columns: where they stand, what they are, and how they were come by."""
     axes = list(dict.fromkeys(name for cell in doc.cells for name in cell.point))
+    stored_in = ("dtype", "weights", "kv")
     blank = dict.fromkeys(
-        ["model", "name", *axes, "quantity", "value", "unit", "dtype", "convention", "composed", "refused"]
+        ["model", "name", *axes, "quantity", "value", "unit", *stored_in, "convention", "composed", "refused"]
     )
     names = {model.id: model.name for model in doc.models}
     for cell in doc.cells:
@@ -113,7 +120,8 @@ def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
         name = names.get(str(cell.point.get("model")), cell.result.get("name"))
         for model, result in zip(doc.models, cell.models, strict=not cell.result):
             for row in _of_model(model, result, doc.request.convention, doc.timed_dtype):
-                yield blank | about | {"model": model.id, "name": model.name} | row
+                stored = vars(doc.request.precision) if _in_precision(row["quantity"]) else {}
+                yield blank | about | {"model": model.id, "name": model.name} | row | stored
         for quantity, value in numbers("result", cell.result):
             found = {"name": name, "quantity": quantity, "value": value, "unit": unit_of(quantity)}
             yield blank | about | found
