@@ -94,7 +94,7 @@ class Experiment(ABC):
         if not precision.lowered:
             return
         if not self.takes_precision:
-            raise UsageError(f"{changes}; a {self.kind} counts none")
+            raise UsageError(f"{changes}, and an experiment of kind {self.kind} counts none")
         if request.measure:
             raise UsageError(f"{changes}, not what is timed; write --no-measure")
         blocks = [block for named in specs for block in named.spec.blocks.values()]

@@ -101,10 +101,14 @@ def _of_model(
     yield from _plain(result)
 
 
-def _in_precision(quantity: str) -> bool:
-    """Whether a quantity depends on the formats of weights and KV cache; training is in the dtype."""
-    section = quantity.partition(".")[0]
-    return section in ("memory", "bounds", "fits", "alone") and "train" not in quantity
+_IN_PRECISION = {"memory", "bounds", "fits", "kv_cache", "weights"}
+"""Parts of the names of quantities that depend on the formats of weights and KV cache."""
+
+
+def _stored(doc: Document, quantity: str) -> dict[str, str | None]:
+    """The formats that a quantity depends on; training is in the dtype."""
+    depends = not _IN_PRECISION.isdisjoint(quantity.split(".")) and "train" not in quantity
+    return vars(doc.request.precision) if depends else {}
 
 
 def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
@@ -120,8 +124,8 @@ def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
         name = names.get(str(cell.point.get("model")), cell.result.get("name"))
         for model, result in zip(doc.models, cell.models, strict=not cell.result):
             for row in _of_model(model, result, doc.request.convention, doc.timed_dtype):
-                stored = vars(doc.request.precision) if _in_precision(row["quantity"]) else {}
-                yield blank | about | {"model": model.id, "name": model.name} | row | stored
+                own = {"model": model.id, "name": model.name, **_stored(doc, row["quantity"])}
+                yield blank | about | own | row
         for quantity, value in numbers("result", cell.result):
             found = {"name": name, "quantity": quantity, "value": value, "unit": unit_of(quantity)}
-            yield blank | about | found
+            yield blank | about | _stored(doc, quantity) | found

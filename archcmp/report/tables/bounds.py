@@ -59,7 +59,8 @@ def _precision_notes(doc: Document, bounds: Sequence[Bound]) -> list[str]:
         return [trained]
     as_stored = any(bound.rate_of == form.name for bound in bounds)
     how = f"multiply at the rate of {form.name}" if as_stored else f"are unpacked to {dtype} to multiply"
-    return [f"Weights move as {form.name} and {how}. {trained}"]
+    whose = "Experts" if precision.experts_only else "Weights"
+    return [f"{whose} move as {form.name} and {how}. {trained}"]
 
 
 def _rows(bounds: Sequence[Bound | None]) -> list[Row]:
