@@ -27,11 +27,11 @@ def _table(doc: Document, sheet: str) -> Table:
     every = [bound for bounds in found for bound in bounds.values()]
     moved = f"{DecimalBytes(every[0].bytes_per_s)}/s"
     rates = _rates(every)
-    figures = " and ".join([*rates, moved])
+    figures = f"{', '.join(rates)} and {moved}" if rates else moved
     notes = [
         f"Bounds from published figures, {figures}, with their sources in `archcmp hardware {sheet}`. They "
         "are no predictions: every run takes longer.",
-        *_precision_notes(doc, every),
+        *_precision_notes(doc, every, trains=any("train" in bounds for bounds in found)),
     ]
     if not rates:
         notes.append(f"No rate in {doc.request.dtype} is published, so memory alone bounds decoding.")
@@ -49,18 +49,17 @@ def _rates(bounds: Sequence[Bound]) -> list[str]:
     ]
 
 
-def _precision_notes(doc: Document, bounds: Sequence[Bound]) -> list[str]:
+def _precision_notes(doc: Document, bounds: Sequence[Bound], trains: bool) -> list[str]:
     """In which numbers weights multiply, where they are stored in fewer bits than the dtype."""
     dtype, precision = doc.request.dtype, doc.request.precision
-    if not precision.lowered:
-        return []
-    trained = f"Training is bounded in {dtype} throughout."
-    if (form := precision.weight_format) is None:
-        return [trained]
-    as_stored = any(bound.rate_of == form.name for bound in bounds)
-    how = f"multiply at the rate of {form.name}" if as_stored else f"are unpacked to {dtype} to multiply"
-    whose = "Experts" if precision.experts_only else "Weights"
-    return [f"{whose} move as {form.name} and {how}. {trained}"]
+    notes = []
+    if (form := precision.weight_format) is not None:
+        as_stored = any(bound.rate_of == form.name for bound in bounds)
+        how = f"multiply at the rate of {form.name}" if as_stored else f"are unpacked to {dtype} to multiply"
+        notes.append(f"{'Experts' if precision.experts_only else 'Weights'} move as {form.name} and {how}.")
+    if precision.lowered and trains:
+        notes.append(f"Training is bounded in {dtype} throughout.")
+    return notes
 
 
 def _rows(bounds: Sequence[Bound | None]) -> list[Row]:
