@@ -46,7 +46,8 @@ def match(
     n_layers or n_experts, and becomes a multiple of `multiple`: 1 unless given; for a width, the largest
     power of two up to 64 that divides the present width and is at most a sixteenth of it. With d_model the
     numbers of heads change in proportion, and heads keep their width; with n_heads, those of keys and values,
-    where each head has its own. `weights` and `kv` are as in `count`. Raises UsageError where the option cannot bring the quantity within 5 %."""
+    where each head has its own. `weights` and `kv` are as in `count`. Raises UsageError where the option
+    cannot bring the quantity within 5 %."""
     spec, to = as_spec(spec), as_spec(to)
     shape = batch_size, seq_len or default_seq_len([spec, to])
     conditions = Conditions(*shape, dtype, convention, Precision(weights, kv))

@@ -19,16 +19,20 @@ def stored_in(doc: Document) -> str:
 
 def precision_notes(doc: Document) -> list[str]:
     """Where scales are, and what stays in the dtype."""
-    dtype, precision = doc.request.dtype, doc.request.precision
-    notes = []
-    if (form := precision.weight_format) is not None:
-        others = f"Embedding, head, norms, biases, routers and matrices with a side below {SMALLEST} stay"
-        kept = "Everything but experts stays" if precision.experts_only else others
-        notes.append(f"Weights {form.name}: {form.words}. {kept} in {dtype}.")
-    if (form := precision.kv_format) is not None:
-        states = " Recurrent states stay as they are." if _any_state(doc) else ""
-        notes.append(f"KV cache {form.name}: {form.words}.{states}")
-    return notes
+    precision, notes = doc.request.precision, kv_notes(doc)
+    if (form := precision.weight_format) is None:
+        return notes
+    others = f"Embedding, head, norms, biases, routers and matrices with a side below {SMALLEST} stay"
+    kept = "Everything but experts stays" if precision.experts_only else others
+    return [f"Weights {form.name}: {form.words}. {kept} in {doc.request.dtype}.", *notes]
+
+
+def kv_notes(doc: Document) -> list[str]:
+    """The part of the notes that is of the KV cache."""
+    if (form := doc.request.precision.kv_format) is None:
+        return []
+    states = " Recurrent states stay as they are." if _any_state(doc) else ""
+    return [f"KV cache {form.name}: {form.words}.{states}"]
 
 
 def _any_state(doc: Document) -> bool:
