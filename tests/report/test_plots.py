@@ -159,6 +159,7 @@ HAS = {
     "comparison-1-counts": ["cost"],
     "comparison-1": ["cost", "throughput", "roofline"],
     "comparison-2-bounds": ["cost"],
+    "comparison-2-cache": ["cost", "cache"],
     "comparison-2-matched": ["cost"],
     "comparison-2": ["cost", "throughput", "roofline"],
     "fit-2": ["cost"],
