@@ -57,7 +57,8 @@ def marks_of(doc: Document) -> list[Mark]:
         )
         for i, _, workload, timing in _timings(doc)
         if timing.roofline
-        and min(timing.median_s or 0, timing.roofline.flops, timing.roofline.moved_bytes) > 0
+        and timing.median_s
+        and min(timing.median_s, timing.roofline.flops, timing.roofline.moved_bytes) > 0
     ]
 
 
