@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcmp.analysis.decompose import Part
-from archcmp.analysis.params import count_params, unvisited
+from archcmp.analysis.params import count_params, unvisited, weights_bytes
 from archcmp.analysis.passes import Traffic
 
 
 def _multiplied_bytes(part: Part, n_tokens: int) -> int:
-    """Bytes of the weights that multiply `n_tokens` tokens. Embedding tables, of which a run reads a few
-    rows, are left out, unless the head uses the same table."""
+    """Bytes of the weights that multiply `n_tokens` tokens. Tables, of which a run reads a few rows, are
+    left out, unless the head uses the same table."""
     params = count_params(part)["total"]
     looked_up = params.by_component.get("embedding", 0)
     tied = part.block is None and part.spec.output.tied
@@ -27,7 +27,7 @@ def least_bytes(parts: Sequence[Part], batch_size: int, seq_len: int, n_tokens: 
 
     def moved(part: Part) -> float:
         weights = traffic.multiplied * _multiplied_bytes(part, n_tokens)
-        updated = traffic.updated * count_params(part)["total"].total * part.dtype.itemsize
+        updated = traffic.updated * sum(weights_bytes(part, trained=True).values())
         cache = part.on_meta.new_cache(batch_size, seq_len)
         cached = cache.nbytes if n_tokens > batch_size else cache.read_nbytes
         return part.visits * (weights + traffic.caches * cached) + part.count * updated
