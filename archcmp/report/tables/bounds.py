@@ -24,16 +24,19 @@ def bounds_tables(doc: Document) -> list[Table]:
 
 
 def bounds_grids(doc: Document, cells: Sequence[Cell], label: Callable[[Cell], str]) -> list[Table]:
-    """One of each device and workload: the rates of all cells, each under its label."""
+    """One of each device and workload: the rates of all cells, each under its label. The last of a device has
+    the notes."""
     tables = []
     for sheet in _sheets(doc):
-        for workload in _names(result.bounds.get(sheet, {}) for cell in cells for result in cell.models):
+        workloads = _names(result.bounds.get(sheet, {}) for cell in cells for result in cell.models)
+        for workload in workloads:
             rows = [
                 Row(label(cell), _rates([r.bounds.get(sheet, {}).get(workload) for r in cell.models]))
                 for cell in cells
             ]
             title = f"{workload.capitalize()} at best on {sheet}, {doc.request.dtype}"
-            tables.append(Table(title, header(doc, "batch x tokens"), rows, _notes(doc, sheet)))
+            notes = _notes(doc, sheet) if workload == workloads[-1] else []
+            tables.append(Table(title, header(doc, "batch x tokens"), rows, notes))
     return tables
 
 
