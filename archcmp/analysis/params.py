@@ -20,6 +20,15 @@ COMPONENT_OF = {"layer_scalar": "residual", "per_layer": "ffn"}
 """The component of what a decoder or a block has beside its components."""
 
 
+Size = Callable[[Tensor], int]
+"""Elements of a parameter, or the bytes that it is stored in."""
+
+
+def nbytes(parameter: Tensor) -> int:
+    """Bytes in the dtype in which the part is built; whole numbers have their own."""
+    return parameter.nbytes
+
+
 def _component(module: nn.Module, name: str, tensor: Tensor) -> str:
     """The component of a parameter or buffer by its name: norm if a norm owns it, embedding if it is looked
     up, as whole numbers always are, and otherwise the child module that holds it."""
@@ -32,8 +41,9 @@ def _component(module: nn.Module, name: str, tensor: Tensor) -> str:
     return COMPONENT_OF.get(child, child)
 
 
-def _sums(part: Part, size: Callable[[Tensor], int], trained: bool = False) -> Counter[str]:
-    """The sizes of the part's parameters and buffers, or of its parameters alone, by component."""
+def by_component(part: Part, size: Size = Tensor.numel, trained: bool = False) -> Counter[str]:
+    """The size of the part's parameters and buffers, or, `trained`, of the parameters alone, which a gradient
+    trains."""
     module = part.on_meta
     buffers = () if trained else module.named_buffers()
     sums: Counter[str] = Counter()
@@ -42,17 +52,11 @@ def _sums(part: Part, size: Callable[[Tensor], int], trained: bool = False) -> C
     return sums
 
 
-def weights_bytes(part: Part, trained: bool = False) -> dict[str, int]:
-    """Bytes of the part's parameters and buffers by component, or, `trained`, of those that a gradient
-    trains. Whole numbers take the bytes of their own dtype, whatever the part's."""
-    return dict(_sums(part, lambda tensor: tensor.nbytes, trained))
-
-
-def unvisited(part: Part, n_tokens: int) -> int:
-    """Elements of the experts that none of `n_tokens` tokens visits, if each token chooses at random: a token
+def unvisited(part: Part, n_tokens: int, size: Size = Tensor.numel) -> int:
+    """The size of the experts that none of `n_tokens` tokens visits, if each token chooses at random: a token
     does not visit an expert with probability 1 - top_k / n_experts."""
     return sum(
-        round(parameter.numel() * (1 - moe.spec.top_k / moe.spec.n_experts) ** n_tokens)
+        round(size(parameter) * (1 - moe.spec.top_k / moe.spec.n_experts) ** n_tokens)
         for moe in part.on_meta.modules()
         if isinstance(moe, MoE)
         for parameter in moe.experts.parameters()
@@ -62,7 +66,7 @@ def unvisited(part: Part, n_tokens: int) -> int:
 def count_params(part: Part) -> Section:
     """`total`, `active`: the parameters that one token visits, and those of them in neither embedding nor
     head."""
-    total = _sums(part, Tensor.numel)
+    total = by_component(part)
     active = Counter(total)
     active["ffn"] -= unvisited(part, 1)
     inner = {component: n for component, n in active.items() if component not in ("embedding", "head")}

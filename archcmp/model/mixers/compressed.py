@@ -37,6 +37,9 @@ class CompressedCache(LayerCache):
     """The keys of the window, and what each compressor keeps, that of attention and that of the indexer. Of
     attention's entries a token reads all, or, with an indexer, `top_k`."""
 
+    states = ("pending", "index_pending")
+    rings = ("kv",)
+
     def __init__(
         self, kv: Tensor, own: Kept | None, index: Kept | None = None, top_k: int | None = None
     ) -> None:
@@ -44,15 +47,18 @@ class CompressedCache(LayerCache):
         self.tokens_per_entry = 1 if own is None else own.rate
 
     @property
-    def tensors(self) -> list[Tensor]:
-        kept = [each for each in (self.own, self.index) if each is not None]
-        return [self.kv, *(tensor for each in kept for tensor in (each.entries, each.pending))]
+    def held(self) -> dict[str, Tensor]:
+        held = {"kv": self.kv}
+        if self.own is not None:
+            held |= {"entries": self.own.entries, "pending": self.own.pending}
+        if self.index is not None:
+            held |= {"index_entries": self.index.entries, "index_pending": self.index.pending}
+        return held
 
     @property
-    def read_nbytes(self) -> int:
-        if self.own is None or self.top_k is None:
-            return self.nbytes
-        return self.nbytes - self.own.entries[:, self.top_k :].nbytes
+    def read(self) -> dict[str, Tensor]:
+        held = self.held
+        return held if self.top_k is None else held | {"entries": held["entries"][:, : self.top_k]}
 
 
 def _turned(rope: Rope, x: Tensor, rotation: Rotation) -> Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from archcmp.report.table import Figure, Row, Table
+from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import header, row, shape_text
 from archcmp.results.document import Cell, Document
 from archcmp.results.hardware import Bound
@@ -18,7 +19,7 @@ def bounds_tables(doc: Document) -> list[Table]:
     for sheet in _sheets(doc):
         found = [result.bounds.get(sheet, {}) for result in doc.cells[0].models]
         rows = [row for workload in _names(found) for row in _rows([b.get(workload) for b in found])]
-        title = f"At best on {sheet}, {shape_text(doc)}, {doc.request.dtype}"
+        title = f"At best on {sheet}, {shape_text(doc)}, {stored_in(doc)}"
         tables.append(Table(title, header(doc), rows, _notes(doc, sheet)))
     return tables
 
@@ -31,10 +32,10 @@ def bounds_grids(doc: Document, cells: Sequence[Cell], label: Callable[[Cell], s
         workloads = _names(result.bounds.get(sheet, {}) for cell in cells for result in cell.models)
         for workload in workloads:
             rows = [
-                Row(label(cell), _rates([r.bounds.get(sheet, {}).get(workload) for r in cell.models]))
+                Row(label(cell), _speeds([r.bounds.get(sheet, {}).get(workload) for r in cell.models]))
                 for cell in cells
             ]
-            title = f"{workload.capitalize()} at best on {sheet}, {doc.request.dtype}"
+            title = f"{workload.capitalize()} at best on {sheet}, {stored_in(doc)}"
             notes = _notes(doc, sheet) if workload == workloads[-1] else []
             tables.append(Table(title, header(doc, "batch x tokens"), rows, notes))
     return tables
@@ -51,22 +52,46 @@ def _sheets(doc: Document) -> list[str]:
 
 
 def _notes(doc: Document, sheet: str) -> list[str]:
-    results = [result for cell in doc.cells for result in cell.models]
-    found = [bound for result in results for bound in result.bounds.get(sheet, {}).values()]
-    rate, moved = found[0].flops_per_s, f"{DecimalBytes(found[0].bytes_per_s)}/s"
-    figures = moved if rate is None else f"{Flops(rate)}/s and {moved}"
+    found = [result.bounds.get(sheet, {}) for cell in doc.cells for result in cell.models]
+    every = [bound for bounds in found for bound in bounds.values()]
+    moved = f"{DecimalBytes(every[0].bytes_per_s)}/s"
+    rates = _rates(every)
+    figures = f"{', '.join(rates)} and {moved}" if rates else moved
     notes = [
         f"Bounds from published figures, {figures}, with their sources in `archcmp hardware {sheet}`. They "
-        "are no predictions: every run takes longer."
+        "are no predictions: every run takes longer.",
+        *_precision_notes(doc, every, trains=any("train" in bounds for bounds in found)),
     ]
-    if rate is None:
+    if not rates:
         notes.append(f"No rate in {doc.request.dtype} is published, so memory alone bounds decoding.")
-    if any((bound.devices or 1) > 1 for bound in found):
+    if any((bound.devices or 1) > 1 for bound in every):
         notes.append("^ one device cannot hold it, even without activations; the time is still that of one.")
     return notes
 
 
-def _rates(bounds: Sequence[Bound | None]) -> list[Figure]:
+def _rates(bounds: Sequence[Bound]) -> list[str]:
+    """The rates of matmuls, each with the numbers that multiply at it, if there are several."""
+    rates = {bound.flops_per_s: bound.rate_of for bound in bounds if bound.flops_per_s is not None}
+    return [
+        f"{Flops(rate)}/s in {name}" if name and len(rates) > 1 else f"{Flops(rate)}/s"
+        for rate, name in rates.items()
+    ]
+
+
+def _precision_notes(doc: Document, bounds: Sequence[Bound], trains: bool) -> list[str]:
+    """In which numbers weights multiply, where they are stored in fewer bits than the dtype."""
+    dtype, precision = doc.request.dtype, doc.request.precision
+    notes = []
+    if (form := precision.weight_format) is not None:
+        as_stored = any(bound.rate_of == form.name for bound in bounds)
+        how = f"multiply at the rate of {form.name}" if as_stored else f"are unpacked to {dtype} to multiply"
+        notes.append(f"{'Experts' if precision.experts_only else 'Weights'} move as {form.name} and {how}.")
+    if precision.lowered and trains:
+        notes.append(f"Training is bounded in {dtype} throughout.")
+    return notes
+
+
+def _speeds(bounds: Sequence[Bound | None]) -> list[Figure]:
     """The tokens/s of each model, with their ratios to the first model's."""
     rates = [None if bound is None else bound.tokens_per_second for bound in bounds]
     marks = ["^" if bound is not None and (bound.devices or 1) > 1 else "" for bound in bounds]
@@ -85,7 +110,7 @@ def _rows(bounds: Sequence[Bound | None]) -> list[Row]:
     label = next(bound.label for bound in bounds if bound is not None)
     times = [None if b is None else f"{Seconds(b.bound_s)} ({b.binds})" for b in bounds]
     return [
-        Row(label, _rates(bounds)),
+        Row(label, _speeds(bounds)),
         Row("shortest time", [Figure(time) for time in times], level=1),
         row("FLOPs", values(lambda bound: bound.flops), Flops, level=1),
         row("bytes moved", values(lambda bound: bound.moved_bytes), Bytes, level=1),
