@@ -143,6 +143,23 @@ class IndexedCache(LatentCache):
         return self.keys[:, :end]
 
 
+class PooledCache(LatentCache):
+    """The same, and the indexer's key of every `pool` tokens with the tokens that wait for the next one. A
+    token reads the latents of `top_k` tokens in whole pools, and of the tokens after the last whole pool."""
+
+    def __init__(
+        self, batch_size: int, capacity: int, width: int, top_k: int, keys: tuple[Tensor, Tensor]
+    ) -> None:
+        super().__init__(batch_size, capacity, width, top_k)
+        self.keys, self.pending = keys
+
+    @property
+    def read_nbytes(self) -> int:
+        pool, capacity = self.pending.shape[1], self.latents.shape[2]
+        left = max(0, capacity // pool * pool - (self.top_k or 0))
+        return self.nbytes - self.latents[:, :, :left].nbytes
+
+
 class ConvCache(LayerCache):
     """The last `n_before` inputs of a causal convolution, for any number of tokens."""
 
@@ -176,6 +193,21 @@ class RecurrentCache(ConvCache, StateCache):
         """Replace the state and the inputs."""
         self.state.copy_(state)
         self.inputs.copy_(inputs)
+
+
+class JointCache(LayerCache):
+    """The memories of mixers side by side."""
+
+    def __init__(self, parts: list[LayerCache]) -> None:
+        self.parts = parts
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [tensor for part in self.parts for tensor in part.tensors]
+
+    @property
+    def read_nbytes(self) -> int:
+        return sum(part.read_nbytes for part in self.parts)
 
 
 class Cache:

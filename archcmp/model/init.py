@@ -21,7 +21,9 @@ from archcmp.model.norms import Normalization
 INIT_STD = 0.02
 """Of GPT-2, and of `initializer_range` in the published configurations of nearly all models since."""
 
-_WRITES_TO_STREAM = re.compile(r"(^|\.)(mixer\.out|ffn(\.\w+)?\.down|ffn\.latent_up|per_layer\.up)\.weight$")
+_WRITES_TO_STREAM = re.compile(
+    r"(^|\.)(mixer(\.\w+)?\.out|ffn(\.\w+)?\.down|ffn\.latent_up|per_layer\.up)\.weight$"
+)
 """The projections whose output is added to the residual stream."""
 
 

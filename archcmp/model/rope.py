@@ -29,6 +29,11 @@ from archcmp.spec.schema.rope import Rope as RopeSpec
 Rotation = tuple[Tensor, Tensor]
 """cos and sin, each (T, rotated dimensions / 2)."""
 
+Rotations = tuple[Rotation | None, ...]
+"""A rotation for each of the mixers side by side, None for one without positions."""
+
+AnyRotation = Rotation | Rotations | None
+
 
 def _linear(frequencies: Tensor, scaling: LinearScaling, theta: float, length: int) -> Tensor:
     return frequencies / scaling.factor
@@ -156,3 +161,16 @@ class Rope:
         first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
         halves = (first * cos - second * sin, second * cos + first * sin)
         return torch.cat((*halves, rest) if rest.shape[-1] else halves, dim=-1)
+
+
+@dataclass(frozen=True)
+class Ropes:
+    """The rotary positions of mixers side by side: a Rotation for each that has any. Compared by value."""
+
+    ropes: tuple[Rope | None, ...]
+
+    def __call__(self, positions: Tensor, dtype: torch.dtype, length: int) -> Rotations:
+        return tuple(None if rope is None else rope(positions, dtype, length) for rope in self.ropes)
+
+
+AnyRope = Rope | Ropes | None

@@ -16,6 +16,7 @@ from archcmp.spec.schema.indexer import Indexer, Lightning
 from archcmp.spec.schema.kda import KimiDeltaAttention
 from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
+from archcmp.spec.schema.mixers import MixerSum
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block
 from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling, Rope
@@ -24,6 +25,9 @@ MAX_EXPERTS, MAX_TOP_K = 8, 3
 N_GROUPS, TOP_GROUPS = 4, 2
 MAX_INDEX_HEADS = 16
 """Of fewer heads of an indexer, all would be 0 for many entries, which are then chosen by chance."""
+
+MAX_POOL = 4
+"""Tokens whose keys an indexer pools."""
 
 Changes = dict[str, Any]
 Rule = Callable[[int], int]
@@ -139,7 +143,7 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
 def _mla(mixer: MLA, scale: Scale) -> MLA:
     dim = scale.head_dim
     changes: Changes = {"n_heads": scale.n_heads(dim), "kv_lora_rank": 2 * dim, "qk_nope_head_dim": dim}
-    changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4}
+    changes |= {"qk_rope_head_dim": mixer.qk_rope_head_dim and dim // 2, "v_head_dim": 3 * dim // 4}
     changes |= _positions(mixer, scale, dim // 2)
     changes["indexer"] = _indexer(mixer.indexer, scale)
     return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
@@ -152,6 +156,9 @@ def _indexer(indexer: Indexer | None, scale: Scale) -> Indexer | None:
     changes = {"top_k": scale.window(indexer.top_k)}
     if isinstance(indexer, Lightning):
         changes |= {"n_heads": min(indexer.n_heads, MAX_INDEX_HEADS), "head_dim": scale.head_dim}
+        if indexer.pool is not None:
+            small = range(1, min(indexer.pool, MAX_POOL) + 1)
+            changes["pool"] = max(n for n in small if changes["top_k"] % n == 0)
     return indexer.model_copy(update=changes)
 
 
@@ -204,6 +211,12 @@ def _lightning(mixer: LightningAttention, scale: Scale) -> LightningAttention:
     return mixer.model_copy(update={"n_heads": scale.n_heads(dim), "head_dim": dim})
 
 
+def _mixer_sum(mixer: MixerSum, scale: Scale) -> MixerSum:
+    return mixer.model_copy(
+        update={slot: _small(getattr(mixer, slot), scale) for slot in ("first", "second")}
+    )
+
+
 def _moe(ffn: MoE, scale: Scale) -> MoE:
     d_expert = scale.d_expert(ffn.expert.d_ff)
     changes: Changes = {
@@ -242,15 +255,18 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
     Mamba2: _mamba2,
     KimiDeltaAttention: _kimi_delta_attention,
     LightningAttention: _lightning,
+    MixerSum: _mixer_sum,
     MLP: _dense,
     GLU: _dense,
     MoE: _moe,
 }
 
 
+def _small(part: Part, scale: Scale) -> Part:
+    return _RULES.get(type(part), _other)(part, scale)
+
+
 def shrunk_block(block: Block, scale: Scale = SHRUNK) -> Block:
     """The block with its mixer, feed-forward and per-layer embedding small."""
     parts = {"mixer": block.mixer, "ffn": block.ffn, "per_layer": block.per_layer}
-    return block.model_copy(
-        update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items() if part}
-    )
+    return block.model_copy(update={slot: _small(part, scale) for slot, part in parts.items() if part})

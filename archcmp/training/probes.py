@@ -92,6 +92,7 @@ class _Scores(TorchFunctionMode):
         sinks: Tensor | None = None,
         slopes: Tensor | None = None,
         chosen: Tensor | None = None,
+        rate: int = 1,
     ) -> None:
         q, k = q.float(), k.float().repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         scores = scale * q @ k.transpose(2, 3)
@@ -99,7 +100,7 @@ class _Scores(TorchFunctionMode):
             scores = softcap * torch.tanh(scores / softcap)
         visible = visible_keys(q.shape[2], window, chunk, q.device)
         if chosen is not None:
-            visible = visible & chosen_mask(chosen, k.shape[2])[:, None]
+            visible = visible & chosen_mask(chosen, k.shape[2], rate, 0)[:, None]
         largest = float(scores.abs().masked_fill(~visible, 0.0).max())
         self.largest = rounded(largest) if math.isfinite(largest) else None
         if slopes is not None:

@@ -29,7 +29,9 @@ from tests.analysis import closed_forms
 from tests.analysis.closed_forms_linear import LINEAR
 from tests.known import (
     COMPRESSED,
+    COMPRESSED_OPTIONS,
     FILES,
+    INDEX_POOLED,
     INDEX_SHARED,
     INDEXED,
     LATENT,
@@ -37,6 +39,7 @@ from tests.known import (
     MIXTURE,
     PUBLISHED,
     PUBLISHED_IDS,
+    SUM,
     UNLIKE,
     distinct,
     tiny,
@@ -48,12 +51,15 @@ SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
 MAIN = "blocks.main.mixer."
 OPTIONS = {
     "mamba2-biases": tiny(MAMBA2, "mixer.bias=true"),
+    "sum": tiny(SUM, MAIN + "second.norm=false"),
+    "sum-compressed": tiny(SUM, f"{MAIN}second={{{COMPRESSED_OPTIONS}}}", MAIN + "second.window=9"),
     "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
     "by-token": tiny(MIXTURE, "ffn.router={scoring: sqrt_softplus, by_token: true}"),
     "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
     "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
     "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
     "indexed": tiny(*INDEXED),
+    "index-pooled": tiny(*INDEX_POOLED, MAIN + "indexer={pool: 4, top_k: 8}"),
     "index-shared": tiny(*INDEX_SHARED),
     "narrow-values": tiny(MAIN + "v_head_dim=6", MAIN + "window=9", MAIN + "output_gate={per: head}"),
     "keys-as-values": tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}"),
@@ -191,6 +197,7 @@ def test_values_known_by_hand() -> None:
         "deepseek-v3:671b": 68.625,
         "deepseek-v3.2:671b": 68.625 + 61 * 128 * 2 / 1024,
         "hy4:770b-a49b": 78 * 576 * 2 / 1024 + 21 * 128 * 2 / 1024,
+        "glm-5.3:flash-320b-a18b": 11 * (512 + 128 / 16) * 2 / 1024,
         "glm-5.2:744b-a40b": 78 * 576 * 2 / 1024 + 21 * 128 * 2 / 1024,
         "gpt-oss:120b": 72,
         "gemma3:27b": 496,
@@ -209,8 +216,8 @@ def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
     memory = archcmp.count(spec, 3, 8, convention="6n").memory
     per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
     assert memory["kv_cache_bytes"].total == 3 * (state + 8 * per_token)
-    mixers = [block.mixer for block in closed_forms.visits(spec)]
-    waiting = sum(2 * closed_forms.compressed_state(mixer) for mixer in mixers)
+    mixers = closed_forms.all_mixers(spec)
+    waiting = sum(2 * closed_forms.waiting(mixer) for mixer in mixers)
     assert state == waiting + sum(
         costs.kept_bytes(spec.d_model, mixer, 2) for mixer in mixers if (costs := LINEAR.get(type(mixer)))
     )

@@ -35,8 +35,8 @@ class GroupedRMSNorm(Normalization):
 
 class Mamba2(nn.Module):
     """out(norm(y * silu(z))), where y = S^T c + D x is the output of the scan S <- exp(dt A) S + dt b x^T for
-    x, b, c = silu(conv(W h)), dt = softplus(W_dt h + dt_bias) and A = -exp(A_log).
-    (B, T, C) -> (B, T, C). https://arxiv.org/abs/2405.21060
+    x, b, c = silu(conv(W h)), dt = softplus(W_dt h + dt_bias) and A = -exp(A_log). A spec may leave the norm
+    out, or put it before the gate. (B, T, C) -> (B, T, C). https://arxiv.org/abs/2405.21060
 
     `zxbcdt` holds the rows of z, then of x, b, c and dt. `conv` (channels, conv_size) is the convolution's
     weight, oldest token first.
@@ -53,7 +53,7 @@ class Mamba2(nn.Module):
         self.A_log = nn.Parameter(torch.empty(spec.n_heads))
         self.D = nn.Parameter(torch.empty(spec.n_heads))
         self.dt_bias = nn.Parameter(torch.empty(spec.n_heads))
-        self.norm = GroupedRMSNorm(spec.n_groups, spec.width, norm.eps)
+        self.norm = GroupedRMSNorm(spec.n_groups, spec.width, norm.eps) if spec.norm else nn.Identity()
         self.out = Linear(spec.width, d_model, bias=spec.bias)
 
     def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
@@ -77,14 +77,26 @@ class Mamba2(nn.Module):
     ) -> Tensor:
         spec = self.spec
         past = cache if start else None
-        z, xbc, step = self.zxbcdt(x).split((spec.width, spec.channels, spec.n_heads), dim=-1)
+        z, xbc, step = self._projected(x).split((spec.width, spec.channels, spec.n_heads), dim=-1)
         before = xbc.new_zeros(x.shape[0], spec.conv_size - 1, spec.channels) if past is None else past.inputs
         xbc = torch.cat((before, xbc), dim=1)
         y, state = self._mix(xbc, step, None if past is None else past.state)
         if cache is not None:
             cache.keep(state, xbc[:, x.shape[1] :])
-        output: Tensor = self.out(self.norm(y * F.silu(z)))
+        gate = F.silu(z)
+        output: Tensor = self.out(self.norm(y) * gate if spec.norm_before_gate else self.norm(y * gate))
         return output
+
+    def _projected(self, x: Tensor) -> Tensor:
+        """z, x, b, c and dt, each times its factor if there are factors."""
+        projected: Tensor = self.zxbcdt(x)
+        spec, scales = self.spec, self.spec.projection_scales
+        if scales is None:
+            return projected
+        of_groups = spec.n_groups * spec.d_state
+        sizes = spec.width, spec.width, of_groups, of_groups, spec.n_heads
+        parts = zip(projected.split(sizes, dim=-1), dict(scales).values(), strict=True)
+        return torch.cat([part * scale for part, scale in parts], dim=-1)
 
     def _mix(self, xbc: Tensor, step: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """The projections of x, b and c after those of the conv_size - 1 tokens before (B, conv_size - 1 + T,

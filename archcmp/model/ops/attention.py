@@ -37,7 +37,7 @@ def prefer(dtype: torch.dtype, ways: tuple[str, ...]) -> None:
 _library = torch.library.Library("archcmp", "DEF")
 _library.define(
     "attention(Tensor q, Tensor k, Tensor v, float scale, int? window=None, float? softcap=None, "
-    "int? chunk=None, Tensor? sinks=None, Tensor? slopes=None, Tensor? chosen=None) -> Tensor"
+    "int? chunk=None, Tensor? sinks=None, Tensor? slopes=None, Tensor? chosen=None, int rate=1) -> Tensor"
 )
 
 
@@ -52,6 +52,7 @@ def attention(
     sinks: Tensor | None = None,
     slopes: Tensor | None = None,
     chosen: Tensor | None = None,
+    rate: int = 1,
 ) -> Tensor:
     """softmax(mask(cap(scale * q k^T) + bias)) v; (B, H, T, D), (B, G, S, D), (B, G, S, Dv) -> (B, H, T, Dv).
 
@@ -78,6 +79,7 @@ def _attention(
     sinks: Tensor | None = None,
     slopes: Tensor | None = None,
     chosen: Tensor | None = None,
+    rate: int = 1,
 ) -> Tensor:
     n_new, n_keys = q.shape[2], k.shape[2]
     if q.device.type == "meta":  # one tensor, however many pieces the work would be cut into
@@ -86,32 +88,38 @@ def _attention(
         return _by_chunk(q, k, v, scale, softcap, chunk, sinks, slopes)
     if window is None or window >= n_keys:
         window = n_keys
-    if chosen is not None and chosen.shape[2] == n_keys:
+    if chosen is not None and chosen.shape[2] == n_keys // rate:
         chosen = None
     if n_new == 1 and chosen is not None:
-        k, v = _gathered(k, chosen), _gathered(v, chosen)
+        places = _in_pools(chosen, n_keys, rate)
+        k, v = _gathered(k, places), _gathered(v, places)
     if n_new == 1:
         return _last_token(q, k[:, :, -window:], v[:, :, -window:], scale, softcap, sinks, slopes)
     if n_new == n_keys == window and chosen is None and _fusible(softcap, sinks, slopes):
         grouped = bool(q.shape[1] != k.shape[1])
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-    return _in_pieces(q, k, v, scale, window, softcap, sinks, slopes, chosen)
+    return _in_pieces(q, k, v, scale, window, softcap, sinks, slopes, chosen, rate)
 
 
 _library.impl("attention", _attention, "CompositeImplicitAutograd")
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
-    """pairs x batch x n_heads x 2 (d_qk + d_v): q k^T and the product with v."""
+    """pairs x batch x n_heads x 2 (d_qk + d_v): q k^T and the product with v. Of pools, all pairs but those
+    with the whole pools that are not chosen."""
     batch, n_heads, n_new, d_qk = q
-    window, _, chunk, *_, chosen = which
-    seen = window if chosen is None else chosen[2]
-    return pairs(n_new, seen, chunk) * batch * n_heads * 2 * (d_qk + v[3])
+    window, _, chunk, *_, chosen, rate = which
+    if rate == 1:
+        seen = pairs(n_new, window if chosen is None else chosen[2], chunk)
+    else:
+        left = pairs(n_new, None, None, rate) - (pairs(n_new, chosen[2], None, rate) if chosen[2] else 0)
+        seen = pairs(n_new, None, None) - rate * left
+    return seen * batch * n_heads * 2 * (d_qk + v[3])
 
 
 def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
     """Elements of the scores where no fused kernel takes them; twice for float32."""
-    window, softcap, _, sinks, slopes, _ = which
+    window, softcap, _, sinks, slopes, *_ = which
     if _fusible(softcap, sinks, slopes):
         return 0
     return 2 * math.prod(q[:3]) * min(k[2], 2 * (window or k[2]))
@@ -182,6 +190,7 @@ def _in_pieces(
     sinks: Tensor | None,
     slopes: Tensor | None,
     chosen: Tensor | None,
+    rate: int,
 ) -> Tensor:
     """Attention for one piece of the queries at a time, against the keys that the piece may see. Work and
     memory grow with T * window instead of T^2, and the result is exact."""
@@ -198,7 +207,7 @@ def _in_pieces(
         first = max(0, oldest)
         mask = visible[:n_queries, first - oldest : end - oldest]
         if chosen is not None:
-            among = chosen_mask(chosen[:, piece * len(mixed) :][:, :n_queries], n_keys)
+            among = chosen_mask(chosen[:, piece * len(mixed) :][:, :n_queries], n_keys, rate, start)
             mask = mask & among[:, None, :, first:end]
         mask = torch.cat([mask] * (q.shape[1] // n_groups), dim=-2)
         rows, sink_rows = _as_rows(queries, n_groups), _sink_rows(sinks, n_groups, n_queries)
@@ -217,10 +226,26 @@ def _gathered(k: Tensor, chosen: Tensor) -> Tensor:
     return k[sequences, :, chosen[:, 0]].transpose(1, 2)
 
 
-def chosen_mask(chosen: Tensor, n_keys: int) -> Tensor:
-    """(B, T, K) -> (B, T, S) bool: the indices of keys as a mask."""
-    mask = torch.zeros(*chosen.shape[:2], n_keys, dtype=torch.bool, device=chosen.device)
-    return mask.scatter(2, chosen, True)
+def _in_pools(chosen: Tensor, n_keys: int, rate: int) -> Tensor:
+    """(B, 1, K) -> (B, 1, K * rate + rest), the keys in pools that the last token sees, and the rest."""
+    if rate == 1:
+        return chosen
+    keys = (chosen[..., None] * rate + torch.arange(rate, device=chosen.device)).flatten(2)
+    rest = torch.arange(n_keys // rate * rate, n_keys, device=chosen.device)
+    return torch.cat((keys, rest.expand(*chosen.shape[:2], -1)), dim=2)
+
+
+def chosen_mask(chosen: Tensor, n_keys: int, rate: int, start: int) -> Tensor:
+    """(B, T, K) -> (B, T, S) bool: the indices of keys, or of pools of `rate` keys, as a mask. The first
+    query is at position `start`."""
+    device = chosen.device
+    mask = torch.zeros(*chosen.shape[:2], n_keys // rate, dtype=torch.bool, device=device)
+    mask = mask.scatter(2, chosen, True)
+    if rate == 1:
+        return mask
+    mask = F.pad(mask.repeat_interleave(rate, dim=2), (0, n_keys % rate))
+    queries = torch.arange(start, start + chosen.shape[1], device=device)
+    return mask | (torch.arange(n_keys, device=device) >= ((queries + 1) // rate * rate)[:, None])
 
 
 def _as_rows(q: Tensor, n_groups: int) -> Tensor:

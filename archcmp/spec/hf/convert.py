@@ -60,6 +60,7 @@ NESTED = {
     "gemma3": "gemma3_text",
     "gemma4": "gemma4_text",
     "gemma4_unified": "gemma4_unified_text",
+    "glm5_next": "glm5_next_text",
     "llama4": "llama4_text",
     "mistral3": "mistral",
     "muse_glimmer": "muse_glimmer_text",
