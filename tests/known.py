@@ -75,6 +75,7 @@ INDEXED = (
     "blocks.main.mixer.q_lora_rank=10",
     "blocks.main.mixer.indexer={kind: lightning, n_heads: 16, head_dim: 8, top_k: 9}",
 )
+BLOCKS = "blocks.main.mixer={rope: {partial: 0.5}, block_indexer: {head_dim: 6, block: 3, top_blocks: 2}}"
 INDEX_POOLED = (*INDEXED, "blocks.main.mixer.indexer.pool=3")
 INDEX_SHARED = (
     *INDEXED,

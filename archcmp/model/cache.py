@@ -110,6 +110,44 @@ class ChunkCache(FullCache):
         return keys, values
 
 
+class IndexKeys(LayerCache):
+    """An indexer's key of every position."""
+
+    def __init__(self, batch_size: int, capacity: int, key_dim: int) -> None:
+        self.keys = torch.zeros(batch_size, capacity, key_dim)
+
+    def append_keys(self, keys: Tensor, start: int) -> Tensor:
+        """Keep the indexer's keys (B, T, key_dim) of positions start .. start + T - 1, and return all."""
+        end = start + keys.shape[1]
+        self.keys[:, start:end] = keys
+        return self.keys[:, :end]
+
+
+class BlockCache(FullCache, IndexKeys):
+    """Keys and values, and an indexer's keys. A token reads the keys and values of at most `n_blocks` blocks
+    of `block` positions, its own among them."""
+
+    def __init__(
+        self,
+        batch_size: int,
+        n_kv_heads: int,
+        capacity: int,
+        dims: tuple[int, int, int],
+        block: int,
+        n_blocks: int,
+    ) -> None:
+        head_dim, value_dim, key_dim = dims
+        FullCache.__init__(self, batch_size, n_kv_heads, capacity, head_dim, value_dim)
+        IndexKeys.__init__(self, batch_size, capacity, key_dim)
+        self.block, self.n_blocks = block, n_blocks
+
+    @property
+    def read_nbytes(self) -> int:
+        own = (self.k.shape[2] - 1) // self.block
+        left = max(0, own - self.n_blocks + 1) * self.block
+        return self.nbytes - self.k[:, :, :left].nbytes - self.v[:, :, :left].nbytes
+
+
 class LatentCache(LayerCache):
     """The latent and the shared rotary key of every position. Keys and values are projected from them. A
     token reads all of them, or, with an indexer, `top_k`."""
@@ -129,22 +167,16 @@ class LatentCache(LayerCache):
         return self.latents[:, :, :end]
 
 
-class IndexedCache(LatentCache):
-    """The same, and the indexer's key of every position."""
+class IndexedCache(LatentCache, IndexKeys):
+    """The same, and an indexer's keys."""
 
     def __init__(self, batch_size: int, capacity: int, width: int, top_k: int, key_dim: int) -> None:
-        super().__init__(batch_size, capacity, width, top_k)
-        self.keys = torch.zeros(batch_size, capacity, key_dim)
-
-    def append_keys(self, keys: Tensor, start: int) -> Tensor:
-        """Keep the indexer's keys (B, T, key_dim) of positions start .. start + T - 1, and return all."""
-        end = start + keys.shape[1]
-        self.keys[:, start:end] = keys
-        return self.keys[:, :end]
+        LatentCache.__init__(self, batch_size, capacity, width, top_k)
+        IndexKeys.__init__(self, batch_size, capacity, key_dim)
 
 
 class PooledCache(LatentCache):
-    """The same, and the indexer's key of every `pool` tokens with the tokens that wait for the next one. A
+    """Latents, and the indexer's key of every `pool` tokens with the tokens that wait for the next one. A
     token reads the latents of `top_k` tokens in whole pools, and of the tokens after the last whole pool."""
 
     def __init__(

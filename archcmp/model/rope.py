@@ -105,7 +105,7 @@ class Rope:
     @property
     def turned(self) -> int:
         """The number of dimensions of a head that are rotated, those by an angle of 0 included."""
-        return self.head_dim if self.spec.proportional else round(self.head_dim * self.spec.partial)
+        return self.spec.turned(self.head_dim)
 
     def frequencies(self, device: torch.device, length: int) -> Tensor:
         """(turned / 2,) float32 radians per token, in a sequence of `length` tokens."""

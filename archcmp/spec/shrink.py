@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.attention import Attention, BlockIndexer
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.compressed import CompressedAttention, Compressor
 from archcmp.spec.schema.deltanet import GatedDeltaNet
@@ -26,6 +26,8 @@ N_GROUPS, TOP_GROUPS = 4, 2
 MAX_INDEX_HEADS = 16
 """Of fewer heads of an indexer, all would be 0 for many entries, which are then chosen by chance."""
 
+MAX_BLOCKS = 2
+"""Blocks of tokens that a query sees."""
 MAX_POOL = 4
 """Tokens whose keys an indexer pools."""
 
@@ -137,7 +139,16 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         changes["window"] = scale.window(mixer.window)
     if mixer.chunk is not None:
         changes["chunk"] = scale.window(mixer.chunk)
+    if mixer.block_indexer is not None:
+        changes["block_indexer"] = _block_indexer(mixer.block_indexer, scale)
     return mixer.model_copy(update=changes)
+
+
+def _block_indexer(indexer: BlockIndexer, scale: Scale) -> BlockIndexer:
+    """Few blocks of few tokens, so that a query leaves some out."""
+    few = {"top_blocks": min(indexer.top_blocks, MAX_BLOCKS), "head_dim": scale.head_dim}
+    block = max(1, scale.window(indexer.block * indexer.top_blocks) // few["top_blocks"])
+    return indexer.model_copy(update=few | {"block": min(indexer.block, block)})
 
 
 def _mla(mixer: MLA, scale: Scale) -> MLA:
@@ -208,7 +219,10 @@ def _kimi_delta_attention(mixer: KimiDeltaAttention, scale: Scale) -> KimiDeltaA
 
 def _lightning(mixer: LightningAttention, scale: Scale) -> LightningAttention:
     dim = scale.head_dim
-    return mixer.model_copy(update={"n_heads": scale.n_heads(dim), "head_dim": dim})
+    n_heads, rope = scale.n_heads(dim), _rope(mixer.rope, scale, dim)
+    groups = 1 if mixer.norm_groups == 1 else _shared_heads(n_heads, mixer.n_heads / mixer.norm_groups)
+    changes: Changes = {"n_heads": n_heads, "head_dim": dim, "rope": rope, "norm_groups": groups}
+    return mixer.model_copy(update=changes)
 
 
 def _mixer_sum(mixer: MixerSum, scale: Scale) -> MixerSum:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from archcmp.model.decoder import Decoder
-from archcmp.model.ops.attention import chosen_mask
+from archcmp.model.ops.chosen import Groups
 from archcmp.units import rounded
 
 
@@ -98,9 +98,10 @@ class _Scores(TorchFunctionMode):
         scores = scale * q @ k.transpose(2, 3)
         if softcap is not None:
             scores = softcap * torch.tanh(scores / softcap)
-        visible = visible_keys(q.shape[2], window, chunk, q.device)
+        visible = visible_keys(q.shape[2], window, chunk if chosen is None else None, q.device)
         if chosen is not None:
-            visible = visible & chosen_mask(chosen, k.shape[2], rate, 0)[:, None]
+            groups = Groups(chunk or rate, chunk is not None)
+            visible = visible & groups.mask(chosen, k.shape[2], 0)[:, None]
         largest = float(scores.abs().masked_fill(~visible, 0.0).max())
         self.largest = rounded(largest) if math.isfinite(largest) else None
         if slopes is not None:

@@ -46,7 +46,9 @@ def _attention_weights(d_model: int, mixer: Attention) -> int:
     gates = {None: 0, "element": mixer.n_heads * mixer.value_dim, "head": mixer.n_heads}
     gate = gates[mixer.output_gate.per if mixer.output_gate else None]
     values = mixer.value_dim * (heads if mixer.values == "own" else mixer.n_heads)
-    return d_model * (mixer.head_dim * heads + values + gate)
+    blocks = mixer.block_indexer
+    index = (mixer.n_kv_heads + 1) * blocks.head_dim if blocks else 0
+    return d_model * (mixer.head_dim * heads + values + gate + index)
 
 
 def _mla_weights(d_model: int, mixer: MLA) -> int:
@@ -223,6 +225,8 @@ def _mixer_other_weights(spec: ModelSpec, mixer: Any) -> int:
     if costs := LINEAR.get(type(mixer)):
         return costs.other_weights(spec.d_model, mixer)
     total = _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
+    if mixer.block_indexer:
+        total += 2 * norm_weights(spec.norm, mixer.block_indexer.head_dim)
     if mixer.v_norm and not mixer.shared_kv:
         total += norm_weights(mixer.v_norm, mixer.value_dim)
     if mixer.qkv_bias:
@@ -294,6 +298,9 @@ def _seen(mixer: Attention | MLA, position: int) -> int:
     """Keys that the token at `position` sees."""
     if isinstance(mixer, Attention) and mixer.chunk:
         return position % mixer.chunk + 1
+    if isinstance(mixer, Attention) and (index := mixer.block_indexer):
+        before, own = divmod(position, index.block)
+        return own + 1 + index.block * min(before, index.top_blocks - 1)
     if pool := _pool(mixer):
         whole, rest = divmod(position + 1, pool)
         return min(whole * pool, _span(mixer) or 0) + rest
@@ -304,6 +311,8 @@ def _span(mixer: Attention | MLA) -> int | None:
     """The most keys that a token sees, where it does not see all."""
     if isinstance(mixer, MLA):
         return mixer.indexer.top_k if mixer.indexer else None
+    if mixer.block_indexer:
+        return mixer.block_indexer.block * mixer.block_indexer.top_blocks
     return mixer.window or mixer.chunk
 
 
@@ -340,7 +349,9 @@ def _latent_pair_flops(mixer: Attention | MLA) -> int:
 
 def _index_flops(mixer: Attention | MLA) -> int:
     """Of one (query, key) pair in all heads of an indexer: q k^T, and the sum over heads."""
-    indexer = mixer.indexer if isinstance(mixer, MLA) else None
+    if isinstance(mixer, Attention):
+        return mixer.n_kv_heads * 2 * mixer.block_indexer.head_dim if mixer.block_indexer else 0
+    indexer = mixer.indexer
     return indexer.n_heads * 2 * (indexer.head_dim + 1) if isinstance(indexer, Lightning) else 0
 
 
@@ -454,4 +465,5 @@ def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
         elif not mixer.shared_kv:
             kept = min(length, mixer.window or mixer.chunk or length)
             total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)
+            total += itemsize * length * (mixer.block_indexer.head_dim if mixer.block_indexer else 0)
     return total

@@ -28,6 +28,7 @@ from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.analysis.closed_forms_linear import LINEAR
 from tests.known import (
+    BLOCKS,
     COMPRESSED,
     COMPRESSED_OPTIONS,
     FILES,
@@ -59,6 +60,7 @@ OPTIONS = {
     "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
     "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
     "indexed": tiny(*INDEXED),
+    "blocks": tiny(BLOCKS, MAIN + "block_indexer={block: 8, top_blocks: 3}"),
     "index-pooled": tiny(*INDEX_POOLED, MAIN + "indexer={pool: 4, top_k: 8}"),
     "index-shared": tiny(*INDEX_SHARED),
     "narrow-values": tiny(MAIN + "v_head_dim=6", MAIN + "window=9", MAIN + "output_gate={per: head}"),
@@ -243,10 +245,13 @@ def test_causal_pairs_are_counted_one_by_one() -> None:
     for length in range(1, 12):
         for window in (None, 1, 3, 11, 50):
             for n_new in range(1, length + 1):
-                seen = [min(t + 1, window or length) for t in range(length - n_new, length)]
+                positions = range(length - n_new, length)
+                seen = [min(t + 1, window or length) for t in positions]
                 assert causal_pairs(length, n_new, window) == sum(seen)
-                chunked = [t % (window or 4) + 1 for t in range(length - n_new, length)]
+                chunked = [t % (window or 4) + 1 for t in positions]
                 assert causal_pairs(length, n_new, None, window or 4) == sum(chunked)
+                blocks = [t % 4 + 1 + 4 * min((window or length) - 1, t // 4) for t in positions]
+                assert causal_pairs(length, n_new, window or length, 4) == sum(blocks)
 
 
 # ---- other counters ---------------------------------------------------------------------------------
@@ -255,7 +260,8 @@ def test_causal_pairs_are_counted_one_by_one() -> None:
 def _sees_all(mixer: Mixer | None) -> bool:
     """Whether the mixer is attention that one kernel computes, as torch's counter wants it."""
     return isinstance(mixer, MLA) or (
-        isinstance(mixer, Attention) and not (mixer.window or mixer.chunk or mixer.softcap or mixer.sinks)
+        isinstance(mixer, Attention)
+        and not (mixer.window or mixer.chunk or mixer.softcap or mixer.sinks or mixer.block_indexer)
     )
 
 

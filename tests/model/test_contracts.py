@@ -29,6 +29,7 @@ from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.rope import Rope
 from tests.known import (
+    BLOCKS,
     COMPRESSED,
     COMPRESSED_OPTIONS,
     DELTA_NET,
@@ -222,6 +223,9 @@ EXTRA = {
     "mla-gate-element": [LATENT, MAIN + "mixer.output_gate={per: element}"],
     "mla-temperature": [LATENT, MAIN + "mixer.temperature={floor_scale: 3, attn_scale: 0.5}"],
     "mla-indexer": list(INDEXED),
+    "blocks": [BLOCKS],
+    "blocks-mqa-softcap": [BLOCKS, MAIN + "mixer={n_kv_heads: 1, softcap: 3, v_head_dim: 6}"],
+    "blocks-own-alone": [BLOCKS, MAIN + "mixer.block_indexer={block: 4, top_blocks: 1}"],
     "mla-indexer-pooled": list(INDEX_POOLED),
     "mla-indexer-pools-chosen": [*INDEX_POOLED, MAIN + "mixer.indexer={pool: 2, top_k: 4}"],
     "mla-no-rotary-part": [LATENT, MAIN + "mixer={rope: null, qk_rope_head_dim: 0}"],
@@ -241,6 +245,10 @@ EXTRA = {
     "glu-activation-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.clamp_activation=true"],
     "glu-scaled": [MAIN + "ffn={gate_scale: 0.7, output_scale: 1.3}"],
     "glu-clamped": [MAIN + "ffn.clamp=0.3", MAIN + "ffn.up_offset=true"],
+    "lightning-rotated": [
+        f"{MAIN}mixer={{{LIGHTNING_OPTIONS}, activation: identity, qk_norm: per_head, scaled: true}}",
+        MAIN + "mixer={rope: {theta: 100, partial: 0.5}, norm_groups: 2, first_layer: -1}",
+    ],
     "kda-floor": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_floor: -5}}"],
     "kda-negative": [f"{MAIN}mixer={{{KDA_OPTIONS}, negative_eigenvalues: true}}"],
     "kda-ranks": [f"{MAIN}mixer={{{KDA_OPTIONS}, decay_rank: 4, gate_rank: 6}}"],
@@ -401,6 +409,7 @@ CONTROL_FLOW = (
     "mla-yarn",
     "mla-indexer-shared",
     "mla-indexer-pooled",
+    "blocks",
     "moe-groups-top2",
     "moe-by-token",
     "two-blocks",

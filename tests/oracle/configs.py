@@ -344,6 +344,7 @@ FIXED: dict[str, Options] = {
     "glm5_next_text": {"attention_bias": False, "mlp_bias": False, "q_lora_rank": 20}
     | {"num_experts_per_tok": 2},
     "minimax": {"sliding_window": None},
+    "minimax_m3_vl_text": {"swiglu_alpha": 1.702},
     "muse_glimmer_text": {"attention_bias": False},
     "step3p5": {"attention_bias": False, "mlp_bias": False, "n_routed_experts": 8}
     | {"num_experts_per_tok": 2},
@@ -373,6 +374,7 @@ LAYER_KINDS = {
     "kimi_linear": ["linear_attention", "full_attention"],
     "bailing_hybrid": ["linear_attention", "full_attention"],
     "glm5_next_text": ["linear_attention", "indexed_attention"],
+    "minimax_m3_vl_text": ["minimax_m3_sparse", "full_attention"],
     "minimax": ["linear_attention", "full_attention"],
     "lfm2": ["conv", "full_attention"],
     "lfm2_moe": ["conv", "full_attention"],
@@ -386,6 +388,13 @@ OWN: dict[str, dict[str, Sampler]] = {
         "index_topk": _of(2, 3, 5),
     },
     "granitemoehybrid": {"num_local_experts": _of(0, 4)},
+    "minimax_m3_vl_text": {
+        "dense_intermediate_size": _of(24, 40),
+        "index_n_heads": lambda rng, o: o["num_key_value_heads"],
+        "index_head_dim": _of(24, 32),
+        "index_block_size": _of(2, 3, 5),
+        "index_topk_blocks": _of(1, 2, 3, 20),
+    },
     "glm5_next_text": {
         "index_kpool": _of(1, 2, 4),
         "index_topk": _of(4, 8, 52),
@@ -440,6 +449,7 @@ PARTIAL = (
     "glm4_moe",
     "qwen3_next",
     "minimax_m2",
+    "minimax_m3_vl_text",
     "glm",
     "glm4",
     "phi",

@@ -152,6 +152,10 @@ MIXERS: dict[str, tuple[Way, ...]] = {
     "mixer.indexer.q.*": _of_indexer("wq_b"),
     "mixer.indexer.k.*": _of_indexer("wk"),
     "mixer.indexer.k_norm.*": _of_indexer("k_norm"),
+    **{
+        f"mixer.block_indexer.{ours}.*": (one(f"self_attn.indexer.{theirs}.*"),)
+        for ours, theirs in (("q", "q_proj"), ("k", "k_proj"), ("q_norm", "q_norm"), ("k_norm", "k_norm"))
+    },
     "mixer.indexer.gate.weight": (one("self_attn.indexer.index_kpool_compress_gate"),),
     "mixer.indexer.pool.bias": (one("self_attn.indexer.index_kpool_compress_ape"),),
     "mixer.indexer.weights.*": (one("self_attn.indexer.weights_proj.*"),),

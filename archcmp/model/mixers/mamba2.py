@@ -9,28 +9,12 @@ from torch.nn import functional as F
 from archcmp.model.cache import RecurrentCache
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.recurrence import start as first_values
-from archcmp.model.norms import Normalization
+from archcmp.model.norms import GroupedRMSNorm
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.ops.state_space import state_space
 from archcmp.model.rope import Rotation
 from archcmp.spec.schema.mamba2 import Mamba2 as Mamba2Spec
 from archcmp.spec.schema.norms import Norm
-
-
-class GroupedRMSNorm(Normalization):
-    """x / sqrt(mean(x^2) + eps) * weight, the mean over each of `n_groups` groups of channels.
-    (..., dim) -> (..., dim)."""
-
-    def __init__(self, n_groups: int, dim: int, eps: float) -> None:
-        super().__init__()
-        self.n_groups = n_groups
-        self.eps = eps
-        self.weight = nn.Parameter(torch.empty(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        groups = x.unflatten(-1, (self.n_groups, -1))
-        normed: Tensor = F.rms_norm(groups, groups.shape[-1:], None, self.eps).flatten(-2)
-        return normed * self.weight
 
 
 class Mamba2(nn.Module):

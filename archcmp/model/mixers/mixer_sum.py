@@ -49,7 +49,7 @@ class MixerSum(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotations: Rotations | None = None,
+        rotation: Rotations | None = None,
         cache: JointCache | None = None,
         start: int = 0,
         carried: Carried | None = None,
@@ -58,8 +58,8 @@ class MixerSum(nn.Module):
         outputs: list[Tensor] = []
         for i, mixer in enumerate(self.mixers):
             options = {"carried": carried} if isinstance(mixer, Carries) else {}
-            rotation = None if rotations is None else rotations[i]
-            y = mixer(_scaled(x, self.input_scales[i]), rotation, caches[i], start, **options)
+            turned = None if rotation is None else rotation[i]
+            y = mixer(_scaled(x, self.input_scales[i]), turned, caches[i], start, **options)
             outputs.append(_scaled(y, self.scales[i]))
         first, second = outputs
         return first + second

@@ -63,6 +63,7 @@ NESTED = {
     "glm5_next": "glm5_next_text",
     "llama4": "llama4_text",
     "mistral3": "mistral",
+    "minimax_m3_vl": "minimax_m3_vl_text",
     "muse_glimmer": "muse_glimmer_text",
     "step3p7": "step3p5",
     "qwen2_vl": "qwen2_vl_text",
