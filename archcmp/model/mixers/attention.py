@@ -128,7 +128,8 @@ class Attention(nn.Module):
         keys, values = (t.flatten(0, 1)[:, None] for t in (k, v))
         softcap, chunk = self.spec.softcap, self.spec.block_indexer.block
         mixed = attention(heads, keys, values, self.scale, None, softcap, chunk, chosen=blocks.flatten(0, 1))
-        return mixed.unflatten(0, (*q.shape[:1], -1)).flatten(1, 2)
+        output: Tensor = mixed.unflatten(0, (*q.shape[:1], -1)).flatten(1, 2)
+        return output
 
     def slopes(self, device: torch.device) -> Tensor | None:
         """How much the scores of each head fall per token of distance, (H,) in float32."""

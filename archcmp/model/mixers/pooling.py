@@ -76,4 +76,5 @@ class Pooling(nn.Module):
             )
         precise = torch.promote_types(gates.dtype, torch.float32)
         weights = gates.softmax(2, dtype=precise).to(values.dtype)
-        return (values * weights).sum(2)
+        entries: Tensor = (values * weights).sum(2)
+        return entries

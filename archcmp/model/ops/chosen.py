@@ -48,4 +48,5 @@ class Groups:
             return mask
         mask = mask.repeat_interleave(self.size, dim=2)[..., :n_keys]
         ends = self.end(torch.arange(start, start + chosen.shape[1], device=device))
-        return mask | (torch.arange(n_keys, device=device) >= ends[:, None])
+        needless: Tensor = torch.arange(n_keys, device=device) >= ends[:, None]
+        return mask | needless
