@@ -22,8 +22,9 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.ffn import MoE
+from archcmp.spec.schema.mixers import Mixer
 from archcmp.spec.schema.mla import MLA
-from archcmp.spec.schema.model import Mixer, ModelSpec, Published
+from archcmp.spec.schema.model import ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.analysis.closed_forms_linear import LINEAR
