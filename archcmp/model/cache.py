@@ -3,7 +3,7 @@ state, or the last inputs of a convolution."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ class LayerCache:
     `rings` those that hold only the last positions, along the second-to-last dimension.
     """
 
-    states: ClassVar[tuple[str, ...]] = ()
-    rings: ClassVar[tuple[str, ...]] = ()
+    states: tuple[str, ...] = ()
+    rings: tuple[str, ...] = ()
 
     @property
     def held(self) -> dict[str, Tensor]:
@@ -166,10 +166,10 @@ class BlockCache(FullCache, IndexKeys):
         self.block, self.n_blocks = block, n_blocks
 
     @property
-    def read_nbytes(self) -> int:
+    def read(self) -> dict[str, Tensor]:
         own = (self.k.shape[2] - 1) // self.block
         left = max(0, own - self.n_blocks + 1) * self.block
-        return self.nbytes - self.k[:, :, :left].nbytes - self.v[:, :, :left].nbytes
+        return self.held | {"k": self.k[:, :, left:], "v": self.v[:, :, left:]}
 
 
 class LatentCache(LayerCache):
@@ -203,6 +203,8 @@ class PooledCache(LatentCache):
     """Latents, and the indexer's key of every `pool` tokens with the tokens that wait for the next one. A
     token reads the latents of `top_k` tokens in whole pools, and of the tokens after the last whole pool."""
 
+    states = ("pending",)
+
     def __init__(
         self, batch_size: int, capacity: int, width: int, top_k: int, keys: tuple[Tensor, Tensor]
     ) -> None:
@@ -210,16 +212,16 @@ class PooledCache(LatentCache):
         self.keys, self.pending = keys
 
     @property
-    def read_nbytes(self) -> int:
+    def read(self) -> dict[str, Tensor]:
         pool, capacity = self.pending.shape[1], self.latents.shape[2]
         left = max(0, capacity // pool * pool - (self.top_k or 0))
-        return self.nbytes - self.latents[:, :, :left].nbytes
+        return self.held | {"latents": self.latents[:, :, left:]}
 
 
 class ConvCache(LayerCache):
     """The last `n_before` inputs of a causal convolution, for any number of tokens."""
 
-    states: ClassVar[tuple[str, ...]] = ("inputs",)
+    states: tuple[str, ...] = ("inputs",)
 
     def __init__(self, batch_size: int, n_before: int, width: int) -> None:
         self.inputs = torch.zeros(batch_size, n_before, width)
@@ -234,7 +236,7 @@ def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tenso
 class StateCache(LayerCache):
     """A recurrent state (B, *state), in float32 or better, for any number of tokens."""
 
-    states: ClassVar[tuple[str, ...]] = ("state",)
+    states: tuple[str, ...] = ("state",)
 
     def __init__(self, batch_size: int, state: tuple[int, ...]) -> None:
         precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
@@ -258,18 +260,26 @@ class RecurrentCache(ConvCache, StateCache):
 
 
 class JointCache(LayerCache):
-    """The memories of mixers side by side."""
+    """The memories of mixers side by side. The names of the tensors begin with the number of the mixer."""
 
-    def __init__(self, parts: list[LayerCache]) -> None:
+    def __init__(self, parts: Sequence[LayerCache]) -> None:
         self.parts = parts
+        self.states = tuple(f"{i}.{name}" for i, part in enumerate(parts) for name in part.states)
+
+    def _joined(self, of_part: Callable[[LayerCache], dict[str, Tensor]]) -> dict[str, Tensor]:
+        found = enumerate(map(of_part, self.parts))
+        return {f"{i}.{name}": tensor for i, tensors in found for name, tensor in tensors.items()}
 
     @property
-    def tensors(self) -> list[Tensor]:
-        return [tensor for part in self.parts for tensor in part.tensors]
+    def held(self) -> dict[str, Tensor]:
+        return self._joined(lambda part: part.held)
 
     @property
-    def read_nbytes(self) -> int:
-        return sum(part.read_nbytes for part in self.parts)
+    def read(self) -> dict[str, Tensor]:
+        return self._joined(lambda part: part.read)
+
+    def at_full_length(self, capacity: int) -> dict[str, Tensor]:
+        return self._joined(lambda part: part.at_full_length(capacity))
 
 
 class Cache:
