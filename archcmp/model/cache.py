@@ -4,6 +4,7 @@ state, or the last inputs of a convolution."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import lcm
 
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ class LayerCache:
         held = self.held
         rings = {name: held[name] for name in self.rings if name in held}
         return held | {n: t.new_empty(*t.shape[:-2], capacity, t.shape[-1]) for n, t in rings.items()}
+
+    tokens_per_entry = 1
+    """Tokens that leave one entry, where each leaves none of its own."""
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -210,6 +214,7 @@ class PooledCache(LatentCache):
     ) -> None:
         super().__init__(batch_size, capacity, width, top_k)
         self.keys, self.pending = keys
+        self.tokens_per_entry = self.pending.shape[1]
 
     @property
     def read(self) -> dict[str, Tensor]:
@@ -225,6 +230,10 @@ class ConvCache(LayerCache):
 
     def __init__(self, batch_size: int, n_before: int, width: int) -> None:
         self.inputs = torch.zeros(batch_size, n_before, width)
+
+    def keep_inputs(self, inputs: Tensor) -> None:
+        """Keep the last of these inputs (B, n_before + T, width)."""
+        self.inputs.copy_(inputs[:, inputs.shape[1] - self.inputs.shape[1] :])
 
 
 def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tensor:
@@ -254,9 +263,9 @@ class RecurrentCache(ConvCache, StateCache):
         StateCache.__init__(self, batch_size, state)
 
     def keep(self, state: Tensor, inputs: Tensor) -> None:
-        """Replace the state and the inputs."""
+        """Replace the state, and keep the last of these inputs."""
         self.state.copy_(state)
-        self.inputs.copy_(inputs)
+        self.keep_inputs(inputs)
 
 
 class JointCache(LayerCache):
@@ -264,6 +273,7 @@ class JointCache(LayerCache):
 
     def __init__(self, parts: Sequence[LayerCache]) -> None:
         self.parts = parts
+        self.tokens_per_entry = lcm(*(part.tokens_per_entry for part in parts))
         self.states = tuple(f"{i}.{name}" for i, part in enumerate(parts) for name in part.states)
 
     def _joined(self, of_part: Callable[[LayerCache], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -3,8 +3,7 @@
 - `forward(x, rotation, cache, start)`: (B, T, C) -> (B, T, C), causal;
 - `rope`: the Rope whose Rotation `forward` takes, or None;
 - `new_cache(batch_size, capacity)`: the LayerCache that decoding uses;
-- `depth`, where it computes something else in another layer: the block sets it;
-- `tokens_per_entry`, where several tokens leave one entry in the cache.
+- `depth`, where it computes something else in another layer: the block sets it.
 
 One that reads what earlier layers left, or leaves what later ones read, Carries: archcmp/model/carried.py.
 """

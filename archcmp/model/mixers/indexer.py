@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from archcmp.model.cache import IndexedCache, LatentCache, LayerCache, PooledCache
 from archcmp.model.carried import Carried
 from archcmp.model.linear import Linear
-from archcmp.model.mixers.pooling import Pooling
+from archcmp.model.mixers.pooling import Kept, Pooling
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.index import choose
 from archcmp.model.rope import Rope, Rotation
@@ -60,7 +60,9 @@ class Lightning(nn.Module):
             q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
         q, keys, top_k = q.transpose(1, 2), k[:, 0], self.spec.top_k
         if self.pool is not None and self.gate is not None:
-            kept = (cache.keys, cache.pending) if isinstance(cache, PooledCache) else None
+            kept = None
+            if isinstance(cache, PooledCache):
+                kept = Kept(cache.keys, cache.pending, cache.latents.shape[2], self.rate)
             keys = self.pool.entries(torch.cat((keys, self.gate(x)), dim=-1), kept, start)
             return choose(q, keys, self.weights(x), top_k // self.rate, start, self.rate)
         if isinstance(cache, IndexedCache):
@@ -73,7 +75,8 @@ class Lightning(nn.Module):
     def new_cache(self, batch_size: int, capacity: int, width: int) -> IndexedCache | PooledCache:
         """Room for latents of `width` elements, and for the indexer's keys."""
         if self.pool is not None:
-            keys = self.pool.kept(batch_size, capacity)
+            kept = self.pool.kept(batch_size, capacity)
+            keys = kept.entries, kept.pending
             return PooledCache(batch_size, capacity, width, self.spec.top_k, keys)
         return IndexedCache(batch_size, capacity, width, self.spec.top_k, self.spec.head_dim)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import lcm
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,7 +24,6 @@ class MixerSum(nn.Module):
         self.scales = spec.first_scale, spec.second_scale
         ropes = first.rope, second.rope
         self.rope = Ropes(ropes) if any(ropes) else None  # type: ignore[arg-type]
-        self.tokens_per_entry = lcm(*(getattr(mixer, "tokens_per_entry", 1) for mixer in self.mixers))
 
     @property
     def mixers(self) -> tuple[Any, Any]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from archcmp.model.cache import keep_last, last_kept
 
-Kept = tuple[Tensor, Tensor]
-"""Of one pooling: its entries (B, capacity // rate, D), and a ring of what the last tokens add to them."""
+
+class Kept(NamedTuple):
+    """What one pooling keeps of a sequence of up to `capacity` tokens, each `rate` of which leave one
+    entry."""
+
+    entries: Tensor
+    """(B, capacity // rate, D)."""
+    pending: Tensor
+    """A ring of what the last tokens add to the entries that are not complete."""
+    capacity: int
+    rate: int
 
 
 def _as_they_are(entries: Tensor, first: int) -> Tensor:
@@ -32,7 +42,7 @@ class Pooling(nn.Module):
         """Room for the entries of `capacity` tokens, and for the tokens that the next entry is made of."""
         span = self.rate * (2 if self.overlap else 1)
         pending = torch.zeros(batch_size, span, 2 * self.width)
-        return torch.zeros(batch_size, capacity // self.rate, self.dim), pending
+        return Kept(torch.zeros(batch_size, capacity // self.rate, self.dim), pending, capacity, self.rate)
 
     def entries(
         self,
@@ -49,8 +59,8 @@ class Pooling(nn.Module):
         if kept is not None:
             new = tokens
             if first < start:
-                tokens = torch.cat((last_kept(kept[1], start, start - first), new), dim=1)
-            keep_last(kept[1], new, start)
+                tokens = torch.cat((last_kept(kept.pending, start, start - first), new), dim=1)
+            keep_last(kept.pending, new, start)
         if n_all > n_old:
             whole = tokens[:, : n_all * self.rate - first]
             entries = finished(self._pooled(whole, padded=self.overlap and n_old == 0), n_old)
@@ -58,8 +68,8 @@ class Pooling(nn.Module):
             entries = tokens.new_zeros(tokens.shape[0], 0, self.dim)
         if kept is None:
             return entries
-        kept[0][:, n_old:n_all] = entries
-        return kept[0][:, :n_all]
+        kept.entries[:, n_old:n_all] = entries
+        return kept.entries[:, :n_all]
 
     def _pooled(self, tokens: Tensor, padded: bool) -> Tensor:
         """Whole windows of values and gates (B, windows * rate, 2 width) -> (B, entries, D). The first of

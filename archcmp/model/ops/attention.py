@@ -126,8 +126,14 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which:
 
 
 def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
-    """Elements of the scores where no fused kernel takes them; twice for float32."""
-    window, softcap, _, sinks, slopes, *_ = which
+    """Elements of the scores where no fused kernel takes them, twice for float32. With chosen keys, one token
+    holds copies of these keys and values, and several tokens hold the scores of one piece."""
+    window, softcap, chunk, sinks, slopes, chosen, rate = which
+    batch, n_heads, n_new, _ = q
+    n_chosen = k[2] if chosen is None else chosen[2] * (chunk or rate)
+    if n_chosen < k[2]:
+        copies = batch * k[1] * n_chosen * (k[3] + v[3])
+        return copies if n_new == 1 else 2 * batch * n_heads * min(PIECE, n_new) * k[2]
     if _fusible(softcap, sinks, slopes):
         return 0
     return 2 * math.prod(q[:3]) * min(k[2], 2 * (window or k[2]))

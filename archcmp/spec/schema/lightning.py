@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import QKNorm
-from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
+from archcmp.spec.schema.base import Dim, Part, check_projections, divisors, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
 
@@ -44,12 +44,10 @@ class LightningAttention(Part):
     first_layer: Annotated[int, Field(ge=-1, le=0)] = 0
     """The number of the first layer in the decay: -1 in Ling 2.5."""
 
-    LABELS: ClassVar[dict[str, str]] = {"lightning": "Lightning attention, a linear attention."}
-
     @property
     def label(self) -> str:
         """The usual short name."""
-        return "lightning"
+        return "lightning_attention"
 
     @property
     def width(self) -> int:
@@ -58,12 +56,7 @@ class LightningAttention(Part):
 
     @model_validator(mode="after")
     def _dimensions_fit(self) -> LightningAttention:
-        if 3 * self.width > MAX_DIM:
-            raise fault(
-                ("n_heads",),
-                f"n_heads x head_dim makes projections {3 * self.width:,} wide; at most {MAX_DIM:,} are "
-                "allowed",
-            )
+        check_projections(3 * self.width, "n_heads", "head_dim")
         if self.n_heads % self.norm_groups:
             raise fault(
                 ("norm_groups",),

@@ -6,7 +6,7 @@ from math import inf
 
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import GLU, attention, head_dim_of, n_heads_of, sizes
-from archcmp.spec.hf.families.mixtures import MODEL
+from archcmp.spec.hf.experts import MODEL
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

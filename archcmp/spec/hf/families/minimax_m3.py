@@ -8,7 +8,7 @@ from typing import Any
 from archcmp.spec.hf.axes import DenseOrMoE, Options, listed, write_listed
 from archcmp.spec.hf.bindings import Field, Only, Tree
 from archcmp.spec.hf.common import GEMMA_NORM, attention, heads, sizes
-from archcmp.spec.hf.families.mixtures import N_EXPERTS
+from archcmp.spec.hf.experts import N_EXPERTS
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
