@@ -19,7 +19,7 @@ def below(spec: ModelSpec) -> tuple[Step, ...]:
     embedding = spec.embedding
     width = [Callout("vocabulary {}", spec.vocab_size), Callout("width {}", spec.d_model)]
     scale = "sqrt(width)" if embedding.scale == "sqrt_d_model" else embedding.scale
-    width.append(Callout("x {}", scale, embedding.scale is None))
+    width.append(Callout("\u00d7 {}", scale, embedding.scale is None))
     boxes = [
         Step("tokens", "Tokens", (Callout("context {}", spec.context_length),)),
         Step("embedding", "Token embedding", tuple(width), embedding, _beside(spec)),
@@ -68,7 +68,7 @@ def above(spec: ModelSpec) -> tuple[Step, ...]:
     head = (
         Callout("tied to the embedding", output.tied, not output.tied),
         Callout("bias", output.bias, not output.bias),
-        Callout("logits x {}", output.scale, output.scale == 1),
+        Callout("logits \u00d7 {}", output.scale, output.scale == 1),
         Callout("softcap {}", output.softcap, output.softcap is None),
     )
     return (*boxes, Step("head", "Output", head, output), Step("tokens", "Logits"))

@@ -112,7 +112,12 @@ class Router(Part):
     ROLE: ClassVar[str] = "choice"
     NAMES: ClassVar[dict[str, str]] = {"Router": "Router"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"scoring": "{}", "renormalize": "renormalised", "scale": "scores x {}", "weighs": "weighs {}"},
+        **{
+            "scoring": "{}",
+            "renormalize": "renormalised",
+            "scale": "scores \u00d7 {}",
+            "weighs": "weighs {}",
+        },
         **{"softcap": "softcap {}", "input_norm": "{} before", "by_token": "experts by token id"},
         **{"scaled": "logits / sqrt(width)", "jitter": "", "correction_bias": "correction bias"},
     }

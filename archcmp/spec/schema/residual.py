@@ -131,7 +131,7 @@ def _before(sublayer: Step, norm: MakeNorm) -> tuple[Step, ...]:
 
 def _times(number: float) -> tuple[Step, ...]:
     """The box of a factor, unless it is 1."""
-    return () if number == 1 else (Step("scale", "scale", (Callout("x {}", round(number, 4)),)),)
+    return () if number == 1 else (Step("scale", "scale", (Callout("\u00d7 {}", round(number, 4)),)),)
 
 
 Residual = Annotated[

@@ -12,8 +12,7 @@ from archcmp.spec.schema.base import Length, Part, Positive, Slot, fault
 class LinearScaling(Part):
     """Position interpolation: every frequency divided by factor. https://arxiv.org/abs/2306.15595"""
 
-    NAMES: ClassVar[dict[str, str]] = {"linear": "linear scaling"}
-    FORMS: ClassVar[dict[str, str]] = {"factor": "x {}"}
+    FORMS: ClassVar[dict[str, str]] = {"factor": "linear \u00d7 {}"}
 
     kind: Literal["linear"]
     factor: Positive
@@ -24,9 +23,8 @@ class Llama3Scaling(Part):
     """Low frequencies are divided by factor, high ones are kept, and those between are blended: Llama 3.1.
     The bounds are wavelengths of original_context_length / {low,high}_freq_factor."""
 
-    NAMES: ClassVar[dict[str, str]] = {"llama3": "Llama 3 scaling"}
     FORMS: ClassVar[dict[str, str]] = {
-        "factor": "x {}",
+        "factor": "Llama 3 \u00d7 {}",
         "low_freq_factor": "",
         "high_freq_factor": "",
         "original_context_length": "from {} tokens",
@@ -62,9 +60,8 @@ class YarnScaling(Part):
     (0.1 m ln(factor) + 1) / (0.1 a ln(factor) + 1), and the scores of mla by (0.1 a ln(factor) + 1)^2.
     https://arxiv.org/abs/2405.04434"""
 
-    NAMES: ClassVar[dict[str, str]] = {"yarn": "YaRN"}
     FORMS: ClassVar[dict[str, str]] = {
-        "factor": "x {}",
+        "factor": "YaRN \u00d7 {}",
         "original_context_length": "from {} tokens",
         "beta_fast": "",
         "beta_slow": "",
@@ -109,8 +106,10 @@ class DynamicScaling(Part):
     L is known before the pass: the tokens of the pass, or the capacity of the cache. So decoding computes
     what one pass over the whole sequence computes."""
 
-    NAMES: ClassVar[dict[str, str]] = {"dynamic": "dynamic NTK"}
-    FORMS: ClassVar[dict[str, str]] = {"factor": "x {}", "original_context_length": "from {} tokens"}
+    FORMS: ClassVar[dict[str, str]] = {
+        "factor": "dynamic \u00d7 {}",
+        "original_context_length": "from {} tokens",
+    }
 
     kind: Literal["dynamic"]
     factor: Annotated[float, Field(ge=1)]
@@ -129,9 +128,8 @@ class LongRopeScaling(Part):
     computes what one pass over the whole sequence computes. vLLM, too, chooses the factors once, by the
     longest sequence that it serves."""
 
-    NAMES: ClassVar[dict[str, str]] = {"longrope": "LongRoPE"}
     FORMS: ClassVar[dict[str, str]] = {
-        "factor": "x {}",
+        "factor": "LongRoPE \u00d7 {}",
         "short_factor": "",
         "long_factor": "",
         "original_context_length": "from {} tokens",

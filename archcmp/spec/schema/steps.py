@@ -22,25 +22,47 @@ BLANK = "{}"
 class Callout:
     """A choice that is written beside a box: `form` with `value` in it, '{} KV heads', or `form` itself where
     the value is True. Callouts of the same form say the same of two boxes. A `quiet` one is what everybody
-    expects, and is drawn only where another model differs."""
+    expects, and is drawn only where another model differs. In a drawing of several blocks the value may be a
+    dictionary, block -> value."""
 
     form: str
     value: object
     quiet: bool = False
 
     @property
+    def absent(self) -> bool:
+        """Whether the value says that something is not there."""
+        return self.value is None or self.value is False
+
+    @property
     def value_text(self) -> str:
-        """'1,024', 'SiLU'; 'none' for what is not there."""
-        if self.value is None or self.value is False:
+        """'1,024', 'silu', 'yes'; 'none' for what is not there; '1,024 (local), none (global)'."""
+        if isinstance(self.value, dict):
+            return ", ".join(f"{alike.value_text} ({names})" for names, alike in self.by_block)
+        if self.absent:
             return "none"
+        if self.value is True:
+            return "yes"
         return number(self.value) if isinstance(self.value, (int, float)) else str(self.value)
 
     @property
-    def text(self) -> str:
-        """'8 KV heads', 'QKV bias', 'no window'."""
-        if self.value is None or self.value is False:
-            return f"no {' '.join(self.form.replace(BLANK, '').split())}"
-        return self.form if self.value is True else self.form.replace(BLANK, self.value_text)
+    def texts(self) -> list[str]:
+        """'8 KV heads', 'QKV bias', 'no window'; where blocks differ, a line for each value that is there:
+        'local: window 1,024'."""
+        if isinstance(self.value, dict):
+            there = [(names, alike) for names, alike in self.by_block if not alike.absent]
+            return [f"{names}: {text}" for names, alike in there for text in alike.texts]
+        if self.absent:
+            return [f"no {' '.join(self.form.replace(BLANK, '').split())}"]
+        return [self.form if self.value is True else self.form.replace(BLANK, self.value_text)]
+
+    @property
+    def by_block(self) -> list[tuple[str, Callout]]:
+        """The names of the blocks that have a value, and the call-out of that value."""
+        values: dict[object, list[str]] = {}
+        for name, value in self.value.items() if isinstance(self.value, dict) else ():
+            values.setdefault(value, []).append(name)
+        return [(", ".join(names), Callout(self.form, value)) for value, names in values.items()]
 
 
 @dataclass(frozen=True)
@@ -114,7 +136,8 @@ def _callouts(part: Part) -> Iterator[Callout]:
             if BLANK in form:
                 yield Callout(form, name_of(value))
             elif not value.ROLE:
-                yield Callout(name_of(value), True)
+                if kind_of(type(value)) is None:
+                    yield Callout(name_of(value), True)
                 yield from _callouts(value)
         elif not isinstance(value, (dict, tuple)) and option not in _boxes_of(type(part)):
             words = form if BLANK in form or isinstance(value, bool) else f"{form} {BLANK}"
