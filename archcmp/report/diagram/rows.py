@@ -14,12 +14,11 @@ from archcmp.spec.describe import merged_keys
 from archcmp.spec.flow import above, below
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.model import ModelSpec
-from archcmp.spec.schema.steps import Branch, Step
+from archcmp.spec.schema.steps import Branch, Step, name_of
 
 BELOW, BLOCKS, ABOVE = range(3)
 SLOTS = ("entry", "mixer", "ffn", "after")
 REGIONS = ("before", "main", "after", "track", "join", "stream")
-JOIN = Step("join", "+")
 
 
 class Key(NamedTuple):
@@ -50,12 +49,18 @@ Way = tuple["Key | Fork", ...]
 
 @dataclass(frozen=True)
 class DrawnFrame:
-    """A block of a model: its title, '32 layers' or 'local x 29, global x 5', and the way through it."""
+    """A block of a model: its residual, the layers that have it, and the way through it. The `titles` say how
+    many layers, '\u00d7 34: local \u00d7 29, global \u00d7 5', and how norms are placed."""
 
     place: int
-    title: Note
+    residual: str
     layers: Mapping[str, int]
     way: Way
+    titles: tuple[Note, ...] = ()
+
+    @property
+    def n_layers(self) -> int:
+        return sum(self.layers.values())
 
 
 @dataclass(frozen=True)
@@ -173,23 +178,16 @@ def _column(subject: Subject, boxes: _Boxes) -> Column:
             counted = [(OUTSIDE, step.role, 1)] if step.role in ("embedding", "head") else None
             boxes.put(key, step, counted)
     found = frames(spec)
-    alone = len(found) == 1 and len(found[0].layers) == 1
     drawn = []
     for frame in sorted(found, key=lambda frame: abs(frame.place)):
         way = tuple(_ways(frame, boxes))
-        drawn.append(DrawnFrame(frame.place, Note(_title(frame, alone)), frame.layers, way))
+        residual = name_of(spec.blocks[next(iter(frame.layers))].residual)
+        drawn.append(DrawnFrame(frame.place, residual, frame.layers, way))
     notes: tuple[Note, ...] = ()
     if spec.loop is not None:
         between = ", final norm between" if spec.loop.norm else ""
         notes = (Note(f"all layers {spec.loop.passes} times{between}"),)
     return Column(subject, tuple(sorted(drawn, key=lambda frame: frame.place)), layer_blocks(spec), notes)
-
-
-def _title(frame: Frame, alone: bool) -> str:
-    if alone:
-        return f"\u00d7 {frame.n_layers}"
-    named = ", ".join(f"{name} \u00d7 {n}" for name, n in frame.layers.items())
-    return named if len(frame.layers) == 1 else f"\u00d7 {frame.n_layers}: {named}"
 
 
 def _named(place: Key, steps: Sequence[Step]) -> Iterator[tuple[Key, Step]]:
@@ -231,22 +229,42 @@ def _fork(branch: Branch, frame: Frame, boxes: _Boxes) -> Fork:
         behind = boxes.put_all(place._replace(region="after"), path[main + 1 :])
         paths.append((*ahead, key, *behind))
     track = boxes.put_all(place._replace(region="track"), branch.track)
-    return Fork(before, tuple(paths), track, boxes.put(place._replace(region="join", name="+"), JOIN))
+    residual = boxes.spec.blocks[next(iter(frame.layers))].residual
+    join = boxes.put(place._replace(region="join", name="+"), Step("join", "+", part=residual))
+    return Fork(before, tuple(paths), track, join)
 
 
 def _titled(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns, with the titles of frames marked where the numbers of layers differ."""
+    """The columns with the titles of their frames, marked where they differ from those of the same place."""
 
-    def total(column: Column, place: int) -> int:
-        return sum(sum(frame.layers.values()) for frame in column.frames if frame.place == place)
-
-    def title(frame: DrawnFrame) -> Note:
-        totals = [total(column, frame.place) for column in columns]
-        here = sum(frame.layers.values())
-        was = f", was \u00d7 {totals[0]}" if totals[0] not in (0, here) else ""
-        return Note(frame.title.text + was, len(set(totals)) > 1)
+    def titles(column: Column, frame: DrawnFrame) -> tuple[Note, ...]:
+        beside = [other for each in columns for other in each.frames if other.place == frame.place]
+        first = next((other for other in columns[0].frames if other.place == frame.place), frame)
+        named = ", ".join(f"{name} \u00d7 {n}" for name, n in frame.layers.items())
+        text = f"\u00d7 {frame.n_layers}"
+        if len(column.frames) > 1 or len(frame.layers) > 1:
+            text = named if len(frame.layers) == 1 else f"{text}: {named}"
+        return (
+            _title(
+                text,
+                f"\u00d7 {first.n_layers}",
+                [frame.n_layers, first.n_layers],
+                {x.n_layers for x in beside},
+            ),
+            _title(
+                frame.residual, first.residual, [frame.residual, first.residual], {x.residual for x in beside}
+            ),
+        )
 
     def marked(column: Column) -> Column:
-        return replace(column, frames=tuple(replace(frame, title=title(frame)) for frame in column.frames))
+        return replace(
+            column, frames=tuple(replace(frame, titles=titles(column, frame)) for frame in column.frames)
+        )
 
     return tuple(map(marked, columns))
+
+
+def _title(text: str, was: str, values: Sequence[object], all_values: set[object]) -> Note:
+    """A title; with what it was in the first model, if the two values are not the same."""
+    here, first = values
+    return Note(text if here == first else f"{text}, was {was}", len(all_values) > 1)

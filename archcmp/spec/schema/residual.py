@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from archcmp.spec.schema.steps import Branch, Callout, Flow, MakeNorm, Step
 class PreNorm(Part):
     """x + multiplier * f(norm(x)): GPT-2, Llama; Granite with a multiplier other than 1.
     https://arxiv.org/abs/2002.04745"""
+
+    NAMES: ClassVar[dict[str, str]] = {"pre_norm": "pre-norm"}
 
     kind: Literal["pre_norm"]
     multiplier: Positive = 1.0
@@ -28,6 +30,8 @@ class PreNorm(Part):
 class PostNorm(Part):
     """norm(x + f(x)): the original Transformer. https://arxiv.org/abs/1706.03762"""
 
+    NAMES: ClassVar[dict[str, str]] = {"post_norm": "post-norm"}
+
     kind: Literal["post_norm"]
 
     def steps(self, sublayers: Sequence[Step], norm: MakeNorm) -> Flow:
@@ -38,6 +42,8 @@ class PostNorm(Part):
 class StreamNorm(Part):
     """alpha h + beta f(h) with h = norm(x): the norm is applied to the stream itself, as in post_norm, but
     before each sub-layer. MiniMax-Text-01. https://arxiv.org/abs/2501.08313"""
+
+    NAMES: ClassVar[dict[str, str]] = {"stream_norm": "norm of the stream"}
 
     kind: Literal["stream_norm"]
     alpha: Positive = 1.0
@@ -56,6 +62,8 @@ class StreamNorm(Part):
 class ReorderedNorm(Part):
     """x + norm(f(x)), post-norm inside the residual branch: OLMo 2. https://arxiv.org/abs/2501.00656"""
 
+    NAMES: ClassVar[dict[str, str]] = {"reordered_norm": "norm after each sub-layer"}
+
     kind: Literal["reordered_norm"]
 
     def steps(self, sublayers: Sequence[Step], norm: MakeNorm) -> Flow:
@@ -65,6 +73,8 @@ class ReorderedNorm(Part):
 
 class SandwichNorm(Part):
     """x + norm(f(norm(x))): Gemma 2 and 3. https://arxiv.org/abs/2105.13290"""
+
+    NAMES: ClassVar[dict[str, str]] = {"sandwich_norm": "norm before and after"}
 
     kind: Literal["sandwich_norm"]
     after: Norm | None = None
@@ -100,6 +110,8 @@ class HyperConnections(Part):
     With z = W rms_norm(X), a number s and a vector b each for r, w and M: r = sigmoid(s z + b) + eps,
     w = magnitude sigmoid(s z + b), M = sinkhorn(softmax(s z + b) + eps).
     """
+
+    NAMES: ClassVar[dict[str, str]] = {"hyper_connections": "hyper-connections"}
 
     kind: Literal["hyper_connections"]
     n_streams: Annotated[int, Field(gt=0, le=64)] = 4
