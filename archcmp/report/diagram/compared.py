@@ -14,6 +14,7 @@ class Note:
 
     text: str
     differs: bool = False
+    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ def _cell(step: Step, first: Step | None, present: Sequence[Step], gap: bool) ->
     unlike = {(other.role, other.label) for other in present} != {(step.role, step.label)}
     values = any(_values(other) != _values(step) for other in present)
     sides = _sides(step, present)
-    inner = tuple(
-        tuple(None if box is None else _inside(box, first, present) for box in row) for row in step.inner
-    )
+    inner = tuple(tuple(None if box is None else _inside(box, present) for box in row) for row in step.inner)
     return Cell(step, notes, gap or unlike or values, sides, inner)
 
 
@@ -72,7 +71,9 @@ def _notes(step: Step, first: Step | None, present: Sequence[Step]) -> Iterator[
 
 def _was(callout: Callout, first: Callout | None) -> str:
     """', was 32', where the first model has another value."""
-    if first is None or first.value_text == callout.value_text or callout.absent and first.value is True:
+    if first is None or first.value_text == callout.value_text:
+        return ""
+    if callout.absent and first.value is True:
         return ""
     return ", was not" if callout.value is True and first.absent else f", was {first.value_text}"
 
@@ -92,12 +93,12 @@ def _sides(step: Step, present: Sequence[Step]) -> tuple[Cell | None, ...]:
     return tuple(found)
 
 
-def _inside(box: Step, first: Step | None, present: Sequence[Step]) -> Cell:
-    """A box in a box, beside those of the same label in the other models."""
+def _inside(box: Step, present: Sequence[Step]) -> Cell:
+    """A box in a box, beside those of the same label in the other models. The call-outs of the outer box say
+    what was in the first model."""
     versions = [_labelled([x for row in other.inner for x in row if x], box.label) for other in present]
     shown = [version for version in versions if version is not None]
-    was = _labelled([x for row in first.inner for x in row if x], box.label) if first else None
-    return _cell(box, was, shown, len(shown) < len(versions))
+    return _cell(box, None, shown, len(shown) < len(versions))
 
 
 def _labelled(steps: Sequence[Step], label: str) -> Step | None:

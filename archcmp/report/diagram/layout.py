@@ -15,7 +15,7 @@ BOX_WIDTH = 138.0
 LABEL = 12
 GAP = 18.0
 JOIN_HEIGHT = 16.0
-FRAME_BELOW, FRAME_ABOVE = 6.0, 10.0
+FRAME_BELOW, FRAME_ABOVE = 12.0, -6.0
 TALLEST = 340.0
 """Height of the largest box where heights are in proportion."""
 
@@ -69,7 +69,7 @@ def heights(picture: Picture, unit: float, amount: Amount) -> Heights:
             if place is not None:
                 y += FRAME_ABOVE
                 frames[place] = y, frames[place][1]
-                y += _title_height(picture, place)
+                y += _title_height(picture, place) + GAP / 2
             if here is not None:
                 frames[here] = y, y - GAP / 2 + 1
                 y += FRAME_BELOW
@@ -96,6 +96,7 @@ def _band(row: Row, unit: float, amount: Amount) -> Band:
         return Band(0, JOIN_HEIGHT, 0, ())
     notes = max(beside.notes_height(cell.notes) for cell in cells)
     sides = () if unit else tuple(beside.side_heights(cells))
+    notes += beside.GAP if notes and any(cell.sides or cell.inner for cell in cells) else 0
     right = notes + sum(height + beside.GAP for height in sides)
     if not unit:
         right += max(beside.panel_height(cell) for cell in cells)

@@ -38,13 +38,14 @@ def to_svg(scene: Scene, title: str, description: str) -> str:
     width, height = _n(scene.width), _n(scene.height)
     behind = [box for box in scene.boxes if box.look in ("frame", "panel")]
     before = [box for box in scene.boxes if box.look not in ("frame", "panel")]
+    size = f'width="{width}" height="{height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="archcmp" role="img" width="{width}" height="{height}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="archcmp" role="img" {size}'
         f' viewBox="0 0 {width} {height}">',
         f"<title>{escape(title)}</title>",
         f"<desc>{escape(description)}</desc>",
         f"<style>{_STYLE}</style>",
-        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+        f'<rect {size} fill="#fff"/>',
         *map(_box, behind),
         *_lines(scene.lines),
         *map(_box, before),
