@@ -45,7 +45,7 @@ def outline(item: Any) -> Any:
         return item.role, item.label, item.copies > 1, outline(item.sides), outline(item.inner)
     if isinstance(item, Branch):
         return outline(item.before), outline(item.paths), outline(item.track)
-    return tuple(map(_outline, item)) if isinstance(item, tuple) else item
+    return tuple(map(outline, item)) if isinstance(item, tuple) else item
 
 
 def _merged(versions: Mapping[str, Any]) -> Any:
