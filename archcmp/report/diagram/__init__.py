@@ -10,9 +10,12 @@ from collections.abc import Sequence
 
 from archcmp.report.diagram.about import summary
 from archcmp.report.diagram.rows import picture as picture
-from archcmp.report.diagram.scene import scene
+from archcmp.report.diagram.scene import AMOUNTS, scene
 from archcmp.report.diagram.subject import Subject as Subject
 from archcmp.report.diagram.svg import to_svg
+
+SCALES = tuple(AMOUNTS)
+"""What the heights of boxes may be in proportion to."""
 
 
 def svg(subjects: Sequence[Subject], scale: str | None = None) -> str:

@@ -93,7 +93,7 @@ def draw_sides(
 
 def _spans(row: Row) -> list[tuple[float, float]]:
     """Left end and width of each box in a row of a panel; that of many boxes is wide."""
-    weights = [2.0 if cell is not None and cell.step.copies > 1 else 1.0 for cell in row]
+    weights = [1.5 if cell is not None and cell.step.copies > 1 else 1.0 for cell in row]
     inner = WIDTH - 2 * PANEL_PAD - 5 * (len(row) - 1)
     widths = [inner * weight / sum(weights) for weight in weights]
     return [(PANEL_PAD + sum(widths[:i]) + 5 * i, width) for i, width in enumerate(widths)]

@@ -45,8 +45,10 @@ def _cell(step: Step, first: Step | None, present: Sequence[Step], gap: bool) ->
     notes = tuple(_notes(step, first, present))
     unlike = {(other.role, other.label) for other in present} != {(step.role, step.label)}
     values = any(_values(other) != _values(step) for other in present)
-    sides = _sides(step, present)
-    inner = tuple(tuple(None if box is None else _inside(box, present) for box in row) for row in step.inner)
+    sides = _sides(step, present, gap)
+    inner = tuple(
+        tuple(None if box is None else _inside(box, present, gap) for box in row) for row in step.inner
+    )
     return Cell(step, notes, gap or unlike or values, sides, inner)
 
 
@@ -83,22 +85,23 @@ def _find(step: Step | None, form: str) -> Callout | None:
     return next((callout for callout in found if callout.form == form), None)
 
 
-def _sides(step: Step, present: Sequence[Step]) -> tuple[Cell | None, ...]:
+def _sides(step: Step, present: Sequence[Step], gap: bool) -> tuple[Cell | None, ...]:
     """The sides of a box, with a gap for each that another model has."""
     labels = list(dict.fromkeys(side.label for other in present for side in other.sides))
     found: list[Cell | None] = []
     for label in labels:
         versions = [_labelled(other.sides, label) for other in present]
-        found.append(compared(versions)[_index(present, step)])
+        cells = compared([*versions, None] if gap else versions)
+        found.append(cells[_index(present, step)])
     return tuple(found)
 
 
-def _inside(box: Step, present: Sequence[Step]) -> Cell:
+def _inside(box: Step, present: Sequence[Step], gap: bool) -> Cell:
     """A box in a box, beside those of the same label in the other models. The call-outs of the outer box say
-    what was in the first model."""
+    what was in the first model. With a `gap`, not all models have the outer box."""
     versions = [_labelled([x for row in other.inner for x in row if x], box.label) for other in present]
     shown = [version for version in versions if version is not None]
-    return _cell(box, None, shown, len(shown) < len(versions))
+    return _cell(box, None, shown, gap or len(shown) < len(versions))
 
 
 def _labelled(steps: Sequence[Step], label: str) -> Step | None:
