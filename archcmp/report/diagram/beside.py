@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from archcmp.report.diagram.about import about
@@ -59,6 +59,11 @@ def draw_notes(
 def _side_text(cell: Cell) -> str:
     notes = ", ".join(note.text for note in cell.notes)
     return f"{cell.step.label}: {notes}" if notes else cell.step.label
+
+
+def side_notes(cell: Cell) -> Iterator[Note]:
+    """The side inputs of a box as call-outs."""
+    return (Note(_side_text(side), side.differs) for side in cell.sides if side is not None)
 
 
 def _side_lines(cell: Cell) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from archcmp.report.diagram import beside
-from archcmp.report.diagram.compared import Cell
+from archcmp.report.diagram.compared import Cell, Note
 from archcmp.report.diagram.metrics import wrapped
 from archcmp.report.diagram.rows import BLOCKS, Key, Picture, Row
 from archcmp.report.diagram.shapes import height_of
@@ -44,6 +44,11 @@ class Heights:
 
 def label_lines(cell: Cell, width: float = BOX_WIDTH) -> list[str]:
     return wrapped(cell.step.label, LABEL, width - 12, bold=True)
+
+
+def all_notes(cell: Cell, compact: bool) -> tuple[Note, ...]:
+    """The call-outs of a box. A compact drawing has no side inputs, and names them here."""
+    return (*cell.notes, *beside.side_notes(cell)) if compact else cell.notes
 
 
 def box_height(cell: Cell, per_pixel: float, amount: Amount) -> float:
@@ -94,7 +99,7 @@ def _band(row: Row, unit: float, amount: Amount) -> Band:
     cells = [cell for cell in row.cells if cell is not None]
     if row.key.region == "join":
         return Band(0, JOIN_HEIGHT, 0, ())
-    notes = max(beside.notes_height(cell.notes) for cell in cells)
+    notes = max(beside.notes_height(all_notes(cell, bool(unit))) for cell in cells)
     sides = () if unit else tuple(beside.side_heights(cells))
     notes += beside.GAP if notes and any(cell.sides or cell.inner for cell in cells) else 0
     right = notes + sum(height + beside.GAP for height in sides)

@@ -99,7 +99,16 @@ class CompressedAttention(Part):
         made = (projection("Q latent", self.q_lora_rank), projection("K = V", self.head_dim))
         groups = projection("out, by group", self.output_groups * self.output_lora_rank)
         queries = projection("Q", self.n_heads * self.head_dim), None
-        return made, queries, (Step("mixer", "softmax(q k) v"),), (groups,), (projection("out"),)
+        norm = Step("norm", "norm")
+        return (
+            made,
+            (norm, norm),
+            queries,
+            (norm, None),
+            (Step("mixer", "softmax(q k) v"),),
+            (groups,),
+            (projection("out"),),
+        )
 
     @property
     def label(self) -> str:

@@ -64,8 +64,10 @@ class MLA(Part):
         down = projection("KV latent", self.kv_lora_rank), projection("key", self.qk_rope_head_dim)
         queries = projection("Q", self.n_heads * self.qk_head_dim)
         pairs = projection("K, V", self.n_heads * (self.qk_nope_head_dim + self.v_head_dim))
+        norm = Step("norm", "norm")
+        norms = None if self.q_lora_rank is None else norm, norm, None
         attend = Step("mixer", "softmax(q k) v")
-        return (query_latent, *down), (queries, pairs, None), (attend,), (projection("out"),)
+        return (query_latent, *down), norms, (queries, pairs, None), (attend,), (projection("out"),)
 
     @property
     def label(self) -> str:
