@@ -8,12 +8,15 @@ from archcmp.spec.describe import Choice
 from archcmp.spec.schema.steps import Step
 from archcmp.units import Count, Flops
 
-LONGEST = 320
+LONGEST = 240
 """Characters of what a box says of its choice, if its first sentence is no longer."""
 
 
 def about(cell: Cell) -> str:
-    """The label, the equation, all options, parameters and FLOPs of all layers."""
+    """The label, the equation, all options, parameters and FLOPs of all layers; nothing for a box that shows
+    all there is."""
+    if cell.step.part is None and cell.params is None:
+        return ""
     return "\n".join((*described(cell.step), *_counts(cell)))
 
 

@@ -25,8 +25,11 @@ COLOURS = {
 OTHER = "scale"
 """The role whose colours a role without colours of its own has."""
 KINDS = ("#1c4f94", "#e08e2b", "#2f8f5b", "#a3306e", "#6a6a6a", "#7d5fc0", "#b5a800", "#c0504d")
+SIZE = 11
+"""The size of most letters."""
 _STYLE = {
-    "text": f"font:11px {FONTS};fill:#1a1a1a",
+    "text": f"font:{SIZE}px {FONTS};fill:#1a1a1a",
+    **{f".s{size}": f"font-size:{size}px" for size in (9, 10, 12, 15)},
     **{f".{role}": f"fill:{fill};stroke:{stroke}" for role, (fill, stroke) in COLOURS.items()},
     **{f".k{i}": f"fill:{colour};stroke:none" for i, colour in enumerate(KINDS)},
     ".same": "fill:#f3f3f3;stroke:#b5b5b5",
@@ -91,10 +94,10 @@ def _box(box: Box) -> str:
 
 
 def _text(text: Text) -> str:
-    names = " ".join(name for name, used in (("strong", text.bold), ("centred", text.centred)) if used)
+    looks = ((f"s{text.size:g}", text.size != SIZE), ("strong", text.bold), ("centred", text.centred))
+    names = " ".join(name for name, used in looks if used)
     kind = f' class="{names}"' if names else ""
-    size = "" if text.size == 11 else f' style="font-size:{text.size:g}px"'
-    return f'<text x="{_n(text.x)}" y="{_n(text.y)}"{size}{kind}>{escape(text.text)}</text>'
+    return f'<text x="{_n(text.x)}" y="{_n(text.y)}"{kind}>{escape(text.text)}</text>'
 
 
 def _plus(plus: Plus) -> str:
@@ -119,7 +122,12 @@ def _lines(lines: Sequence[Line]) -> list[str]:
 
 
 def _way(line: Line) -> str:
-    return "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in line.points)
+    (x, y), *rest = line.points
+    way = f"M{_n(x)} {_n(y)}"
+    for to_x, to_y in rest:
+        way += f"V{_n(to_y)}" if to_x == x else f"H{_n(to_x)}" if to_y == y else f"L{_n(to_x)} {_n(to_y)}"
+        x, y = to_x, to_y
+    return way
 
 
 def _head(line: Line) -> str:

@@ -123,8 +123,7 @@ class _Drawing:
 
     def _track(self, cell: Cell, y: float, band: Band) -> None:
         """A box on the track of the stream, left of the boxes."""
-        width = LANES.middle - 12
-        self._box(cell, self.x + 2, y, width, band.height)
+        self._box(cell, self.x + 4, y, LANES.middle - 16, band.height)
         beside.draw_notes(self.scene, cell.notes, self.x + BESIDE_X, y, cell.step.role)
 
     def _beside(self, cell: Cell, box: Box, y: float, band: Band) -> None:
