@@ -55,8 +55,9 @@ class Counts:
     params: `total`, `active`, what one token visits, and `active_less_embedding_and_head`, in elements.
     flops: `forward` (logits at every position), `prefill` (logits at the last), `decode` (one token per
     sequence) and `train`; a multiply-add is two.
-    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, and `train_state_bytes` (weights,
-    gradients and both Adam moments), in the requested dtype. Of one sequence: `kv_cache_per_token_bytes`,
+    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, `kv_cache_full_length_bytes` with all
+    positions in windowed layers, too, in the requested dtype and precision, and `train_state_bytes` (weights,
+    gradients and both Adam moments), in the dtype. Of one sequence: `kv_cache_per_token_bytes`,
     what a token adds to the cache before any window is full, and `state_bytes`, what recurrent layers keep at
     every length.
     """
