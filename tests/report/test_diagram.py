@@ -68,6 +68,7 @@ def test_every_choice_has_boxes(slot: str, choice: type[Part]) -> None:
         box = step(part, slot)
         assert box.role == slot and box.label and all(c.texts for c in box.callouts if not c.absent)
         assert all(row and any(row) for row in box.inner)
+        assert not part.NAMES or box.label in part.NAMES.values()
         return
     sublayers = [Step("mixer", "mixer"), Step("ffn", "ffn")]
     flow = part.steps(sublayers, lambda norm: step(norm or RMSNorm(kind="rmsnorm"), "norm"))
