@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from archcmp.spec.schema.attention import QKNorm
 from archcmp.spec.schema.base import Dim, Part, check_projections, divisors, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class LightningAttention(Part):
@@ -22,6 +23,12 @@ class LightningAttention(Part):
     implied, or q and k are rotated. MiniMax-Text-01 and Ling 2.5, in seven of eight layers.
     https://arxiv.org/abs/2501.08313
     """
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"lightning_attention": "Lightning attention"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "output_norm": ""},
+    }
 
     kind: Literal["lightning_attention"]
     n_heads: Dim
@@ -43,6 +50,14 @@ class LightningAttention(Part):
     n_heads. Ling 2.5 has 8."""
     first_layer: Annotated[int, Field(ge=-1, le=0)] = 0
     """The number of the first layer in the decay: -1 in Ling 2.5."""
+
+    def inner(self) -> Rows:
+        """The recurrence, and the gate of its output."""
+        size = Callout("state {}", f"{self.head_dim} x {self.head_dim}")
+        activation = [(Step("mixer", "SiLU"), None)] if self.activation == "silu" else []
+        mixed = *activation, (Step("mixer", "fixed decay", (size,)), None)
+        made = (projection("Q, K, V", 3 * self.width), projection("gate", self.width))
+        return made, *mixed, (Step("norm", "norm, x gate"),), (projection("out"),)
 
     @property
     def label(self) -> str:

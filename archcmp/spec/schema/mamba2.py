@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from archcmp.spec.schema.base import Dim, Part, Positive, check_projections, divisors, fault
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class ProjectionScales(Part):
@@ -38,6 +39,18 @@ class Mamba2(Part):
     https://arxiv.org/abs/2405.21060
     """
 
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"Mamba-2": "Mamba-2"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "d_state": "state {}"},
+        **{
+            "n_groups": "{} groups",
+            "conv_size": "convolution over {} tokens",
+            "conv_bias": "convolution bias",
+        },
+        **{"bias": "bias"},
+    }
+
     kind: Literal["mamba2"]
     n_heads: Dim
     """Heads, each with a state."""
@@ -61,6 +74,13 @@ class Mamba2(Part):
     projection_scales: ProjectionScales | None = None
 
     LABELS: ClassVar[dict[str, str]] = {"Mamba-2": "A state space model with one decay per head."}
+
+    def inner(self) -> Rows:
+        """The convolution, the recurrence, and the gate of its output."""
+        size = Callout("state {}", f"{self.d_state} x {self.head_dim}")
+        mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "state space", (size,)), None)
+        made = (projection("x, b, c, dt", self.channels + self.n_heads), projection("z", self.width))
+        return made, *mixed, (Step("norm", "x silu(z), norm"),), (projection("out"),)
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Part, Positive, Slot
@@ -13,6 +13,7 @@ from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.short_conv import ShortConv
+from archcmp.spec.schema.steps import Rows, Step, step
 
 SingleMixer = (
     Attention
@@ -31,6 +32,10 @@ class MixerSum(Part):
     input and of its output. Its weights, FLOPs, keys, values and states are those of both. Falcon-H1 joins
     attention and Mamba-2 in every layer. https://arxiv.org/abs/2507.22448"""
 
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"sum": "Two mixers side by side"}
+    FORMS: ClassVar[dict[str, str]] = {"first": "", "second": ""}
+
     kind: Literal["sum"]
     first: Annotated[SingleMixer, Slot()]
     """One of the two mixers: attention in Falcon-H1."""
@@ -44,6 +49,10 @@ class MixerSum(Part):
     """The input of the second mixer is multiplied by this number: Falcon-H1."""
     second_scale: Positive = 1.0
     """The output of the second mixer is multiplied by this number: Falcon-H1."""
+
+    def inner(self) -> Rows:
+        """The two mixers, and their sum."""
+        return (step(self.first, "mixer"), step(self.second, "mixer")), (Step("gate", "sum"),)
 
     @property
     def label(self) -> str:
