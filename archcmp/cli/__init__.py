@@ -25,6 +25,7 @@ COMMANDS = {
     "bench": "Throughput, or counts, over a grid of batch sizes and sequence lengths.",
     "ablate": "The path from one architecture to another: what each difference costs, a step at a time.",
     "fit": "Whether models fit on devices: the longest context, the largest batch, and devices to train on.",
+    "report": "Saved results as one page that stands alone: drawing, tables, plots, and the raw figures.",
     "race": "One model in archcmp and in transformers: the same weights, the same logits, and who is faster.",
     "stability": "Training stability: small proxies over learning rates and seeds, with a verdict.",
     "check": "Validate specs, build them on the meta device, and compare with the published totals.",

@@ -1,0 +1,188 @@
+"""The parts of a page about one document, in their order: each a function from the document to sections."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from html import escape
+from importlib.util import find_spec
+from itertools import zip_longest
+from typing import Any
+
+from archcmp.report.page.markup import bullets, definitions, grid, link, paragraphs, scrolling, text
+from archcmp.report.page.words import listed, summary
+from archcmp.report.table import BLANK
+from archcmp.report.tables import provenance, tables_of
+from archcmp.report.tables.effects import conventions_note, full_unit, values_of
+from archcmp.results.command import command_of
+from archcmp.results.document import Document, Environment, Model
+from archcmp.results.store import to_text
+from archcmp.results.timings import RESOLUTION
+from archcmp.units import Bytes, Flops
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page that can be folded: its title, its content as HTML, and whether it is open at first."""
+
+    title: str
+    body: str
+    is_open: bool = True
+    kind: str = ""
+
+
+def sections(doc: Document) -> list[Section]:
+    """All parts of a page about a document that have any content."""
+    made = [section for part in SECTIONS for section in part(doc)]
+    return [section for section in made if section.body]
+
+
+def in_short(doc: Document) -> Iterator[Section]:
+    yield Section("In short", bullets(summary(doc)))
+
+
+def compared(doc: Document) -> Iterator[Section]:
+    """The models, and the conditions that all figures share."""
+    models = f'<div class="models">{"".join(_models(doc))}</div>'
+    yield Section("What was compared", models + definitions(_conditions(doc)))
+
+
+def _models(doc: Document) -> Iterator[str]:
+    """Each model by its name, with what it is and where its figures are from."""
+    params = values_of(doc.cells[0].models, "params") if doc.cells else []
+    for model, n_params in zip_longest(doc.models, params):
+        about = definitions(_about(model, n_params))
+        yield f'<div class="model"><p class="name">{text(model.name)}</p>{about}</div>'
+
+
+def _about(model: Model, n_params: int | None) -> Iterator[tuple[str, str]]:
+    spec = model.spec or {}
+    yield "reference", f"<code>{text(model.id)}</code>"
+    if n_params is not None:
+        yield "parameters", text(str(full_unit("params")(n_params)))
+    if by := ", ".join(str(spec[key]) for key in ("organization", "released") if spec.get(key)):
+        yield "published by", text(by)
+    for name, label in (("n_layers", "layers"), ("d_model", "width"), ("context_length", "context")):
+        if isinstance(value := model.choices.get(name), int):
+            yield label, f"{value:,}"
+    sources = [str(source) for source in (spec.get("source"), *(spec.get("sources") or ())) if source]
+    if sources:
+        yield "sources", "<br>".join(map(link, sources))
+    if spec.get("note"):
+        yield "note", text(str(spec["note"]))
+    if model.source:
+        yield "figures from", f"<code>{text(model.source)}</code>"
+
+
+_AXES = {"batch_size": "batch size", "seq_len": "tokens in a sequence", "learning_rate": "learning rates"}
+
+
+def _conditions(doc: Document) -> Iterator[tuple[str, str]]:
+    request = doc.request
+    yield "experiment", text(request.kind)
+    for axis, values in request.axes.items():
+        if axis in _AXES:
+            yield _AXES[axis], text(listed([_number(value) for value in values]))
+    if request.axes.get("seed"):
+        yield "seeds", f"{len(request.axes['seed']):,}"
+    yield "timed", text(listed(request.measure) if request.measure else "nothing: counts only")
+    if request.dtype:
+        yield "dtype of counts", text(request.dtype)
+    if request.measure and doc.timed_dtype:
+        yield "dtype of timing", text(doc.timed_dtype)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
+
+
+def drawn(doc: Document) -> Iterator[Section]:
+    """The drawing of the models, with what differs."""
+    yield from ()
+
+
+def tabled(doc: Document) -> Iterator[Section]:
+    """A section per table: what differs and its cost, counts, speeds with their verdicts."""
+    for table in tables_of(doc):
+        yield Section(table.title, grid(table))
+
+
+def plotted(doc: Document) -> Iterator[Section]:
+    """The plots, where matplotlib is installed."""
+    yield from ()
+
+
+# ---- how the figures were made ----------------------------------------------------------------------
+
+
+def environment(doc: Document) -> Iterator[Section]:
+    """The machine and the versions, and what the numbers mean."""
+    body = [definitions(_environment(doc.environment)), '<p class="name">Conventions</p>', bullets(_conventions(doc))]
+    yield Section("Environment and conventions", "\n".join(body))
+
+
+_BYTES = ("memory_bytes",)
+
+
+def _environment(found: Environment) -> Iterator[tuple[str, str]]:
+    for field in fields(found):
+        value = getattr(found, field.name)
+        if field.name in ("rates", "fresh_rates"):
+            name = {"rates": "best rates", "fresh_rates": "rates of this run"}[field.name]
+            if value is not None:
+                rates = [f"matmul {Flops(value.matmul_flops_per_s)}/s"]
+                rates.append(f"memory {Bytes(value.memory_bytes_per_s)}/s")
+                yield name, ", ".join(rates)
+        elif value is not None:
+            shown = str(Bytes(value)) if field.name in _BYTES else {True: "yes", False: "no"}.get(value, str(value))
+            yield field.name.removesuffix("_bytes").replace("_", " "), text(shown)
+
+
+def _conventions(doc: Document) -> Iterator[str]:
+    yield conventions_note(doc)
+    yield "A multiply-add is 2 FLOPs. K, M, B and T are powers of 1,000; KiB, MiB and GiB powers of 1,024."
+    yield "Ratios and differences are against the first model, unless a table says otherwise."
+    if doc.measured or doc.request.measure:
+        yield (
+            f"Speeds within {100 * RESOLUTION:g} % are taken for equal: 'no difference' only where the whole "
+            "interval lies within them, 'faster' or 'slower' only where all of it lies beyond, else 'undecided'."
+        )
+    yield f"{BLANK} was not measured, or there is nothing to show."
+
+
+def reproduced(doc: Document) -> Iterator[Section]:
+    """The command, and the versions that it ran with."""
+    words = command_of(doc)
+    line = shlex.join(words)
+    notes = [f"Made {provenance(doc)}."]
+    if words and line.isprintable():
+        command = scrolling("command", f"<pre><code>{text(line)}</code></pre>")
+        notes.append("A reference that is a path is a file of the author's; its resolved spec is in the raw document.")
+    else:
+        command = ""
+        notes.append("No command line names these models. Their resolved specs are in the raw document.")
+    if doc.sources:
+        notes.append(f"The figures of {listed(list(doc.sources))} are from other runs, and not made by it.")
+    notes.append("To see the raw document's tables again: archcmp compare document.json")
+    yield Section("How to reproduce it", command + paragraphs(notes))
+
+
+def raw(doc: Document) -> Iterator[Section]:
+    """The document itself, to read and to save; JSON escapes all that is not ASCII."""
+    data = f'<pre class="data">{escape(to_text(doc), quote=False)}</pre>'
+    button = f'<p><button class="save" hidden data-name="{text(doc.kind)}.json">Save it as a file</button></p>'
+    yield Section("Raw document", button + scrolling("raw document", data), is_open=False, kind="raw")
+
+
+SECTIONS: list[Callable[[Document], Iterator[Section]]] = [
+    in_short,
+    compared,
+    drawn,
+    tabled,
+    plotted,
+    environment,
+    reproduced,
+    raw,
+]
+"""A part more is one function more."""

@@ -1,0 +1,174 @@
+"""A document in sentences: what stands in its tables, the most important first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from archcmp.report.table import in_words, share_text
+from archcmp.report.tables.ablation import changing, path_title, steps_of
+from archcmp.report.tables.effects import MAIN, QUANTITY_LABELS, full_unit, signed, values_of
+from archcmp.report.tables.rows import shape_text
+from archcmp.results.counts import difference
+from archcmp.results.document import Document, Status
+from archcmp.results.timings import PairedRatio, Throughput, Verdict
+from archcmp.spec.describe import differing
+
+MOST_NAMED = 8
+"""Names in a list; of more, only their number is told, after the first."""
+MOST_JUDGED = 9
+"""Verdicts told one by one; of more, how many there are of each."""
+
+
+def summary(doc: Document) -> list[str]:
+    """What a reader should know first."""
+    own = _OF_KIND.get(doc.kind, _counts)
+    return [*_choices(doc), *(own(doc) if doc.cells else ()), *_speeds(doc), *_unfinished(doc)]
+
+
+def listed(names: Sequence[str]) -> str:
+    """'a, b and c'; of many, the first and how many more there are."""
+    shown = list(names[:MOST_NAMED])
+    if len(names) > MOST_NAMED:
+        return f"{', '.join(shown)} and {len(names) - MOST_NAMED} more"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+
+
+def _choices(doc: Document) -> Iterator[str]:
+    choices = [model.choices for model in doc.models]
+    if len(choices) > 1 and all(choices):
+        keys = differing(choices)
+        noun = "design choice differs" if len(keys) == 1 else "design choices differ"
+        yield f"{len(keys)} {noun}: {listed(keys)}." if keys else "No design choices differ."
+
+
+# ---- counts -----------------------------------------------------------------------------------------
+
+
+def _counts(doc: Document) -> Iterator[str]:
+    """The main quantities of the first cell, and the difference that changes each most."""
+    results = doc.cells[0].models
+    for name in MAIN:
+        values = values_of(results, name)
+        known = [(value, model.name) for value, model in zip(values, doc.models, strict=False) if value is not None]
+        if not known:
+            continue
+        label = QUANTITY_LABELS[name]
+        label = "Parameters" if name == "params" else f"{label[0].upper()}{label[1:]}, {shape_text(doc)}"
+        yield f"{label}: {_compared(known, full_unit(name))}.{_largest(doc, name)}"
+
+
+def _compared(known: Sequence[tuple[int, str]], unit: Callable[[int], object]) -> str:
+    """A value per model; of many models, the least and the most."""
+    if len(known) > 3:
+        (low, least), (high, most) = min(known), max(known)
+        return f"from {unit(low)} ({least}) to {unit(high)} ({most})"
+    first, name = known[0]
+    others = [
+        f"{other} {unit(value)}" + (f" ({share_text(value / first)})" if first and value != first else "")
+        for value, other in known[1:]
+    ]
+    return "; ".join([f"{name} {unit(first)}", *others])
+
+
+def _largest(doc: Document, name: str) -> str:
+    """Which difference of two models changes a quantity most."""
+    effects = doc.cells[0].models[1].alone if len(doc.cells[0].models) == 2 else []
+    changes = [(effect.change.get(name, 0), effect.knob) for effect in effects]
+    change, knob = max(changes, key=lambda each: abs(each[0]), default=(0, ""))
+    return f" The choice that changes it most is {knob} ({signed(name)(change)})." if change else ""
+
+
+# ---- other kinds ------------------------------------------------------------------------------------
+
+
+def _ablation(doc: Document) -> Iterator[str]:
+    steps = steps_of(doc)
+    yield f"{path_title(doc)} in {len(steps) - 1} steps."
+    values = [step.counts.quantities() for step in steps]
+    for name in changing(steps):
+        changes = [difference(after, before).get(name, 0) for before, after in zip(values, values[1:], strict=False)]
+        if any(changes):
+            change, step = max(zip(changes, steps[1:], strict=True), key=lambda pair: abs(pair[0]))
+            total = signed(name)(values[-1][name] - values[0][name])
+            yield f"{QUANTITY_LABELS[name]}: {total} in all; the largest step is {step.name} ({signed(name)(change)})."
+
+
+def _stability(doc: Document) -> Iterator[str]:
+    if not doc.summary:
+        return
+    for model in doc.models:
+        found = doc.summary["models"][model.id]
+        yield f"{model.name}: {found['diverged']:,} of {found['runs']:,} runs diverged."
+    for hypothesis in doc.summary["hypotheses"]:
+        yield f"{hypothesis['name']}: {hypothesis['verdict']}."
+
+
+def _fit(doc: Document) -> Iterator[str]:
+    for cell in doc.cells[:1]:
+        for sheet in dict.fromkeys(sheet for result in cell.models for sheet in result.fits):
+            pairs = zip(doc.models, cell.models, strict=True)
+            found = [(model.name, result.fits[sheet]) for model, result in pairs if sheet in result.fits]
+            told = [
+                f"{name} fits, up to {fit.longest_context:,} tokens" if fit.fits else f"{name} takes {fit.devices:,}"
+                for name, fit in found
+            ]
+            yield f"On {sheet}, {shape_text(doc)}: {'; '.join(told)}."
+
+
+def _race(doc: Document) -> Iterator[str]:
+    specs = dict.fromkeys(model.id for model in doc.models)
+    yield f"{listed(list(specs))}: {' against '.join(model.name for model in doc.models)}."
+
+
+_OF_KIND = {"ablation": _ablation, "stability": _stability, "fit": _fit, "race": _race}
+"""What is told of kinds of experiments whose cells do not hold counts of every model."""
+
+
+# ---- speeds -----------------------------------------------------------------------------------------
+
+
+def _timings(doc: Document) -> Iterator[tuple[str, str, Throughput]]:
+    """Who, against whom, and the timing, for every timing that there is."""
+    for cell in doc.cells:
+        for model, result in zip(doc.models, cell.models, strict=False):
+            for timing in result.throughput.values():
+                yield model.name, doc.models[0].name, timing
+    if doc.kind == "ablation":
+        steps = steps_of(doc)
+        for step, above in zip(steps[1:], steps, strict=False):
+            for timing in step.throughput.values():
+                yield step.name, above.name, timing
+
+
+def _speeds(doc: Document) -> Iterator[str]:
+    """The verdicts, or how many there are of each."""
+    timings = list(_timings(doc))
+    judged = [(name, base, timing) for name, base, timing in timings if timing.speedup is not None]
+    if len(judged) <= MOST_JUDGED:
+        for name, base, timing in judged:
+            assert timing.speedup is not None
+            yield f"{timing.label}: {_judged(name, base, timing.speedup)}."
+    else:
+        counted = Counter((name, timing.speedup.verdict.value) for name, _, timing in judged if timing.speedup)
+        for name in dict.fromkeys(name for name, _, _ in judged):
+            told = [f"{verdict} in {n}" for (who, verdict), n in counted.items() if who == name]
+            yield f"{name}, in {sum(n for (who, _), n in counted.items() if who == name)} cells: {', '.join(told)}."
+    n_refused = sum(timing.refused is not None for _, _, timing in timings)
+    if n_refused:
+        yield f"Measurements that were refused: {n_refused}; the tables say why."
+
+
+def _judged(name: str, base: str, speedup: PairedRatio) -> str:
+    """'Llama 3 8B is 1.07x slower than OLMo 2 7B (1.05 to 1.10)'."""
+    verdict, bracket, interval = in_words(speedup).partition(" (")
+    if speedup.verdict in (Verdict.FASTER, Verdict.SLOWER):
+        return f"{name} is {verdict} than {base}{bracket}{interval}"
+    return f"{verdict} between {name} and {base}{bracket}{interval}"
+
+
+def _unfinished(doc: Document) -> Iterator[str]:
+    n_cells, n_missing = len(doc.request.points()), len(doc.missing())
+    if any(cell.status is Status.INTERRUPTED for cell in doc.cells) or n_missing:
+        yield f"Not finished: {n_cells - n_missing} of {n_cells} cells are measured."
+
