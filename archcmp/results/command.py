@@ -52,25 +52,24 @@ def _command(request: Request) -> str:
 def _given_in_python(model: Model) -> bool:
     """Whether a model has its title for a reference."""
     spec = model.spec or {}
-    title = " ".join(part for part in (spec.get("name"), spec.get("size")) if part)
+    title = " ".join(str(part) for part in (spec.get("name"), spec.get("size")) if part)
     return model.id == title and " " in title
 
 
 def _references(doc: Document) -> list[str]:
     """What names each model, without the change that matched it, and with the name that the user gave it."""
     models = {model.id: model for model in doc.models if model.source is None}
-    contenders = len(models) < len(doc.models)
-    found = []
-    for reference in doc.request.specs:
-        model = models.get(reference)
-        plain = reference
-        if model is not None and model.matched is not None:
-            plain = reference.removesuffix(f"+{model.matched.override}")
-        if model is not None and model.spec is not None and not contenders:
-            own_name = not model.name.startswith(str(model.spec.get("name"))) and not set("=+:/") & {*model.name}
-            plain = f"{model.name}={plain}" if own_name else plain
-        found.append(plain)
-    return found
+    named = len(models) == len(doc.models)
+    return [_reference(id, models[id], named) if id in models else id for id in doc.request.specs]
+
+
+def _reference(id: str, model: Model, named: bool) -> str:
+    """What names a model; `named` where its column has the name of the model, not that of a contender."""
+    if model.matched is not None:
+        id = id.removesuffix(f"+{model.matched.override}")
+    title = str((model.spec or {}).get("name"))
+    own_name = named and not model.name.startswith(title) and not set("=+:/") & set(model.name)
+    return f"{model.name}={id}" if own_name else id
 
 
 def _options(doc: Document) -> Iterator[tuple[str, Any]]:
@@ -111,11 +110,7 @@ def _written(name: str, value: Any) -> list[str]:
         return []
     if value is True:
         return [option]
-    if isinstance(value, list):
-        separate = name == "on"
-        return [word for each in value for word in (option, str(each))] if separate else [option, _joined(value)]
-    return [option, str(value).removesuffix(".0")]
-
-
-def _joined(values: list[Any]) -> str:
-    return ",".join(str(value) for value in values)
+    if name == "on":
+        return [word for each in value for word in (option, str(each))]
+    values = value if isinstance(value, list) else [value]
+    return [option, ",".join(str(each).removesuffix(".0") for each in values)]

@@ -36,8 +36,8 @@ img-src data:; script-src '{digest}'">
 
 
 def page(documents: Sequence[tuple[str, Document]]) -> str:
-    """The page about documents, each given as (where it is from, document). Its policy lets it ask the network
-    for nothing, and lets no script run but its own."""
+    """The page about documents, each given as (where it is from, document). Its policy lets it ask the
+    network for nothing, and lets no script run but its own."""
     alone = len(documents) == 1
     title = title_of(documents[0][1]) if alone else f"{len(documents)} experiments"
     parts = [_part(i, label, doc, alone) for i, (label, doc) in enumerate(documents, start=1)]

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from html import escape
-from importlib.util import find_spec
 from itertools import zip_longest
 from typing import Any
+
+from pydantic import ValidationError
 
 from archcmp.report.page.markup import bullets, definitions, grid, link, paragraphs, scrolling, text
 from archcmp.report.page.words import listed, summary
 from archcmp.report.table import BLANK
 from archcmp.report.tables import provenance, tables_of
-from archcmp.report.tables.effects import conventions_note, full_unit, values_of
+from archcmp.report.tables.effects import conventions_note, values_of
 from archcmp.results.command import command_of
 from archcmp.results.document import Document, Environment, Model
 from archcmp.results.store import to_text
-from archcmp.results.timings import RESOLUTION
-from archcmp.units import Bytes, Flops
+from archcmp.results.timings import RESOLUTION, Rates
+from archcmp.spec.layers import layer_blocks
+from archcmp.spec.schema.model import ModelSpec
+from archcmp.units import Bytes, Count, Flops
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page that can be folded: its title, its content as HTML, and whether it is open at first."""
+    """A part of a page that can be folded: its title, its content as HTML, whether it is open at first."""
 
     title: str
     body: str
@@ -57,22 +60,30 @@ def _models(doc: Document) -> Iterator[str]:
 
 
 def _about(model: Model, n_params: int | None) -> Iterator[tuple[str, str]]:
-    spec = model.spec or {}
     yield "reference", f"<code>{text(model.id)}</code>"
     if n_params is not None:
-        yield "parameters", text(str(full_unit("params")(n_params)))
-    if by := ", ".join(str(spec[key]) for key in ("organization", "released") if spec.get(key)):
-        yield "published by", text(by)
-    for name, label in (("n_layers", "layers"), ("d_model", "width"), ("context_length", "context")):
-        if isinstance(value := model.choices.get(name), int):
-            yield label, f"{value:,}"
-    sources = [str(source) for source in (spec.get("source"), *(spec.get("sources") or ())) if source]
-    if sources:
-        yield "sources", "<br>".join(map(link, sources))
-    if spec.get("note"):
-        yield "note", text(str(spec["note"]))
+        yield "parameters", text(str(Count(n_params)))
     if model.source:
         yield "figures from", f"<code>{text(model.source)}</code>"
+    if (spec := spec_of(model)) is None:
+        return
+    yield "layers", f"{len(layer_blocks(spec)):,} of width {spec.d_model:,}"
+    yield "context", f"{spec.context_length:,} tokens"
+    if spec.organization or spec.released:
+        yield "published", text(", ".join(filter(None, [spec.organization, spec.released])))
+    sources = [source for source in (spec.source, *spec.sources) if source]
+    if sources:
+        yield "sources", "<br>".join(map(link, sources))
+    if spec.note:
+        yield "note", text(spec.note)
+
+
+def spec_of(model: Model) -> ModelSpec | None:
+    """The resolved spec; None where the document has none that is valid today."""
+    try:
+        return ModelSpec.model_validate(model.spec)
+    except ValidationError:
+        return None
 
 
 _AXES = {"batch_size": "batch size", "seq_len": "tokens in a sequence", "learning_rate": "learning rates"}
@@ -118,25 +129,31 @@ def plotted(doc: Document) -> Iterator[Section]:
 
 def environment(doc: Document) -> Iterator[Section]:
     """The machine and the versions, and what the numbers mean."""
-    body = [definitions(_environment(doc.environment)), '<p class="name">Conventions</p>', bullets(_conventions(doc))]
+    body = [definitions(_environment(doc.environment)), '<p class="name">Conventions</p>']
+    body.append(bullets(_conventions(doc)))
     yield Section("Environment and conventions", "\n".join(body))
 
 
-_BYTES = ("memory_bytes",)
+def _rates(rates: Rates) -> str:
+    matmul, memory = Flops(rates.matmul_flops_per_s), Bytes(rates.memory_bytes_per_s)
+    return f"{matmul}/s of a large matmul, {memory}/s of memory"
+
+
+_LABELS = {"memory_bytes": "memory", "rates": "best rates", "fresh_rates": "rates of this run"}
+_LABELS |= {"compiled": "code", "device_name": "device name", "thread_binding": "thread binding"}
+_UNITS: dict[str, Callable[[Any], str]] = {
+    "memory_bytes": lambda n: str(Bytes(n)),
+    "rates": _rates,
+    "fresh_rates": _rates,
+    "compiled": lambda compiled: "compiled" if compiled else "eager",
+    "busy": lambda busy: "yes" if busy else "no",
+}
 
 
 def _environment(found: Environment) -> Iterator[tuple[str, str]]:
-    for field in fields(found):
-        value = getattr(found, field.name)
-        if field.name in ("rates", "fresh_rates"):
-            name = {"rates": "best rates", "fresh_rates": "rates of this run"}[field.name]
-            if value is not None:
-                rates = [f"matmul {Flops(value.matmul_flops_per_s)}/s"]
-                rates.append(f"memory {Bytes(value.memory_bytes_per_s)}/s")
-                yield name, ", ".join(rates)
-        elif value is not None:
-            shown = str(Bytes(value)) if field.name in _BYTES else {True: "yes", False: "no"}.get(value, str(value))
-            yield field.name.removesuffix("_bytes").replace("_", " "), text(shown)
+    for name, value in vars(found).items():
+        if value is not None:
+            yield _LABELS.get(name, name), text(_UNITS.get(name, str)(value))
 
 
 def _conventions(doc: Document) -> Iterator[str]:
@@ -145,8 +162,8 @@ def _conventions(doc: Document) -> Iterator[str]:
     yield "Ratios and differences are against the first model, unless a table says otherwise."
     if doc.measured or doc.request.measure:
         yield (
-            f"Speeds within {100 * RESOLUTION:g} % are taken for equal: 'no difference' only where the whole "
-            "interval lies within them, 'faster' or 'slower' only where all of it lies beyond, else 'undecided'."
+            f"Speeds within {100 * RESOLUTION:g} % are taken for equal. Faster, slower and no difference "
+            "hold for the whole interval; otherwise the verdict is undecided."
         )
     yield f"{BLANK} was not measured, or there is nothing to show."
 
@@ -158,20 +175,21 @@ def reproduced(doc: Document) -> Iterator[Section]:
     notes = [f"Made {provenance(doc)}."]
     if words and line.isprintable():
         command = scrolling("command", f"<pre><code>{text(line)}</code></pre>")
-        notes.append("A reference that is a path is a file of the author's; its resolved spec is in the raw document.")
+        notes.append("A path is a file of the author's; its resolved spec is in the raw document.")
     else:
         command = ""
         notes.append("No command line names these models. Their resolved specs are in the raw document.")
     if doc.sources:
         notes.append(f"The figures of {listed(list(doc.sources))} are from other runs, and not made by it.")
-    notes.append("To see the raw document's tables again: archcmp compare document.json")
+    notes.append(f"The raw document, saved, makes this page again: archcmp report {doc.kind}.json")
     yield Section("How to reproduce it", command + paragraphs(notes))
 
 
 def raw(doc: Document) -> Iterator[Section]:
     """The document itself, to read and to save; JSON escapes all that is not ASCII."""
     data = f'<pre class="data">{escape(to_text(doc), quote=False)}</pre>'
-    button = f'<p><button class="save" hidden data-name="{text(doc.kind)}.json">Save it as a file</button></p>'
+    name = text(f"{doc.kind}.json")
+    button = f'<p><button class="save" hidden data-name="{name}">Save {name}</button></p>'
     yield Section("Raw document", button + scrolling("raw document", data), is_open=False, kind="raw")
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 from archcmp.report.table import in_words, share_text
 from archcmp.report.tables.ablation import changing, path_title, steps_of
 from archcmp.report.tables.effects import MAIN, QUANTITY_LABELS, full_unit, signed, values_of
 from archcmp.report.tables.rows import shape_text
-from archcmp.results.counts import difference
 from archcmp.results.document import Document, Status
+from archcmp.results.hardware import Fit
 from archcmp.results.timings import PairedRatio, Throughput, Verdict
 from archcmp.spec.describe import differing
 
 MOST_NAMED = 8
 """Names in a list; of more, only their number is told, after the first."""
-MOST_JUDGED = 9
+MOST_COMPARED = 3
+"""Models told one by one; of more, the least and the most."""
+MOST_JUDGED = 6
 """Verdicts told one by one; of more, how many there are of each."""
 
 
@@ -36,7 +39,7 @@ def listed(names: Sequence[str]) -> str:
 
 def _choices(doc: Document) -> Iterator[str]:
     choices = [model.choices for model in doc.models]
-    if len(choices) > 1 and all(choices):
+    if len({model.spec_sha256 for model in doc.models}) > 1 and all(choices):
         keys = differing(choices)
         noun = "design choice differs" if len(keys) == 1 else "design choices differ"
         yield f"{len(keys)} {noun}: {listed(keys)}." if keys else "No design choices differ."
@@ -50,18 +53,25 @@ def _counts(doc: Document) -> Iterator[str]:
     results = doc.cells[0].models
     for name in MAIN:
         values = values_of(results, name)
-        known = [(value, model.name) for value, model in zip(values, doc.models, strict=False) if value is not None]
-        if not known:
-            continue
-        label = QUANTITY_LABELS[name]
-        label = "Parameters" if name == "params" else f"{label[0].upper()}{label[1:]}, {shape_text(doc)}"
-        yield f"{label}: {_compared(known, full_unit(name))}.{_largest(doc, name)}"
+        pairs = zip(values, doc.models, strict=False)
+        known = [(value, model.name) for value, model in pairs if value is not None]
+        label = "Parameters" if name == "params" else f"{_label(name)}, {shape_text(doc)}"
+        if known:
+            yield f"{label}: {_compared(known, full_unit(name))}.{_largest(doc, name)}"
+
+
+def _label(name: str) -> str:
+    """'KV cache', 'Forward FLOPs'."""
+    label = QUANTITY_LABELS[name]
+    return label[0].upper() + label[1:]
 
 
 def _compared(known: Sequence[tuple[int, str]], unit: Callable[[int], object]) -> str:
     """A value per model; of many models, the least and the most."""
-    if len(known) > 3:
-        (low, least), (high, most) = min(known), max(known)
+    (low, least), (high, most) = min(known), max(known)
+    if low == high and len(known) > 1:
+        return f"{unit(low)} in {'both' if len(known) == 2 else 'all'} models"
+    if len(known) > MOST_COMPARED:
         return f"from {unit(low)} ({least}) to {unit(high)} ({most})"
     first, name = known[0]
     others = [
@@ -84,14 +94,16 @@ def _largest(doc: Document, name: str) -> str:
 
 def _ablation(doc: Document) -> Iterator[str]:
     steps = steps_of(doc)
+    if len(doc.models) < 2 or len(steps) < len(doc.request.points()):
+        return
     yield f"{path_title(doc)} in {len(steps) - 1} steps."
     values = [step.counts.quantities() for step in steps]
     for name in changing(steps):
-        changes = [difference(after, before).get(name, 0) for before, after in zip(values, values[1:], strict=False)]
-        if any(changes):
-            change, step = max(zip(changes, steps[1:], strict=True), key=lambda pair: abs(pair[0]))
-            total = signed(name)(values[-1][name] - values[0][name])
-            yield f"{QUANTITY_LABELS[name]}: {total} in all; the largest step is {step.name} ({signed(name)(change)})."
+        changes = [after[name] - before[name] for before, after in pairwise(values)]
+        change, step = max(zip(changes, steps[1:], strict=True), key=lambda pair: abs(pair[0]))
+        unit = signed(name)
+        total = unit(values[-1][name] - values[0][name])
+        yield f"{_label(name)}: {total} in all; the largest step is {step.name} ({unit(change)})."
 
 
 def _stability(doc: Document) -> Iterator[str]:
@@ -109,11 +121,12 @@ def _fit(doc: Document) -> Iterator[str]:
         for sheet in dict.fromkeys(sheet for result in cell.models for sheet in result.fits):
             pairs = zip(doc.models, cell.models, strict=True)
             found = [(model.name, result.fits[sheet]) for model, result in pairs if sheet in result.fits]
-            told = [
-                f"{name} fits, up to {fit.longest_context:,} tokens" if fit.fits else f"{name} takes {fit.devices:,}"
-                for name, fit in found
-            ]
+            told = [f"{name} {_fitting(fit)}" for name, fit in found]
             yield f"On {sheet}, {shape_text(doc)}: {'; '.join(told)}."
+
+
+def _fitting(fit: Fit) -> str:
+    return f"fits, up to {fit.longest_context:,} tokens" if fit.fits else f"takes {fit.devices:,} devices"
 
 
 def _race(doc: Document) -> Iterator[str]:
@@ -144,19 +157,23 @@ def _timings(doc: Document) -> Iterator[tuple[str, str, Throughput]]:
 def _speeds(doc: Document) -> Iterator[str]:
     """The verdicts, or how many there are of each."""
     timings = list(_timings(doc))
-    judged = [(name, base, timing) for name, base, timing in timings if timing.speedup is not None]
-    if len(judged) <= MOST_JUDGED:
-        for name, base, timing in judged:
-            assert timing.speedup is not None
-            yield f"{timing.label}: {_judged(name, base, timing.speedup)}."
+    judged = [(name, base, t.label, t.speedup) for name, base, t in timings if t.speedup is not None]
+    distinct = len({(name, label) for name, _, label, _ in judged}) == len(judged)
+    if len(judged) <= MOST_JUDGED and distinct:
+        yield from (f"{label}: {_judged(name, base, speedup)}." for name, base, label, speedup in judged)
     else:
-        counted = Counter((name, timing.speedup.verdict.value) for name, _, timing in judged if timing.speedup)
-        for name in dict.fromkeys(name for name, _, _ in judged):
-            told = [f"{verdict} in {n}" for (who, verdict), n in counted.items() if who == name]
-            yield f"{name}, in {sum(n for (who, _), n in counted.items() if who == name)} cells: {', '.join(told)}."
+        yield from _counted([(name, speedup.verdict) for name, _, _, speedup in judged])
     n_refused = sum(timing.refused is not None for _, _, timing in timings)
     if n_refused:
         yield f"Measurements that were refused: {n_refused}; the tables say why."
+
+
+def _counted(judged: Sequence[tuple[str, Verdict]]) -> Iterator[str]:
+    """How many verdicts there are of each kind, for every model."""
+    for name in dict.fromkeys(name for name, _ in judged):
+        found = Counter(verdict.value for other, verdict in judged if other == name)
+        told = ", ".join(f"{verdict} in {n}" for verdict, n in found.items())
+        yield f"{name}, of {found.total()} measurements: {told}."
 
 
 def _judged(name: str, base: str, speedup: PairedRatio) -> str:
@@ -171,4 +188,3 @@ def _unfinished(doc: Document) -> Iterator[str]:
     n_cells, n_missing = len(doc.request.points()), len(doc.missing())
     if any(cell.status is Status.INTERRUPTED for cell in doc.cells) or n_missing:
         yield f"Not finished: {n_cells - n_missing} of {n_cells} cells are measured."
-
