@@ -26,7 +26,8 @@ MOST_JUDGED = 6
 def summary(doc: Document) -> list[str]:
     """What a reader should know first."""
     own = _OF_KIND.get(doc.kind, _counts)
-    return [*_choices(doc), *(own(doc) if doc.cells else ()), *_speeds(doc), *_unfinished(doc)]
+    found = own(doc) if doc.cells else ()
+    return [*_choices(doc), *_matched(doc), *found, *_speeds(doc), *_unfinished(doc)]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -43,6 +44,15 @@ def _choices(doc: Document) -> Iterator[str]:
         keys = differing(choices)
         noun = "design choice differs" if len(keys) == 1 else "design choices differ"
         yield f"{len(keys)} {noun}: {listed(keys)}." if keys else "No design choices differ."
+
+
+def _matched(doc: Document) -> Iterator[str]:
+    for model in doc.models:
+        if (way := model.matched) is not None:
+            yield (
+                f"{model.name} meets {doc.models[0].name} in {QUANTITY_LABELS[way.quantity]} by {way.override}, "
+                f"to {100 * way.residual:+.2f} %."
+            )
 
 
 # ---- counts -----------------------------------------------------------------------------------------
