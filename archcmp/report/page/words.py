@@ -49,10 +49,9 @@ def _choices(doc: Document) -> Iterator[str]:
 def _matched(doc: Document) -> Iterator[str]:
     for model in doc.models:
         if (way := model.matched) is not None:
-            yield (
-                f"{model.name} meets {doc.models[0].name} in {QUANTITY_LABELS[way.quantity]} by {way.override}, "
-                f"to {100 * way.residual:+.2f} %."
-            )
+            label = QUANTITY_LABELS.get(way.quantity, way.quantity)
+            met = f"{model.name} meets {doc.models[0].name} in {label} by {way.override}"
+            yield f"{met}, to {100 * way.residual:+.2f} %."
 
 
 # ---- counts -----------------------------------------------------------------------------------------
