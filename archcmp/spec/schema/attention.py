@@ -9,11 +9,16 @@ from pydantic import model_validator
 from archcmp.spec.schema.base import MAX_DIM, Dim, Length, Part, Positive, Slot, divisors, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
+from archcmp.spec.schema.steps import Rows, Step, projection
 
 
 class AllHeadsQKNorm(Part):
     """One norm over the whole query (and key) projection, all heads together: OLMo 2.
     https://arxiv.org/abs/2501.00656"""
+
+    ROLE: ClassVar[str] = "norm"
+    NAMES: ClassVar[dict[str, str]] = {"all_heads": "over all heads"}
+    FORMS: ClassVar[dict[str, str]] = {"norm": "{}"}
 
     kind: Literal["all_heads"]
     norm: Norm | None = None
@@ -23,6 +28,10 @@ class AllHeadsQKNorm(Part):
 class PerHeadQKNorm(Part):
     """One norm over head_dim, its weight shared by all heads: Gemma 3, Qwen3; with LayerNorm ViT-22B.
     `after_rope` normalises after the rotation (Llama 4). https://arxiv.org/abs/2302.05442"""
+
+    ROLE: ClassVar[str] = "norm"
+    NAMES: ClassVar[dict[str, str]] = {"per_head": "per head"}
+    FORMS: ClassVar[dict[str, str]] = {"norm": "{}"}
 
     kind: Literal["per_head"]
     norm: Norm | None = None
@@ -34,6 +43,10 @@ class PerHeadQKNorm(Part):
 class EachHeadQKNorm(Part):
     """One norm over head_dim per head, each head with its own weights: Command R+.
     https://huggingface.co/CohereLabs/c4ai-command-r-plus"""
+
+    ROLE: ClassVar[str] = "norm"
+    NAMES: ClassVar[dict[str, str]] = {"each_head": "weights per head"}
+    FORMS: ClassVar[dict[str, str]] = {"norm": "{}"}
 
     kind: Literal["each_head"]
     norm: Norm | None = None
@@ -48,6 +61,10 @@ class QueryTemperature(Part):
     scores stay sharp over long contexts. n counts from 1 (Llama 4's layers without positions), or from 0 with
     `from_zero` (Ministral 3, Mistral Small 4). https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
 
+    ROLE: ClassVar[str] = "position"
+    NAMES: ClassVar[dict[str, str]] = {"QueryTemperature": "temperature"}
+    FORMS: ClassVar[dict[str, str]] = {"floor_scale": "every {} tokens", "attn_scale": "", "from_zero": ""}
+
     floor_scale: Length
     """Tokens after which the factor grows by a step."""
     attn_scale: Positive
@@ -60,6 +77,10 @@ class OutputGate(Part):
     """The heads' output is multiplied by activation(W_g x) before the output projection.
     https://arxiv.org/abs/2505.06708"""
 
+    ROLE: ClassVar[str] = "gate"
+    NAMES: ClassVar[dict[str, str]] = {"OutputGate": "output gate"}
+    FORMS: ClassVar[dict[str, str]] = {"per": "per {}", "activation": "{}"}
+
     per: Literal["element", "head"]
     """One gate per element of the heads' output (Qwen3-Next, Trinity), or one per head (Laguna, Step 3.7)."""
     activation: Literal["sigmoid", "softplus"] = "sigmoid"
@@ -71,6 +92,10 @@ class ALiBi(Part):
     n heads are 2^(-max_bias h / n), h = 1 .. n, if n is a power of two. Between two powers of two they are
     those of the lower one, then the first, third, fifth and so on of the higher one. MPT, Falcon-RW.
     https://arxiv.org/abs/2108.12409"""
+
+    ROLE: ClassVar[str] = "position"
+    NAMES: ClassVar[dict[str, str]] = {"ALiBi": "ALiBi"}
+    FORMS: ClassVar[dict[str, str]] = {"max_bias": ""}
 
     max_bias: Positive
     """The least slope is 2^-max_bias: 8 in the paper."""
@@ -87,6 +112,18 @@ _OF_KEYS_AND_VALUES = {
 class Attention(Part):
     """softmax(scale * q k^T) v over causal positions. n_kv_heads = n_heads is multi-head (MHA), 1 is
     multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245)."""
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {
+        **{"MHA": "Multi-head attention", "GQA": "Grouped-query attention", "MQA": "Multi-query attention"},
+    }
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "n_kv_heads": "{} KV heads", "head_dim": "{} per head"},
+        **{"v_head_dim": "{} per value head", "qkv_bias": "QKV bias", "qk_norm": "QK-norm"},
+        **{"query_pre_attn_scalar": "scores / sqrt({})", "values": "values from {}", "v_norm": "V-norm"},
+        **{"shared_kv": "keys and values of an earlier layer", "value_scale": "values \u00d7 {}"},
+        **{"clip_qkv": "q, k, v clipped at {}", "sinks": "attention sinks", "softcap": "softcap {}"},
+    }
 
     kind: Literal["attention"]
     n_heads: Dim
@@ -138,6 +175,16 @@ class Attention(Part):
         "MQA": "Multi-query attention: all query heads share one key and value head. "
         "https://arxiv.org/abs/1911.02150",
     }
+
+    def inner(self) -> Rows:
+        """Projections of queries, keys and values, the attention, the projection of its output."""
+        key_width, value_width = self.n_kv_heads * self.head_dim, self.n_kv_heads * self.value_dim
+        made: tuple[Step, ...] = (projection("Q", self.n_heads * self.head_dim),)
+        if not self.shared_kv:
+            made += (projection("K", key_width),)
+        if not self.shared_kv and self.values == "own":
+            made += (projection("V", value_width),)
+        return made, (Step("mixer", "softmax(q k) v"),), (projection("out"),)
 
     @property
     def label(self) -> str:

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
 from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class GatedDeltaNet(Part):
@@ -22,6 +23,14 @@ class GatedDeltaNet(Part):
     value heads share a query and key head. Positions are implied. Qwen3-Next and Olmo Hybrid, in three of
     four layers. https://arxiv.org/abs/2412.06464
     """
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"GDN": "Gated delta net"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_key_heads": "{} key heads", "n_value_heads": "{} value heads", "key_head_dim": "{} per key"},
+        **{"value_head_dim": "{} per value", "conv_size": "convolution over {} tokens", "output_norm": ""},
+        **{"negative_eigenvalues": "negative eigenvalues"},
+    }
 
     kind: Literal["gated_delta_net"]
     n_key_heads: Dim
@@ -42,6 +51,22 @@ class GatedDeltaNet(Part):
     Hybrid its eps is 1e-5, and that of the other norms 1e-6."""
 
     LABELS: ClassVar[dict[str, str]] = {"GDN": "The gated delta net, a linear attention."}
+
+    def inner(self) -> Rows:
+        """The convolution, the recurrence, and the gate of its output."""
+        made = (projection("Q, K", 2 * self.key_width), projection("V", self.value_width), projection("gate"))
+        state = Step("mixer", "delta rule", (Callout("state {} per head", self._state),))
+        return (
+            made,
+            (Step("mixer", "convolution, SiLU"),),
+            (state,),
+            (Step("norm", "norm, x gate"),),
+            (projection("out"),),
+        )
+
+    @property
+    def _state(self) -> str:
+        return f"{self.key_head_dim} x {self.value_head_dim}"
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from archcmp.spec.schema.base import Dim, Part, Positive, Slot
 
@@ -18,6 +18,13 @@ class Lightning(Part):
     the loss of the next token does not train the indexer. DeepSeek V3.2, GLM-5, Hy4.
     https://arxiv.org/abs/2512.02556
     """
+
+    ROLE: ClassVar[str] = "choice"
+    NAMES: ClassVar[dict[str, str]] = {"lightning": "Lightning indexer"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "{} per head", "top_k": "top {} tokens"},
+        **{"interleaved": "", "eps": ""},
+    }
 
     kind: Literal["lightning"]
     n_heads: Dim
@@ -36,6 +43,10 @@ class Lightning(Part):
 class Shared(Part):
     """A query attends to the tokens that the last layer with an indexer of its own chose: GLM-5.2, Hy4.
     https://arxiv.org/abs/2603.12201"""
+
+    ROLE: ClassVar[str] = "choice"
+    NAMES: ClassVar[dict[str, str]] = {"shared": "Choice of an earlier layer"}
+    FORMS: ClassVar[dict[str, str]] = {"top_k": "top {} tokens"}
 
     kind: Literal["shared"]
     top_k: Dim

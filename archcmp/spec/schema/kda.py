@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class KimiDeltaAttention(Part):
@@ -19,6 +20,13 @@ class KimiDeltaAttention(Part):
     per head, a = exp(-exp(A_log) softplus(W_a x + dt_bias)) one per channel, with A_log per head. Positions
     are implied. Kimi Linear, Ling 3. https://arxiv.org/abs/2510.26692
     """
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"KDA": "Kimi delta attention"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "{} per head", "conv_size": "convolution over {} tokens"},
+        **{"decay_rank": "decay rank {}", "decay_floor": "decay floor {}", "gate_rank": "gate rank {}"},
+    }
 
     kind: Literal["kimi_delta_attention"]
     n_heads: Dim
@@ -41,6 +49,20 @@ class KimiDeltaAttention(Part):
     beta k k^T has the eigenvalue 1 - beta. Solar Open 2. https://arxiv.org/abs/2411.12537"""
 
     LABELS: ClassVar[dict[str, str]] = {"KDA": "Kimi delta attention, a linear attention."}
+
+    def inner(self) -> Rows:
+        """The convolution, the recurrence, and the gate of its output."""
+        made = (projection("Q, K, V", 3 * self.width), projection("decay", self.width), projection("gate"))
+        state = Step(
+            "mixer", "delta rule", (Callout("state {} per head", f"{self.head_dim} x {self.head_dim}"),)
+        )
+        return (
+            made,
+            (Step("mixer", "convolution, SiLU"),),
+            (state,),
+            (Step("norm", "norm, x gate"),),
+            (projection("out"),),
+        )
 
     @property
     def label(self) -> str:

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
 from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class LightningAttention(Part):
@@ -20,6 +21,12 @@ class LightningAttention(Part):
     implied. MiniMax-Text-01, in seven of eight layers. https://arxiv.org/abs/2501.08313
     """
 
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"lightning": "Lightning attention"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "{} per head", "output_norm": ""},
+    }
+
     kind: Literal["lightning_attention"]
     n_heads: Dim
     """Heads of queries, keys and values, each with a state."""
@@ -29,6 +36,14 @@ class LightningAttention(Part):
     """The norm of the heads' output, the model's norm by default."""
 
     LABELS: ClassVar[dict[str, str]] = {"lightning": "Lightning attention, a linear attention."}
+
+    def inner(self) -> Rows:
+        """The recurrence, and the gate of its output."""
+        made = (projection("Q, K, V", 3 * self.width), projection("gate", self.width))
+        state = Step(
+            "mixer", "fixed decay", (Callout("state {} per head", f"{self.head_dim} x {self.head_dim}"),)
+        )
+        return made, (Step("mixer", "SiLU"),), (state,), (Step("norm", "norm, x gate"),), (projection("out"),)
 
     @property
     def label(self) -> str:

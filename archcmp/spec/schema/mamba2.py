@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class Mamba2(Part):
@@ -20,6 +21,18 @@ class Mamba2(Part):
     with attention in a few layers Nemotron-H, Nemotron 3, Granite 4.0-H, Bamba.
     https://arxiv.org/abs/2405.21060
     """
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"Mamba-2": "Mamba-2"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "{} per head", "d_state": "state {}"},
+        **{
+            "n_groups": "{} groups",
+            "conv_size": "convolution over {} tokens",
+            "conv_bias": "convolution bias",
+        },
+        **{"bias": "bias"},
+    }
 
     kind: Literal["mamba2"]
     n_heads: Dim
@@ -39,6 +52,24 @@ class Mamba2(Part):
     """Biases are added after the projections in and out."""
 
     LABELS: ClassVar[dict[str, str]] = {"Mamba-2": "A state space model with one decay per head."}
+
+    def inner(self) -> Rows:
+        """The convolution, the recurrence, and the gate of its output."""
+        made = (
+            projection("x, b, c", self.channels),
+            projection("dt", self.n_heads),
+            projection("z", self.width),
+        )
+        state = Step(
+            "mixer", "state space", (Callout("state {} per head", f"{self.d_state} x {self.head_dim}"),)
+        )
+        return (
+            made,
+            (Step("mixer", "convolution, SiLU"),),
+            (state,),
+            (Step("norm", "x gate, norm"),),
+            (projection("out"),),
+        )
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -11,6 +11,7 @@ from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
 from archcmp.spec.schema.indexer import Indexer, Lightning
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
+from archcmp.spec.schema.steps import Rows, Step, projection
 
 
 class MLA(Part):
@@ -22,6 +23,14 @@ class MLA(Part):
     qk_rope_head_dim)) v. Decoding absorbs W_uk into the query and W_uv into the output, and attends to the
     latents themselves. DeepSeek V2 and V3, Kimi K2. https://arxiv.org/abs/2405.04434
     """
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"MLA": "Multi-head latent attention"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "q_lora_rank": "query latent {}", "kv_lora_rank": "KV latent {}"},
+        **{"qk_nope_head_dim": "{} per head, not rotated", "qk_rope_head_dim": "{} per head, rotated"},
+        **{"v_head_dim": "{} per value head", "sinks": "attention sinks", "latent_norm": "latent norm"},
+    }
 
     kind: Literal["mla"]
     n_heads: Dim
@@ -48,6 +57,17 @@ class MLA(Part):
     """The norm of the latents, the model's norm by default."""
     indexer: Indexer | None = None
     """A query attends to a few chosen tokens, not to all."""
+
+    def inner(self) -> Rows:
+        """Projections down to the latents, and up to the heads."""
+        down = (projection("KV latent", self.kv_lora_rank), projection("key", self.qk_rope_head_dim))
+        width = self.n_heads * self.qk_head_dim
+        up = (projection("K, V", self.n_heads * (self.qk_nope_head_dim + self.v_head_dim)),)
+        attend = (Step("mixer", "softmax(q k) v"),)
+        if self.q_lora_rank is None:
+            return down, (projection("Q", width), *up), attend, (projection("out"),)
+        latents = (projection("Q latent", self.q_lora_rank), *down)
+        return latents, (projection("Q", width), *up), attend, (projection("out"),)
 
     @property
     def label(self) -> str:

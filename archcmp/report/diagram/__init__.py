@@ -1,0 +1,23 @@
+"""Pictures of architectures, drawn from the spec that is counted and run.
+
+`picture` makes rows of the models, on which they are aligned; every output draws those. `svg` is the picture
+of a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from archcmp.report.diagram.about import summary
+from archcmp.report.diagram.rows import picture as picture
+from archcmp.report.diagram.scene import scene
+from archcmp.report.diagram.subject import Subject as Subject
+from archcmp.report.diagram.svg import to_svg
+
+
+def svg(subjects: Sequence[Subject], scale: str | None = None) -> str:
+    """The models side by side as a self-contained SVG. With `scale` (params or flops) the heights of boxes
+    are in proportion to it."""
+    drawn = picture(subjects)
+    names = " and ".join(subject.name for subject in subjects)
+    return to_svg(scene(drawn, scale), f"Architecture of {names}", summary(drawn))

@@ -1,0 +1,37 @@
+"""What a box says on hovering, and to whom cannot see it."""
+
+from __future__ import annotations
+
+from archcmp.report.diagram.compared import Cell
+from archcmp.report.diagram.rows import Picture
+from archcmp.spec.describe import Choice
+from archcmp.spec.schema.steps import Step
+from archcmp.units import Count, Flops
+
+
+def about(cell: Cell) -> str:
+    """The label, the equation, all options, parameters and FLOPs of all layers."""
+    return "\n".join((*described(cell.step), *_counts(cell)))
+
+
+def described(step: Step) -> tuple[str, ...]:
+    meaning = Choice.documented((), "", step.part.__doc__).meaning if step.part is not None else ""
+    options = "; ".join(text for callout in step.callouts if not callout.absent for text in callout.texts)
+    return tuple(line for line in (step.label, meaning, options) if line)
+
+
+def _counts(cell: Cell) -> tuple[str, ...]:
+    params = f"{Count(cell.params)} parameters" if cell.params is not None else ""
+    flops = f"{Flops(cell.flops)}" if cell.flops is not None else ""
+    return tuple(text for text in (params, flops) if text)
+
+
+def summary(picture: Picture) -> str:
+    """The boxes of each model from the bottom, for screen readers."""
+    lines = []
+    for i, column in enumerate(picture.columns):
+        cells = (row.cells[i] for row in picture.rows)
+        names = ", ".join(cell.step.label for cell in cells if cell is not None)
+        frames = "; ".join(note.text for frame in column.frames for note in frame.titles)
+        lines.append(f"{column.subject.name}, layers {frames}, from the bottom: {names}.")
+    return " ".join(lines)
