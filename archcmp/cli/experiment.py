@@ -19,11 +19,10 @@ from archcmp.errors import ArchcmpError, UsageError
 from archcmp.experiments.runner import Session
 from archcmp.report.export import check_export, export
 from archcmp.report.formats.terminal import print_tables
-from archcmp.report.plots import PLOT_SUFFIXES, check_can_plot, draw
+from archcmp.report.plots.files import PlotFile
 from archcmp.report.table import Table
 from archcmp.report.tables import tables_of
 from archcmp.results.document import Document
-from archcmp.results.files import check_writable
 from archcmp.results.merge import check_alike, common_points, merged, points_of
 from archcmp.results.request import DEFAULT_DTYPE
 from archcmp.results.store import read, to_text
@@ -44,7 +43,7 @@ class Show:
     all_choices: bool = False
     exports: Sequence[Path] = ()
     standalone: bool = False
-    plot: Path | None = None
+    plots: Sequence[PlotFile] = ()
     failed: bool = False
     _printed: set[str] = field(default_factory=set)
     _complaints: set[str] = field(default_factory=set)
@@ -53,9 +52,8 @@ class Show:
         """Raises UsageError for a file that cannot be written, before anything is measured."""
         for path in self.exports:
             check_export(path)
-        if self.plot is not None:
-            check_writable(self.plot, PLOT_SUFFIXES)
-            check_can_plot()
+        for plot in self.plots:
+            plot.check()
 
     def begun(self, doc: Document) -> None:
         """What needs no clock, once every cell has it; files that are not there yet hold it before, too, in
@@ -64,7 +62,7 @@ class Show:
             self._print([table for table in tables_of(doc, self.all_choices) if not table.measured])
         for path in self.exports:
             if not path.exists():
-                self._write(path, doc, self._export)
+                self._write(path, doc, self._exporter(path))
 
     def ended(self, doc: Document) -> None:
         """Everything that is not shown yet: first on stdout, then in files."""
@@ -72,10 +70,8 @@ class Show:
             typer.echo(to_text(doc), nl=False)
         else:
             self._print(tables_of(doc, self.all_choices))
-        writers: list[tuple[Path, Callable[[Document, Path], None]]]
-        writers = [(path, self._export) for path in self.exports]
-        if self.plot is not None:
-            writers.append((self.plot, draw))
+        writers = [(path, self._exporter(path)) for path in self.exports]
+        writers += [(plot.path, plot.draw) for plot in self.plots]
         self.failed = False
         for path, write in writers:
             if self._write(path, doc, write):
@@ -85,14 +81,14 @@ class Show:
         print_tables([table for table in tables if table.title not in self._printed], self.details)
         self._printed.update(table.title for table in tables)
 
-    def _export(self, doc: Document, path: Path) -> None:
-        export(doc, path, self.standalone)
+    def _exporter(self, path: Path) -> Callable[[Document], None]:
+        return lambda doc: export(doc, path, self.standalone)
 
-    def _write(self, path: Path, doc: Document, write: Callable[[Document, Path], None]) -> bool:
+    def _write(self, path: Path, doc: Document, write: Callable[[Document], None]) -> bool:
         """Whether it could be written. A file that could not be is tried again with later figures, but
         complained about once."""
         try:
-            write(doc, path)
+            write(doc)
         except ArchcmpError as error:
             self.failed = True
             if str(error) not in self._complaints:
@@ -145,7 +141,7 @@ def _asked(
     dtype: o.DType = None,
     compose: o.Compose = None,
     compile_models: o.Compile = None,
-    plot: o.Plot = None,
+    plots: o.Plot = None,
 ) -> Asked:
     """The options that every experiment takes, under the same names."""
     matching = {"quantity": match, "by": by, "multiple": multiple}
@@ -162,7 +158,8 @@ def _asked(
         "compose": compose,
         "compile": compile_models,
     }
-    show = Show(as_json, details, all_choices, export or (), standalone, plot)
+    drawn = [PlotFile.parse(text) for text in plots or ()]
+    show = Show(as_json, details, all_choices, export or (), standalone, drawn)
     return Asked(specs or [], given, show, output, resume)
 
 

@@ -10,9 +10,7 @@ from archcmp.cli import complete
 from archcmp.cli.experiment import MATCHING, Asked, experiment_command
 
 
-@experiment_command(
-    "race", without=("vary", *MATCHING, "all_choices", "no_measure", "convention", "compose", "plot")
-)
+@experiment_command("race", without=("vary", *MATCHING, "all_choices", "no_measure", "convention", "compose"))
 def command(
     asked: Asked,
     against: Annotated[

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from archcmp.errors import UsageError
 from archcmp.experiments.core import OneByOne, Progress, Run, register, throughputs
 from archcmp.hardware.load import load_hardware
-from archcmp.results.document import ModelResult
+from archcmp.results.document import Model, ModelResult
 from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name
 from archcmp.spec.shapes import check_shapes, default_seq_len
 from archcmp.spec.yaml.load import NamedSpec
@@ -47,6 +47,14 @@ class Comparison(OneByOne):
         for sheet in load_hardware(options.get("on", ())).values():
             sheet.rates(request.dtype or DEFAULT_DTYPE)
         return request
+
+    def counted(self, run: Run, models: Sequence[Model]) -> list[Model]:
+        """With the growth of the cache."""
+        from archcmp.analysis.growth import cache_growth
+
+        dtype, asked = run.request.dtype or DEFAULT_DTYPE, run.request.axes["seq_len"]
+        growths = [cache_growth(named.spec, dtype, asked) for named in run.specs]
+        return [replace(model, cache=growth) for model, growth in zip(models, growths, strict=True)]
 
     def measure(self, run: Run, point: Point) -> Progress:
         from archcmp.analysis.attribution import effects

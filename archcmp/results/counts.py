@@ -80,6 +80,17 @@ class Counts:
         }
 
 
+@dataclass(frozen=True)
+class CacheGrowth:
+    """Bytes of the cache of one sequence at each number of `tokens`, in the requested dtype: `stored_bytes`
+    as decoding allocates it, and `full_length_bytes` for an engine that keeps every token of windows and
+    chunks, too; empty where the two are equal."""
+
+    tokens: list[int]
+    stored_bytes: list[int]
+    full_length_bytes: list[int] = field(default_factory=list)
+
+
 QUANTITIES = {
     "params": ("params", "total"),
     "active": ("params", "active"),

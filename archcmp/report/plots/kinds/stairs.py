@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from archcmp.errors import UsageError
 from archcmp.report.plots.bars import (
     ADDED,
     CHANGED,
@@ -29,6 +28,16 @@ from archcmp.results.document import Document
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+
+
+ORDER = 0
+TITLE = "What each step of the path costs"
+
+
+def has(doc: Document) -> bool:
+    """Whether it is an ablation whose path is whole."""
+    whole = len(doc.cells) == len(doc.request.points())
+    return doc.kind == "ablation" and len(doc.models) > 1 and bool(doc.cells) and whole
 
 
 def _counted(steps: Sequence[Step], name: str) -> Panel:
@@ -68,11 +77,8 @@ def _legend(panels: Sequence[Panel]) -> list[Patch]:
 
 
 def figure_of(doc: Document) -> Figure:
-    """A panel per quantity that changes, and per measured workload; a bar per step. Raises UsageError where
-    the path is not whole."""
+    """A panel per quantity that changes, and per measured workload; a bar per step."""
     steps = steps_of(doc)
-    if len(steps) < len(doc.request.points()) or len(doc.models) < 2:
-        raise UsageError("there is no whole path to draw")
     workloads = list(dict.fromkeys(name for step in steps for name in step.throughput))
     panels = [_counted(steps, name) for name in changing(steps) or ["params"]]
     panels += [_timed(steps, workload) for workload in workloads]
@@ -84,4 +90,4 @@ def figure_of(doc: Document) -> Figure:
     ]
     timings = [timing for step in steps for timing in step.throughput.values()]
     told += timings_told(doc, timings, "row above")
-    return figure_of_bars(_names(doc, steps), panels, told, _legend(panels))
+    return figure_of_bars(_names(doc, steps), panels, told, _legend(panels), abreast=3)

@@ -1,0 +1,56 @@
+"""How the KV cache grows with the context, counted from the caches that decoding allocates."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from archcmp.analysis.decompose import Part, decompose
+from archcmp.analysis.memory import cache_bytes
+from archcmp.results.counts import CacheGrowth
+from archcmp.spec.schema.model import ModelSpec
+
+SHORTEST = 64
+
+
+def _step(part: Part) -> int:
+    """Tokens that leave one entry in the cache."""
+    return getattr(part.on_meta, "tokens_per_entry", 1)
+
+
+def _bend(part: Part, longest: int) -> int:
+    """The length from which the cache grows as it does at `longest`: that of a window or a chunk, or 0."""
+    step = _step(part)
+
+    def added(n_tokens: int) -> int:
+        return cache_bytes(part, 1, n_tokens + step) - cache_bytes(part, 1, n_tokens)
+
+    last = added(longest)
+    return bisect_left(range(longest), True, key=lambda n_tokens: added(n_tokens) == last)
+
+
+def _lengths(bends: Iterable[int], asked: Iterable[int], longest: int) -> list[int]:
+    """Powers of two and the middles between them, the bends, the lengths asked for, and the longest."""
+    powers = [2**i for i in range(SHORTEST.bit_length() - 1, longest.bit_length())]
+    middles = [power + power // 2 for power in powers]
+    found = {*powers, *middles, *asked, longest, *(bend for bend in bends if bend >= SHORTEST)}
+    return sorted(length for length in found if length <= longest)
+
+
+def _full_length_bytes(part: Part, n_tokens: int) -> int:
+    """What the first tokens add to the cache, for every token."""
+    state, step = cache_bytes(part, 1, 0), _step(part)
+    return state + (cache_bytes(part, 1, step) - state) * n_tokens // step
+
+
+def cache_growth(spec: ModelSpec, dtype: str, asked: Sequence[int] = ()) -> CacheGrowth:
+    """Bytes of the cache of one sequence at about 40 lengths up to the context, the bends at windows and the
+    lengths `asked` among them."""
+    parts = decompose(spec, getattr(torch, dtype))[1:]
+    longest = max(spec.context_length, *asked)
+    lengths = _lengths([_bend(part, longest) for part in parts], asked, longest)
+    stored = [int(sum(part.visits * cache_bytes(part, 1, n) for part in parts)) for n in lengths]
+    full = [int(sum(part.visits * _full_length_bytes(part, n) for part in parts)) for n in lengths]
+    return CacheGrowth(lengths, stored, full if full != stored else [])
