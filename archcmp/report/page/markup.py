@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
@@ -30,6 +31,15 @@ def text(words: str) -> str:
     return escape(printable(words))
 
 
+_PIECES = re.compile(r"\S{1,30}?(?:[_=/+]+|\.(?=[a-z])|\s+|$)|\S{1,30}|\s+")
+"""Between these a long name may be broken: after '_' and the like, and every 30 characters."""
+
+
+def breakable(words: str) -> str:
+    """Any text, for the narrow cell of a table."""
+    return "<wbr>".join(map(escape, _PIECES.findall(printable(words))))
+
+
 def link(address: str) -> str:
     """A link to a page of the web; any other text as text."""
     shown = text(address)
@@ -54,6 +64,12 @@ def scrolling(label: str, html: str) -> str:
     return f'<div class="wide" tabindex="0" role="region" aria-label="{text(label)}">{html}</div>'
 
 
+def image(svg: str, instead: str) -> str:
+    """An SVG as a picture of its own; `instead` is what is read aloud."""
+    data = base64.b64encode(svg.encode()).decode()
+    return f'<img alt="{text(instead)}" src="data:image/svg+xml;base64,{data}">'
+
+
 # ---- tables -----------------------------------------------------------------------------------------
 
 
@@ -74,12 +90,15 @@ def _cell(figure: Figure, kinds: Sequence[str]) -> str:
     is_number = isinstance(figure.value, (int, float)) and not isinstance(figure.value, bool)
     shown = " ".join(filter(None, [*kinds, "number" if is_number else ""]))
     kind = f' class="{shown}"' if shown else ""
-    value = f' data-value="{float(figure.value)!r}"' if is_number else ""
-    return f"<td{kind}{value}>{text(figure.text())}</td>"
+    if not is_number:
+        return f"<td{kind}>{breakable(figure.text())}</td>"
+    number, bracket, against = figure.text().partition(" (")
+    than = f' <span class="than">({text(against)}</span>' if bracket else ""
+    return f'<td{kind} data-value="{float(figure.value)!r}">{text(number)}{than}</td>'
 
 
 def _row(row: Row, n_text: int) -> str:
-    cells = [f'<th scope="row" class="level-{row.level}">{text(row.label)}</th>']
+    cells = [f'<th scope="row" class="level-{row.level}">{breakable(row.label)}</th>']
     for column, figure in enumerate(row.figures, start=1):
         kind = "text" if column < n_text else against_first(figure, row.figures[0]) if n_text == 1 else ""
         cells.append(_cell(figure, [kind]))
@@ -89,7 +108,7 @@ def _row(row: Row, n_text: int) -> str:
 def _heads(table: Table) -> str:
     """The names of the columns; one without a name is called for those who cannot see what stands there."""
     kinds = ["text"] * table.n_text + ["figure"] * (len(table.header) - table.n_text)
-    names = [text(name) or '<span class="unseen">row</span>' for name in table.header]
+    names = [breakable(name) or '<span class="unseen">row</span>' for name in table.header]
     return "".join(
         f'<th scope="col" class="{kind}">{name}</th>' for name, kind in zip(names, kinds, strict=True)
     )

@@ -54,7 +54,7 @@ def page(documents: Sequence[tuple[str, Document]]) -> str:
 
 
 def _about(label: str, doc: Document) -> list[str]:
-    return [", ".join(filter(None, [doc.kind, label])), provenance(doc)]
+    return [f"{', '.join(filter(None, [doc.kind.capitalize(), label]))}. {provenance(doc)}."]
 
 
 def _part(number: int, label: str, doc: Document, alone: bool) -> tuple[str, str]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
+from importlib.util import find_spec
 from itertools import zip_longest
 from typing import Any
 
 from pydantic import ValidationError
 
-from archcmp.report.page.markup import bullets, definitions, grid, link, paragraphs, scrolling, text
+from archcmp.report.diagram import Subject, svg
+from archcmp.report.page.markup import bullets, definitions, grid, image, link, paragraphs, scrolling, text
 from archcmp.report.page.words import listed, summary
+from archcmp.report.plots import kinds_of, svg_of, title_of
 from archcmp.report.table import BLANK
 from archcmp.report.tables import provenance, tables_of
 from archcmp.report.tables.effects import conventions_note, values_of
 from archcmp.results.command import command_of
-from archcmp.results.document import Document, Environment, Model
+from archcmp.results.document import Cell, Document, Environment, Model, ModelResult
 from archcmp.results.store import to_text
 from archcmp.results.timings import RESOLUTION, Rates
 from archcmp.spec.layers import layer_blocks
@@ -108,9 +111,35 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, (int, float)) else str(value)
 
 
+MOST_DRAWN = 6
+"""Models in one drawing."""
+
+
 def drawn(doc: Document) -> Iterator[Section]:
-    """The drawing of the models, with what differs."""
-    yield from ()
+    """The models side by side as boxes, with what differs; each spec once."""
+    models = {model.spec_sha256: model for model in doc.models}.values()
+    counts = {model.name: result for cell in doc.cells[:1] for model, result in _pairs(doc, cell)}
+    subjects = [
+        Subject(model.name, spec, **_totals(counts.get(model.name)))
+        for model in models
+        if (spec := spec_of(model)) is not None
+    ]
+    if not subjects:
+        return
+    left_out = [subject.name for subject in subjects[MOST_DRAWN:]]
+    notes = [f"Not drawn: {listed(left_out)}."] if left_out else []
+    picture = f"<figure>{svg(subjects[:MOST_DRAWN])}</figure>"
+    yield Section("Drawing", scrolling("drawing", picture) + paragraphs(notes))
+
+
+def _pairs(doc: Document, cell: Cell) -> Iterable[tuple[Model, ModelResult]]:
+    return zip(doc.models, cell.models, strict=False)
+
+
+def _totals(result: ModelResult | None) -> dict[str, int | None]:
+    """What a drawing says of a model as a whole."""
+    quantities = {} if result is None else result.quantities()
+    return {name: quantities.get(name) for name in ("params", "active")}
 
 
 def tabled(doc: Document) -> Iterator[Section]:
@@ -120,8 +149,14 @@ def tabled(doc: Document) -> Iterator[Section]:
 
 
 def plotted(doc: Document) -> Iterator[Section]:
-    """The plots, where matplotlib is installed."""
-    yield from ()
+    """The plots that there are figures for, as pictures, so that nothing in them is part of the page."""
+    kinds = kinds_of(doc)
+    if kinds and find_spec("matplotlib") is None:
+        yield Section("Plots", paragraphs(["Plots need matplotlib: pip install 'archcmp[plot]'."]))
+        return
+    for kind in kinds:
+        picture = image(svg_of(doc, kind), f"Plot: {title_of(kind)}. Its figures stand in the tables.")
+        yield Section(title_of(kind), scrolling(title_of(kind), f"<figure>{picture}</figure>"))
 
 
 # ---- how the figures were made ----------------------------------------------------------------------
