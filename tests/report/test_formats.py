@@ -19,6 +19,10 @@ from archcmp.report.table import Table
 from tests.report.samples import letters, one, printed, tables
 
 
+VOID = {"meta", "br", "hr", "wbr", "img"}
+"""Elements without an end."""
+
+
 class Reader(HTMLParser):
     """Texts of cells, row by row; fails where tags do not match."""
 
@@ -33,7 +37,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.tags.append(tag)
-        if tag not in {"meta", "br", "hr"}:
+        if tag not in VOID:
             self.open.append(tag)
         if tag == "tr":
             self.rows.append([])
@@ -41,7 +45,7 @@ class Reader(HTMLParser):
             self.rows[-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in {"br", "hr"}:
+        if tag not in VOID:
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:

@@ -21,7 +21,7 @@ from archcmp.results.document import Document
 from archcmp.results.store import read, to_text
 from tests.report.documents import counted, measured
 from tests.report.samples import one, tables
-from tests.report.test_formats import HOSTILE, Reader, any_text, expected, found, texts
+from tests.report.test_formats import HOSTILE, VOID, Reader, any_text, expected, found, texts
 from tests.results.test_store import DOCUMENTS, FOLDER
 
 MOST_BYTES = 1_000_000
@@ -39,7 +39,7 @@ class Parts(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes += attrs
-        if tag not in {"meta", "br", "img"}:
+        if tag not in VOID:
             self.inside.append(tag)
             self.texts.setdefault(tag, []).append("")
 
@@ -107,8 +107,7 @@ def test_a_page_holds_every_table_and_the_document_and_asks_for_nothing(path: Pa
     html = page([("", doc)])
     assert len(html) < MOST_BYTES
     assert json.loads(Parts(html).raw()[0]) == json.loads(to_text(doc))
-    reader = Reader(re.sub(r"<(img|circle|path|rect|line)\b[^>]*>", "", html))
-    rows = [row for row in found(reader.rows) if row]
+    rows = found(Reader(html).rows)
     for table in tables_of(doc):
         wanted = expected(table)[1:]
         assert all(row in rows for row in wanted), table.title
@@ -119,7 +118,7 @@ def test_a_page_holds_every_table_and_the_document_and_asks_for_nothing(path: Pa
 def test_a_page_tells_differences_and_keeps_numbers_to_sort_by() -> None:
     html = "\n".join(map(grid, tables(4)))
     assert '<th scope="row" class="level-1">norm</th>' in html
-    assert '<td class="differs number" data-value="8030261248.0">8.03 B (+732 M, 1.10x)</td>' in html
+    assert '<td class="differs number" data-value="8030261248.0">8.03 B <span ' in html
     assert re.search('<td class="same number" data-value="8.3">8.30 tok/s, no difference', html)
     assert re.search('<td class="differs number" data-value="12345.0">12,345 tok/s, 1.31x faster', html)
 
