@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from archcmp.analysis import count_blocks
 from archcmp.experiments.core import OnProgress
 from archcmp.experiments.runner import Session
+from archcmp.report.diagram import SCALES, Subject, svg
 from archcmp.report.export import export
 from archcmp.report.page.page import fragment
 from archcmp.results import store
 from archcmp.results.document import Document
+from archcmp.results.files import check_writable, write_whole
+from archcmp.results.request import check_name
 from archcmp.results.rows import tidy_rows
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import known_specs
-from archcmp.spec.yaml.load import all_sizes
+from archcmp.spec.yaml.load import all_sizes, load_models
 
 Models = str | Path | ModelSpec | Sequence[str | Path | ModelSpec]
 
@@ -193,3 +197,15 @@ def read(path: str | Path) -> Results:
 def list_specs() -> list[str]:
     """A reference for every size of every known family."""
     return [reference for family in known_specs() for reference in all_sizes(family)]
+
+
+def draw(models: Models, path: str | Path, scale: str | None = None) -> None:
+    """Draw models side by side in a .svg file. With `scale` (params, or flops of a forward pass over 2,048
+    tokens) the heights of boxes are in proportion to it. Raises SpecError and UsageError."""
+    if scale is not None:
+        check_name("scale", scale, SCALES)
+    check_writable(Path(path), (".svg",))
+    given = [models] if isinstance(models, (str, Path, ModelSpec)) else models
+    named = load_models([str(model) if isinstance(model, Path) else model for model in given])
+    subjects = [Subject.counted(each.name, each.spec, count_blocks(each.spec)) for each in named]
+    write_whole(Path(path), svg(subjects, scale))

@@ -20,6 +20,7 @@ from archcmp.errors import ArchcmpError, SpecError, UsageError, did_you_mean, on
 COMMANDS = {
     "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
     "show": "One architecture, resolved: its choices, and what each component costs.",
+    "draw": "Architectures as pictures, drawn from their specs, with what differs marked.",
     "list": "All known families and sizes with their parameters.",
     "choices": "Every design choice: what it means, its equation, and which known models make it.",
     "bench": "Throughput, or counts, over a grid of batch sizes and sequence lengths.",

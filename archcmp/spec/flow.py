@@ -17,8 +17,8 @@ def _norm(spec: ModelSpec, norm: Part | None = None) -> Step:
 def below(spec: ModelSpec) -> tuple[Step, ...]:
     """From the tokens to the residual stream, from the bottom."""
     embedding = spec.embedding
-    width = [Callout("vocabulary {}", spec.vocab_size), Callout("width {}", spec.d_model)]
-    scale = "sqrt(width)" if embedding.scale == "sqrt_d_model" else embedding.scale
+    width = [Callout("vocabulary {}", spec.vocab_size), Callout("d_model {}", spec.d_model)]
+    scale = "sqrt(d_model)" if embedding.scale == "sqrt_d_model" else embedding.scale
     width.append(Callout("\u00d7 {}", scale, embedding.scale is None))
     boxes = [
         Step("tokens", "Tokens", (Callout("context {}", spec.context_length),)),

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcmp.report.diagram.about import summary
+from archcmp.report.diagram.markup import to_svg
 from archcmp.report.diagram.rows import picture as picture
-from archcmp.report.diagram.scene import scene
+from archcmp.report.diagram.scene import AMOUNTS, placed
 from archcmp.report.diagram.subject import Subject as Subject
-from archcmp.report.diagram.svg import to_svg
+
+SCALES = tuple(AMOUNTS)
+"""What the heights of boxes may be in proportion to."""
 
 
 def svg(subjects: Sequence[Subject], scale: str | None = None) -> str:
@@ -20,4 +23,4 @@ def svg(subjects: Sequence[Subject], scale: str | None = None) -> str:
     are in proportion to it."""
     drawn = picture(subjects)
     names = " and ".join(subject.name for subject in subjects)
-    return to_svg(scene(drawn, scale), f"Architecture of {names}", summary(drawn))
+    return to_svg(placed(drawn, scale), f"Architecture of {names}", summary(drawn))

@@ -8,16 +8,35 @@ from archcmp.spec.describe import Choice
 from archcmp.spec.schema.steps import Step
 from archcmp.units import Count, Flops
 
+LONGEST = 240
+"""Characters of what a box says of its choice, if its first sentence is no longer."""
+
 
 def about(cell: Cell) -> str:
-    """The label, the equation, all options, parameters and FLOPs of all layers."""
+    """The label, the equation, all options, parameters and FLOPs of all layers; nothing for a box that shows
+    all there is."""
+    if cell.step.part is None and cell.params is None:
+        return ""
     return "\n".join((*described(cell.step), *_counts(cell)))
 
 
 def described(step: Step) -> tuple[str, ...]:
-    meaning = Choice.documented((), "", step.part.__doc__).meaning if step.part is not None else ""
+    """The label, what the choice means, and its options."""
     options = "; ".join(text for callout in step.callouts if not callout.absent for text in callout.texts)
-    return tuple(line for line in (step.label, meaning, options) if line)
+    return tuple(line for line in (step.label, _meaning(step), options) if line)
+
+
+def _meaning(step: Step) -> str:
+    """The first sentences of what a choice means, its equation among them."""
+    if step.part is None:
+        return ""
+    sentences = Choice.documented((), "", step.part.__doc__).meaning.split(". ")
+    kept = sentences[:1]
+    for sentence in sentences[1:]:
+        if len(". ".join((*kept, sentence))) > LONGEST:
+            break
+        kept.append(sentence)
+    return ". ".join(kept).removesuffix(".") + "."
 
 
 def _counts(cell: Cell) -> tuple[str, ...]:

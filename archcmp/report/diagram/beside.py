@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from archcmp.report.diagram.about import about
@@ -27,7 +27,7 @@ def look_of(cell: Cell, alone: bool) -> str:
 
 
 def _lines(note: Note, width: float) -> list[str]:
-    return wrapped(note.text, SIZE, width - 12 if note.differs else width)
+    return wrapped(note.text, SIZE, width - 12 if note.differs else width, note.strong)
 
 
 def note_height(note: Note, width: float = WIDTH) -> float:
@@ -45,11 +45,11 @@ def draw_notes(
     for note in notes:
         lines, height = _lines(note, width), note_height(note, width)
         if note.differs:
-            wide = max(text_width(line, SIZE) for line in lines) + 12
-            texts = lines_of_text(lines, x + 6, y + 2, SIZE)
+            wide = max(text_width(line, SIZE, note.strong) for line in lines) + 12
+            texts = lines_of_text(lines, x + 6, y + 2, SIZE, note.strong)
             scene.boxes.append(Box(x, y, round(wide, 1), height, role, "badge", texts))
         else:
-            scene.texts += lines_of_text(lines, x, y, SIZE)
+            scene.texts += lines_of_text(lines, x, y, SIZE, note.strong)
         y += height + 2
 
 
@@ -61,17 +61,23 @@ def _side_text(cell: Cell) -> str:
     return f"{cell.step.label}: {notes}" if notes else cell.step.label
 
 
+def side_notes(cell: Cell) -> Iterator[Note]:
+    """The side inputs of a box as call-outs."""
+    return (Note(_side_text(side), side.differs) for side in cell.sides if side is not None)
+
+
 def _side_lines(cell: Cell) -> list[str]:
     return wrapped(_side_text(cell), SMALL, WIDTH - 12)
+
+
+def _side_height(cell: Cell) -> float:
+    return height_of(len(_side_lines(cell)), SMALL) + 7
 
 
 def side_heights(cells: Row) -> list[float]:
     """The height of each side input, over all models."""
     columns = zip_longest(*(cell.sides for cell in cells if cell is not None))
-    return [
-        max(height_of(len(_side_lines(side)), SMALL) + 7 for side in sides if side is not None)
-        for sides in columns
-    ]
+    return [max(_side_height(side) for side in sides if side is not None) for sides in columns]
 
 
 def draw_sides(
@@ -81,9 +87,9 @@ def draw_sides(
     for side, height in zip(cell.sides, heights, strict=False):
         if side is not None:
             texts = lines_of_text(_side_lines(side), x + 6, y + 2, SMALL)
-            look = look_of(side, alone)
-            scene.boxes.append(Box(x, y, WIDTH, height, side.step.role, look, texts, about(side)))
-            scene.lines.append(Line(((x, y + height / 2), (to, y + height / 2))))
+            look, own = look_of(side, alone), _side_height(side)
+            scene.boxes.append(Box(x, y, WIDTH, own, side.step.role, look, texts, about(side)))
+            scene.lines.append(Line(((x, y + own / 2), (to, y + own / 2))))
         y += height + GAP
 
 
@@ -92,7 +98,7 @@ def draw_sides(
 
 def _spans(row: Row) -> list[tuple[float, float]]:
     """Left end and width of each box in a row of a panel; that of many boxes is wide."""
-    weights = [2.0 if cell is not None and cell.step.copies > 1 else 1.0 for cell in row]
+    weights = [1.5 if cell is not None and cell.step.copies > 1 else 1.0 for cell in row]
     inner = WIDTH - 2 * PANEL_PAD - 5 * (len(row) - 1)
     widths = [inner * weight / sum(weights) for weight in weights]
     return [(PANEL_PAD + sum(widths[:i]) + 5 * i, width) for i, width in enumerate(widths)]

@@ -14,6 +14,7 @@ class Note:
 
     text: str
     differs: bool = False
+    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ def _cell(step: Step, first: Step | None, present: Sequence[Step], gap: bool) ->
     notes = tuple(_notes(step, first, present))
     unlike = {(other.role, other.label) for other in present} != {(step.role, step.label)}
     values = any(_values(other) != _values(step) for other in present)
-    sides = _sides(step, present)
+    sides = _sides(step, present, gap)
     inner = tuple(
-        tuple(None if box is None else _inside(box, first, present) for box in row) for row in step.inner
+        tuple(None if box is None else _inside(box, present, gap) for box in row) for row in step.inner
     )
     return Cell(step, notes, gap or unlike or values, sides, inner)
 
@@ -72,7 +73,9 @@ def _notes(step: Step, first: Step | None, present: Sequence[Step]) -> Iterator[
 
 def _was(callout: Callout, first: Callout | None) -> str:
     """', was 32', where the first model has another value."""
-    if first is None or first.value_text == callout.value_text or callout.absent and first.value is True:
+    if first is None or first.value_text == callout.value_text:
+        return ""
+    if callout.absent and first.value is True:
         return ""
     return ", was not" if callout.value is True and first.absent else f", was {first.value_text}"
 
@@ -82,22 +85,23 @@ def _find(step: Step | None, form: str) -> Callout | None:
     return next((callout for callout in found if callout.form == form), None)
 
 
-def _sides(step: Step, present: Sequence[Step]) -> tuple[Cell | None, ...]:
+def _sides(step: Step, present: Sequence[Step], gap: bool) -> tuple[Cell | None, ...]:
     """The sides of a box, with a gap for each that another model has."""
     labels = list(dict.fromkeys(side.label for other in present for side in other.sides))
     found: list[Cell | None] = []
     for label in labels:
         versions = [_labelled(other.sides, label) for other in present]
-        found.append(compared(versions)[_index(present, step)])
+        cells = compared([*versions, None] if gap else versions)
+        found.append(cells[_index(present, step)])
     return tuple(found)
 
 
-def _inside(box: Step, first: Step | None, present: Sequence[Step]) -> Cell:
-    """A box in a box, beside those of the same label in the other models."""
+def _inside(box: Step, present: Sequence[Step], gap: bool) -> Cell:
+    """A box in a box, beside those of the same label in the other models. The call-outs of the outer box say
+    what was in the first model. With a `gap`, not all models have the outer box."""
     versions = [_labelled([x for row in other.inner for x in row if x], box.label) for other in present]
     shown = [version for version in versions if version is not None]
-    was = _labelled([x for row in first.inner for x in row if x], box.label) if first else None
-    return _cell(box, was, shown, len(shown) < len(versions))
+    return _cell(box, None, shown, gap or len(shown) < len(versions))
 
 
 def _labelled(steps: Sequence[Step], label: str) -> Step | None:

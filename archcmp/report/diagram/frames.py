@@ -33,19 +33,19 @@ def frames(spec: ModelSpec) -> list[Frame]:
     counts = distinct_blocks(spec)
     for name in counts:
         flow = block(spec, name)
-        alike.setdefault(_outline(flow), {})[name] = flow
+        alike.setdefault(outline(flow), {})[name] = flow
     found = [Frame({name: counts[name] for name in flows}, _merged(flows)) for flows in alike.values()]
     main = max(range(len(found)), key=lambda i: (found[i].n_layers, -i))
     return [replace(frame, place=i - main) for i, frame in enumerate(found)]
 
 
-def _outline(item: Any) -> Any:
+def outline(item: Any) -> Any:
     """What two blocks have in common if they are one drawing: boxes and ways, not numbers."""
     if isinstance(item, Step):
-        return item.role, item.label, item.copies > 1, _outline(item.sides), _outline(item.inner)
+        return item.role, item.label, item.copies > 1, outline(item.sides), outline(item.inner)
     if isinstance(item, Branch):
-        return _outline(item.before), _outline(item.paths), _outline(item.track)
-    return tuple(map(_outline, item)) if isinstance(item, tuple) else item
+        return outline(item.before), outline(item.paths), outline(item.track)
+    return tuple(map(outline, item)) if isinstance(item, tuple) else item
 
 
 def _merged(versions: Mapping[str, Any]) -> Any:
@@ -73,7 +73,8 @@ def _copies(versions: Mapping[str, Step]) -> list[int]:
 
 
 def _merged_callouts(versions: Mapping[str, Step]) -> tuple[Callout, ...]:
-    """Call-outs with a value for each block where they differ."""
+    """Call-outs with a value for each block where they differ; what everybody expects counts as none beside
+    another value."""
     forms = dict.fromkeys(callout.form for version in versions.values() for callout in version.callouts)
     return tuple(_merged_callout(form, versions) for form in forms)
 
@@ -83,8 +84,11 @@ def _merged_callout(form: str, versions: Mapping[str, Step]) -> Callout:
         name: next((callout for callout in version.callouts if callout.form == form), None)
         for name, version in versions.items()
     }
-    values = {name: None if callout is None else callout.value for name, callout in found.items()}
     quiet = all(callout is None or callout.quiet for callout in found.values())
+    values = {
+        name: None if callout is None or (callout.quiet and not quiet) else callout.value
+        for name, callout in found.items()
+    }
     if len(set(values.values())) == 1:
         return Callout(form, next(iter(values.values())), quiet)
     return Callout(form, values, quiet)

@@ -81,7 +81,7 @@ def _layer(
         round(y + height - tall, 2),
         round(width, 2),
         round(tall, 2),
-        f"kind {kind}",
+        str(kind),
         "layer",
         about=about,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from archcmp.report.diagram import beside
-from archcmp.report.diagram.compared import Cell
+from archcmp.report.diagram.compared import Cell, Note
 from archcmp.report.diagram.metrics import wrapped
 from archcmp.report.diagram.rows import BLOCKS, Key, Picture, Row
 from archcmp.report.diagram.shapes import height_of
@@ -15,7 +15,7 @@ BOX_WIDTH = 138.0
 LABEL = 12
 GAP = 18.0
 JOIN_HEIGHT = 16.0
-FRAME_BELOW, FRAME_ABOVE = 6.0, 10.0
+FRAME_BELOW, FRAME_ABOVE = 12.0, -6.0
 TALLEST = 340.0
 """Height of the largest box where heights are in proportion."""
 
@@ -46,6 +46,11 @@ def label_lines(cell: Cell, width: float = BOX_WIDTH) -> list[str]:
     return wrapped(cell.step.label, LABEL, width - 12, bold=True)
 
 
+def all_notes(cell: Cell, compact: bool) -> tuple[Note, ...]:
+    """The call-outs of a box. A compact drawing has no side inputs, and names them here."""
+    return (*cell.notes, *beside.side_notes(cell)) if compact else cell.notes
+
+
 def box_height(cell: Cell, per_pixel: float, amount: Amount) -> float:
     """The height of a box: its label's, or in proportion to its amount, if that is more."""
     height = height_of(len(label_lines(cell)), LABEL) + 10
@@ -69,7 +74,7 @@ def heights(picture: Picture, unit: float, amount: Amount) -> Heights:
             if place is not None:
                 y += FRAME_ABOVE
                 frames[place] = y, frames[place][1]
-                y += _title_height(picture, place)
+                y += _title_height(picture, place) + GAP / 2
             if here is not None:
                 frames[here] = y, y - GAP / 2 + 1
                 y += FRAME_BELOW
@@ -94,8 +99,9 @@ def _band(row: Row, unit: float, amount: Amount) -> Band:
     cells = [cell for cell in row.cells if cell is not None]
     if row.key.region == "join":
         return Band(0, JOIN_HEIGHT, 0, ())
-    notes = max(beside.notes_height(cell.notes) for cell in cells)
+    notes = max(beside.notes_height(all_notes(cell, bool(unit))) for cell in cells)
     sides = () if unit else tuple(beside.side_heights(cells))
+    notes += beside.GAP if notes and any(cell.sides or cell.inner for cell in cells) else 0
     right = notes + sum(height + beside.GAP for height in sides)
     if not unit:
         right += max(beside.panel_height(cell) for cell in cells)

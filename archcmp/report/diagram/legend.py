@@ -20,7 +20,7 @@ SCALES = {"params": "parameters", "flops": "FLOPs"}
 
 def draw_legend(scene: Scene, picture: Picture, x: float, y: float, width: float, scale: str | None) -> float:
     """Draws the legend from `y` downwards; returns where it ends."""
-    used = _roles(picture)
+    used = _roles(picture, compact=scale is not None)
     entries = [(role, "plain", name) for role, name in ROLES.items() if role in used]
     if len(picture.columns) > 1:
         entries += [
@@ -54,9 +54,11 @@ def _notes(picture: Picture, scale: str | None) -> list[str]:
     return notes
 
 
-def _roles(picture: Picture) -> set[str]:
+def _roles(picture: Picture, compact: bool) -> set[str]:
+    """The roles of all boxes; a compact drawing has neither side inputs nor panels."""
+
     def inside(step: Step) -> set[str]:
         inner = [box for row in step.inner for box in row if box is not None]
-        return {step.role}.union(*map(inside, (*step.sides, *inner)))
+        return {step.role}.union(*(() if compact else map(inside, (*step.sides, *inner))))
 
     return set().union(*(inside(cell.step) for row in picture.rows for cell in row.cells if cell is not None))

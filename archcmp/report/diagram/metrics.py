@@ -47,14 +47,18 @@ def wrapped(text: str, size: float, width: float, bold: bool = False) -> list[st
     lines: list[str] = []
     for word in text.split():
         joined = f"{lines[-1]} {word}" if lines else word
-        if lines and text_width(joined, size, bold) <= width:
-            lines[-1] = joined
-            continue
-        while text_width(word, size, bold) > width and len(word) > 1:
-            fits = next(
-                n for n in range(len(word) - 1, 0, -1) if n == 1 or text_width(word[:n], size, bold) <= width
-            )
-            lines.append(word[:fits])
-            word = word[fits:]
-        lines.append(word)
+        if text_width(joined, size, bold) <= width:
+            lines[-1:] = [joined]
+        else:
+            lines += _cut(word, size, width, bold)
     return lines
+
+
+def _cut(word: str, size: float, width: float, bold: bool) -> list[str]:
+    """A word in pieces that fit."""
+    pieces = [""]
+    for letter in word:
+        if pieces[-1] and text_width(pieces[-1] + letter, size, bold) > width:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from archcmp.report.diagram.compared import Cell, Note, compared
-from archcmp.report.diagram.frames import Frame, frames
+from archcmp.report.diagram.frames import Frame, frames, outline
 from archcmp.report.diagram.subject import OUTSIDE, Components, Subject
 from archcmp.spec.describe import merged_keys
 from archcmp.spec.flow import above, below
@@ -89,6 +89,9 @@ class Picture:
     rows: tuple[Row, ...]
 
 
+MOST_UNLIKE = 3
+"""Call-outs in which a sub-layer may differ from that of another frame, and be drawn by them alone."""
+
 _Counted = list[tuple[str, str, int]]
 """What the counts of a box are called: block, component, and for how many layers."""
 
@@ -101,7 +104,7 @@ class _Boxes:
     spec: ModelSpec
     steps: dict[Key, Step] = field(default_factory=dict)
     counted: dict[Key, _Counted] = field(default_factory=dict)
-    same_as: dict[Key, str] = field(default_factory=dict)
+    same_as: dict[Key, tuple[str, ...]] = field(default_factory=dict)
 
     def put(self, key: Key, step: Step, counted: _Counted | None = None) -> Key:
         self.steps[key] = step
@@ -112,12 +115,22 @@ class _Boxes:
         return tuple(self.put(key, step) for key, step in _named(place, steps))
 
     def put_sublayer(self, key: Key, step: Step, frame: Frame) -> Key:
-        """A sub-layer, which one frame shows in full."""
-        same = [other for other in self.steps if other.region == "main" and self.steps[other] == step]
-        if same and key.zone == BLOCKS:
-            self.same_as[key] = self.counted[same[0]][0][0]
+        """A sub-layer. One frame shows it in full, others what they have in its place."""
+        for other, shown in self.steps.items():
+            if other.region == "main" and other.zone == BLOCKS and outline(shown) == outline(step):
+                unlike = [text for text in _texts(step) if text not in _texts(shown)]
+                if len(unlike) <= MOST_UNLIKE:
+                    but = (f"as in {self.counted[other][0][0]}", *(f"but {text}" for text in unlike))
+                    self.same_as.setdefault(key, but)
         component = "mixer" if key.slot == "mixer" else "ffn"
         return self.put(key, step, [(name, component, n) for name, n in frame.layers.items()])
+
+
+def _texts(step: Step) -> list[str]:
+    """All call-outs of a box, of its sides, and of what is in it."""
+    inner = [box for row in step.inner for box in row if box is not None]
+    own = [text for callout in step.callouts if not callout.quiet for text in callout.texts]
+    return own + [text for box in (*step.sides, *inner) for text in _texts(box)]
 
 
 def picture(subjects: Sequence[Subject]) -> Picture:
@@ -166,7 +179,7 @@ def _finished(cell: Cell, subject: Subject, boxes: _Boxes, key: Key) -> Cell:
         return sum(number * n * passes for number, n in found) if found else None
 
     if key in boxes.same_as:
-        cell = replace(cell, notes=(Note(f"as in {boxes.same_as[key]}"),), sides=(), inner=())
+        cell = replace(cell, notes=tuple(map(Note, boxes.same_as[key])), sides=(), inner=())
     passes = subject.spec.passes if key.zone == BLOCKS else 1
     return replace(cell, params=total(subject.params_of, 1), flops=total(subject.flops_of, passes))
 
@@ -244,17 +257,9 @@ def _titled(columns: Sequence[Column]) -> tuple[Column, ...]:
         text = f"\u00d7 {frame.n_layers}"
         if len(column.frames) > 1 or len(frame.layers) > 1:
             text = named if len(frame.layers) == 1 else f"{text}: {named}"
-        return (
-            _title(
-                text,
-                f"\u00d7 {first.n_layers}",
-                [frame.n_layers, first.n_layers],
-                {x.n_layers for x in beside},
-            ),
-            _title(
-                frame.residual, first.residual, [frame.residual, first.residual], {x.residual for x in beside}
-            ),
-        )
+        layers = Note(_was(text, frame.n_layers, first.n_layers), _differ([x.n_layers for x in beside]), True)
+        kind = _was(frame.residual, frame.residual, first.residual)
+        return layers, Note(kind, _differ([x.residual for x in beside]))
 
     def marked(column: Column) -> Column:
         return replace(
@@ -264,7 +269,11 @@ def _titled(columns: Sequence[Column]) -> tuple[Column, ...]:
     return tuple(map(marked, columns))
 
 
-def _title(text: str, was: str, values: Sequence[object], all_values: set[object]) -> Note:
-    """A title; with what it was in the first model, if the two values are not the same."""
-    here, first = values
-    return Note(text if here == first else f"{text}, was {was}", len(all_values) > 1)
+def _was(text: str, here: int | str, first: int | str) -> str:
+    """The text, with what it was in the first model, if that is something else."""
+    was = f"\u00d7 {first}" if isinstance(first, int) else first
+    return text if here == first else f"{text}, was {was}"
+
+
+def _differ(values: Sequence[object]) -> bool:
+    return len(set(values)) > 1

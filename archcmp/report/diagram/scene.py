@@ -14,6 +14,7 @@ from archcmp.report.diagram.layout import (
     Amount,
     Band,
     Heights,
+    all_notes,
     box_height,
     heights,
     label_lines,
@@ -35,7 +36,7 @@ AMOUNTS: Mapping[str, Amount] = {"params": lambda cell: cell.params, "flops": la
 """What heights may be in proportion to."""
 
 
-def scene(picture: Picture, scale: str | None = None) -> Scene:
+def placed(picture: Picture, scale: str | None = None) -> Scene:
     """The models side by side. With `scale`, one of AMOUNTS, heights are in proportion to it."""
     amount: Amount = AMOUNTS[scale] if scale else lambda cell: None
     unit = per_pixel(picture, amount) if scale else 0.0
@@ -92,7 +93,7 @@ class _Drawing:
             height = round(bottom - top, 1)
             self.scene.boxes.append(Box(self.x, round(top, 1), COLUMN_WIDTH, height, "frame", "frame"))
             y = top - beside.notes_height(frame.titles)
-            beside.draw_notes(self.scene, frame.titles, self.x + BESIDE_X, y, "frame")
+            beside.draw_notes(self.scene, frame.titles, self.x + BESIDE_X, round(y, 1), "tokens")
 
     def _cell(self, row: Row, cell: Cell, band: Band) -> None:
         y = round(self.top + band.top, 1)
@@ -122,15 +123,15 @@ class _Drawing:
 
     def _track(self, cell: Cell, y: float, band: Band) -> None:
         """A box on the track of the stream, left of the boxes."""
-        width = LANES.middle - 12
-        self._box(cell, self.x + 2, y, width, band.height)
+        self._box(cell, self.x + 4, y, LANES.middle - 16, band.height)
         beside.draw_notes(self.scene, cell.notes, self.x + BESIDE_X, y, cell.step.role)
 
     def _beside(self, cell: Cell, box: Box, y: float, band: Band) -> None:
         x = self.x + BESIDE_X
+        notes = all_notes(cell, bool(self.unit))
         full = bool(cell.inner or cell.sides) and not self.unit
-        start = y if full else y + (band.height - beside.notes_height(cell.notes)) / 2
-        beside.draw_notes(self.scene, cell.notes, x, round(start, 1), cell.step.role)
+        start = y if full else y + (band.height - beside.notes_height(notes)) / 2
+        beside.draw_notes(self.scene, notes, x, round(start, 1), cell.step.role)
         if self.unit:
             return
         y += band.notes

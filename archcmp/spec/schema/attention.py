@@ -118,8 +118,8 @@ class Attention(Part):
         **{"MHA": "Multi-head attention", "GQA": "Grouped-query attention", "MQA": "Multi-query attention"},
     }
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_heads": "{} heads", "n_kv_heads": "{} KV heads", "head_dim": "{} per head"},
-        **{"v_head_dim": "{} per value head", "qkv_bias": "QKV bias", "qk_norm": "QK-norm"},
+        **{"n_heads": "{} heads", "n_kv_heads": "{} KV heads", "head_dim": "head_dim {}"},
+        **{"v_head_dim": "value head_dim {}", "qkv_bias": "QKV bias", "qk_norm": "QK-norm"},
         **{"query_pre_attn_scalar": "scores / sqrt({})", "values": "values from {}", "v_norm": "V-norm"},
         **{"shared_kv": "keys and values of an earlier layer", "value_scale": "values \u00d7 {}"},
         **{"clip_qkv": "q, k, v clipped at {}", "sinks": "attention sinks", "softcap": "softcap {}"},

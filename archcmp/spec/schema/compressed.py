@@ -20,7 +20,7 @@ class EntryIndexer(Part):
     ROLE: ClassVar[str] = "choice"
     NAMES: ClassVar[dict[str, str]] = {"EntryIndexer": "Lightning indexer"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_heads": "{} heads", "head_dim": "{} per head", "top_k": "top {} entries"},
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "top_k": "top {} entries"},
     }
 
     n_heads: Dim
@@ -64,7 +64,7 @@ class CompressedAttention(Part):
         **{"window": "Window attention"},
     }
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_heads": "{} heads", "head_dim": "{} per head", "qk_rope_head_dim": "{} per head, rotated"},
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "qk_rope_head_dim": "head_dim {}, rotated"},
         **{"q_lora_rank": "query latent {}", "window": "window {}", "output_groups": "{} output groups"},
         **{"output_lora_rank": "output rank {}"},
     }
@@ -98,8 +98,17 @@ class CompressedAttention(Part):
         """The latent of the queries, the one key that is the value, too, and the two output projections."""
         made = (projection("Q latent", self.q_lora_rank), projection("K = V", self.head_dim))
         groups = projection("out, by group", self.output_groups * self.output_lora_rank)
-        queries = (projection("Q", self.n_heads * self.head_dim),)
-        return made, queries, (Step("mixer", "softmax(q k) v"),), (groups,), (projection("out"),)
+        queries = projection("Q", self.n_heads * self.head_dim), None
+        norm = Step("norm", "norm")
+        return (
+            made,
+            (norm, norm),
+            queries,
+            (norm, None),
+            (Step("mixer", "softmax(q k) v"),),
+            (groups,),
+            (projection("out"),),
+        )
 
     @property
     def label(self) -> str:

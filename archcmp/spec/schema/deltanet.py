@@ -27,8 +27,16 @@ class GatedDeltaNet(Part):
     ROLE: ClassVar[str] = "mixer"
     NAMES: ClassVar[dict[str, str]] = {"GDN": "Gated delta net"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_key_heads": "{} key heads", "n_value_heads": "{} value heads", "key_head_dim": "{} per key"},
-        **{"value_head_dim": "{} per value", "conv_size": "convolution over {} tokens", "output_norm": ""},
+        **{
+            "n_key_heads": "{} key heads",
+            "n_value_heads": "{} value heads",
+            "key_head_dim": "key head_dim {}",
+        },
+        **{
+            "value_head_dim": "value head_dim {}",
+            "conv_size": "convolution over {} tokens",
+            "output_norm": "",
+        },
         **{"negative_eigenvalues": "negative eigenvalues"},
     }
 
@@ -54,15 +62,11 @@ class GatedDeltaNet(Part):
 
     def inner(self) -> Rows:
         """The convolution, the recurrence, and the gate of its output."""
-        made = (projection("Q, K", 2 * self.key_width), projection("V", self.value_width), projection("gate"))
-        state = Step("mixer", "delta rule", (Callout("state {} per head", self._state),))
-        return (
-            made,
-            (Step("mixer", "convolution, SiLU"),),
-            (state,),
-            (Step("norm", "norm, x gate"),),
-            (projection("out"),),
-        )
+        made = projection("Q, K, V", 2 * self.key_width + self.value_width)
+        size = Callout("state {}", f"{self.key_head_dim} x {self.value_head_dim}")
+        mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "delta rule", (size,)), None)
+        gated = Step("norm", "norm, x gate")
+        return (made, projection("gate", self.value_width)), *mixed, (gated,), (projection("out"),)
 
     @property
     def _state(self) -> str:

@@ -119,7 +119,7 @@ class Router(Part):
             "weighs": "weighs {}",
         },
         **{"softcap": "softcap {}", "input_norm": "{} before", "by_token": "experts by token id"},
-        **{"scaled": "logits / sqrt(width)", "jitter": "", "correction_bias": "correction bias"},
+        **{"scaled": "logits / sqrt(d_model)", "jitter": "", "correction_bias": "correction bias"},
     }
 
     scoring: Literal["softmax", "sigmoid", "sqrt_softplus", "sparsemixer"]
@@ -232,14 +232,14 @@ class MoE(Part):
             rows = [(experts, Step("ffn", "shared", self._width(self.shared), self.shared))]
         if self.shared_gate:
             rows.append((None, Step("gate", "gate")))
+        beside = (None,) * (len(rows[0]) - 1)
         if self.latent is not None:
-            beside = (None,) * (len(rows[0]) - 1)
             rows = [(projection("down", self.latent), *beside), *rows, (projection("up"), *beside)]
         if self.branch_norm is not None:
             norms = (step(self.branch_norm, "norm"),) * len(rows[0])
             rows = [norms, *rows, norms]
         chosen = Step("choice", "Router", callouts(self.router), self.router)
-        return (chosen,), *rows, (Step("ffn", f"top {self.top_k}, {self.combine}"),)
+        return (chosen, *beside), *rows, (Step("ffn", f"top {self.top_k}, {self.combine}"),)
 
     @staticmethod
     def _width(expert: MLP | GLU) -> tuple[Callout, ...]:

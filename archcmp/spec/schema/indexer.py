@@ -22,7 +22,7 @@ class Lightning(Part):
     ROLE: ClassVar[str] = "choice"
     NAMES: ClassVar[dict[str, str]] = {"lightning": "Lightning indexer"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_heads": "{} heads", "head_dim": "{} per head", "top_k": "top {} tokens"},
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "top_k": "top {} tokens"},
         **{"interleaved": "", "eps": ""},
     }
 

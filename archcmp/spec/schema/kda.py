@@ -24,7 +24,7 @@ class KimiDeltaAttention(Part):
     ROLE: ClassVar[str] = "mixer"
     NAMES: ClassVar[dict[str, str]] = {"KDA": "Kimi delta attention"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_heads": "{} heads", "head_dim": "{} per head", "conv_size": "convolution over {} tokens"},
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "conv_size": "convolution over {} tokens"},
         **{"decay_rank": "decay rank {}", "decay_floor": "decay floor {}", "gate_rank": "gate rank {}"},
     }
 
@@ -52,17 +52,10 @@ class KimiDeltaAttention(Part):
 
     def inner(self) -> Rows:
         """The convolution, the recurrence, and the gate of its output."""
-        made = (projection("Q, K, V", 3 * self.width), projection("decay", self.width), projection("gate"))
-        state = Step(
-            "mixer", "delta rule", (Callout("state {} per head", f"{self.head_dim} x {self.head_dim}"),)
-        )
-        return (
-            made,
-            (Step("mixer", "convolution, SiLU"),),
-            (state,),
-            (Step("norm", "norm, x gate"),),
-            (projection("out"),),
-        )
+        size = Callout("state {}", f"{self.head_dim} x {self.head_dim}")
+        mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "delta rule", (size,)), None)
+        made = (projection("Q, K, V", 3 * self.width), projection("gate", self.width))
+        return made, *mixed, (Step("norm", "norm, x gate"),), (projection("out"),)
 
     @property
     def label(self) -> str:

@@ -24,7 +24,7 @@ class LightningAttention(Part):
     ROLE: ClassVar[str] = "mixer"
     NAMES: ClassVar[dict[str, str]] = {"lightning": "Lightning attention"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_heads": "{} heads", "head_dim": "{} per head", "output_norm": ""},
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "output_norm": ""},
     }
 
     kind: Literal["lightning_attention"]
@@ -39,11 +39,10 @@ class LightningAttention(Part):
 
     def inner(self) -> Rows:
         """The recurrence, and the gate of its output."""
+        size = Callout("state {}", f"{self.head_dim} x {self.head_dim}")
+        mixed = (Step("mixer", "SiLU"), None), (Step("mixer", "fixed decay", (size,)), None)
         made = (projection("Q, K, V", 3 * self.width), projection("gate", self.width))
-        state = Step(
-            "mixer", "fixed decay", (Callout("state {} per head", f"{self.head_dim} x {self.head_dim}"),)
-        )
-        return made, (Step("mixer", "SiLU"),), (state,), (Step("norm", "norm, x gate"),), (projection("out"),)
+        return made, *mixed, (Step("norm", "norm, x gate"),), (projection("out"),)
 
     @property
     def label(self) -> str:

@@ -25,7 +25,7 @@ class Mamba2(Part):
     ROLE: ClassVar[str] = "mixer"
     NAMES: ClassVar[dict[str, str]] = {"Mamba-2": "Mamba-2"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_heads": "{} heads", "head_dim": "{} per head", "d_state": "state {}"},
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "d_state": "state {}"},
         **{
             "n_groups": "{} groups",
             "conv_size": "convolution over {} tokens",
@@ -55,21 +55,10 @@ class Mamba2(Part):
 
     def inner(self) -> Rows:
         """The convolution, the recurrence, and the gate of its output."""
-        made = (
-            projection("x, b, c", self.channels),
-            projection("dt", self.n_heads),
-            projection("z", self.width),
-        )
-        state = Step(
-            "mixer", "state space", (Callout("state {} per head", f"{self.d_state} x {self.head_dim}"),)
-        )
-        return (
-            made,
-            (Step("mixer", "convolution, SiLU"),),
-            (state,),
-            (Step("norm", "x gate, norm"),),
-            (projection("out"),),
-        )
+        size = Callout("state {}", f"{self.d_state} x {self.head_dim}")
+        mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "state space", (size,)), None)
+        made = (projection("x, b, c, dt", self.channels + self.n_heads), projection("z", self.width))
+        return made, *mixed, (Step("norm", "x silu(z), norm"),), (projection("out"),)
 
     @property
     def label(self) -> str:

@@ -28,8 +28,8 @@ class MLA(Part):
     NAMES: ClassVar[dict[str, str]] = {"MLA": "Multi-head latent attention"}
     FORMS: ClassVar[dict[str, str]] = {
         **{"n_heads": "{} heads", "q_lora_rank": "query latent {}", "kv_lora_rank": "KV latent {}"},
-        **{"qk_nope_head_dim": "{} per head, not rotated", "qk_rope_head_dim": "{} per head, rotated"},
-        **{"v_head_dim": "{} per value head", "sinks": "attention sinks", "latent_norm": "latent norm"},
+        **{"qk_nope_head_dim": "head_dim {}, not rotated", "qk_rope_head_dim": "head_dim {}, rotated"},
+        **{"v_head_dim": "value head_dim {}", "sinks": "attention sinks", "latent_norm": "latent norm"},
     }
 
     kind: Literal["mla"]
@@ -60,14 +60,14 @@ class MLA(Part):
 
     def inner(self) -> Rows:
         """Projections down to the latents, and up to the heads."""
-        down = (projection("KV latent", self.kv_lora_rank), projection("key", self.qk_rope_head_dim))
-        width = self.n_heads * self.qk_head_dim
-        up = (projection("K, V", self.n_heads * (self.qk_nope_head_dim + self.v_head_dim)),)
-        attend = (Step("mixer", "softmax(q k) v"),)
-        if self.q_lora_rank is None:
-            return down, (projection("Q", width), *up), attend, (projection("out"),)
-        latents = (projection("Q latent", self.q_lora_rank), *down)
-        return latents, (projection("Q", width), *up), attend, (projection("out"),)
+        query_latent = None if self.q_lora_rank is None else projection("Q latent", self.q_lora_rank)
+        down = projection("KV latent", self.kv_lora_rank), projection("key", self.qk_rope_head_dim)
+        queries = projection("Q", self.n_heads * self.qk_head_dim)
+        pairs = projection("K, V", self.n_heads * (self.qk_nope_head_dim + self.v_head_dim))
+        norm = Step("norm", "norm")
+        norms = None if self.q_lora_rank is None else norm, norm, None
+        attend = Step("mixer", "softmax(q k) v")
+        return (query_latent, *down), norms, (queries, pairs, None), (attend,), (projection("out"),)
 
     @property
     def label(self) -> str:

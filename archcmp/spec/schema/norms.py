@@ -15,7 +15,7 @@ class RMSNorm(Part):
 
     ROLE: ClassVar[str] = "norm"
     NAMES: ClassVar[dict[str, str]] = {"rmsnorm": "RMSNorm"}
-    FORMS: ClassVar[dict[str, str]] = {"eps": "", "weight": "weight", "unit_offset": "1 + weight"}
+    FORMS: ClassVar[dict[str, str]] = {"eps": "", "weight": "weight", "unit_offset": ""}
 
     kind: Literal["rmsnorm"]
     eps: Positive = 1e-6
@@ -39,7 +39,7 @@ class LayerNorm(Part):
 
     ROLE: ClassVar[str] = "norm"
     NAMES: ClassVar[dict[str, str]] = {"layernorm": "LayerNorm"}
-    FORMS: ClassVar[dict[str, str]] = {"eps": "", "weight": "weight", "unit_offset": "1 + weight"}
+    FORMS: ClassVar[dict[str, str]] = {"eps": "", "weight": "weight", "unit_offset": ""}
 
     kind: Literal["layernorm"]
     eps: Positive = 1e-5

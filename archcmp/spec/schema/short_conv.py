@@ -30,8 +30,13 @@ class ShortConv(Part):
 
     def inner(self) -> Rows:
         """Two gates, before and after the convolution."""
-        gates = (Step("gate", "b * z"),), (Step("mixer", "convolution"),), (Step("gate", "c * conv"),)
-        return (projection("b"), projection("c"), projection("z")), *gates, (projection("out"),)
+        mixed = (Step("gate", "b * z"), None), (Step("mixer", "convolution"), None)
+        return (
+            (projection("b, z"), projection("c")),
+            *mixed,
+            (Step("gate", "c * conv"),),
+            (projection("out"),),
+        )
 
     @property
     def label(self) -> str:

@@ -114,7 +114,7 @@ IMPLIED = {"query_pre_attn_scalar": "head_dim", "v_head_dim": "head_dim"}
 def _expected(part: Part, option: str, value: object) -> bool:
     """Whether an option is what everybody expects: its default, or not there."""
     if option in IMPLIED:
-        return bool(value == getattr(part, IMPLIED[option]))
+        return bool(value == getattr(part, IMPLIED[option], None))
     info = type(part).model_fields[option]
     return value is None or value is False or (not info.is_required() and value == info.default)
 
@@ -128,7 +128,7 @@ def _callouts(part: Part) -> Iterator[Callout]:
     for option in type(part).model_fields:
         value: Any = getattr(part, option)
         if value is None and option in IMPLIED:
-            value = getattr(part, IMPLIED[option])
+            value = getattr(part, IMPLIED[option], None)
         form = part.FORMS.get(option, option.replace("_", " "))
         if option == "kind" or not form:
             continue

@@ -1,0 +1,57 @@
+"""Architectures as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archcmp.cli import complete
+from archcmp.cli import options as o
+from archcmp.cli.progress import say, waiting
+from archcmp.errors import UsageError
+from archcmp.report.diagram import SCALES, Subject, svg
+from archcmp.results.files import check_writable, write_whole
+from archcmp.results.request import check_name
+from archcmp.spec.yaml.load import load_models
+
+SUFFIXES = (".svg",)
+
+
+def command(
+    specs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SPEC...",
+            help="Families, family:size, paths; several are drawn side by side.",
+            show_default=False,
+            autocompletion=complete.specs,
+        ),
+    ],
+    overrides: o.Set = None,
+    vary: o.Vary = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.svg", help="The picture; it needs no other file."),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            metavar="NAME",
+            help="Heights in proportion to params or flops (of a forward pass over 2,048 tokens).",
+        ),
+    ] = None,
+) -> None:
+    if scale is not None:
+        check_name("scale", scale, SCALES)
+    if output is None:
+        raise UsageError("nothing says where to draw; add -o picture.svg")
+    check_writable(output, SUFFIXES)
+    models = load_models(specs, overrides or (), vary or (), notify=say)
+    with waiting("counting"):
+        from archcmp.analysis import count_blocks
+
+        subjects = [Subject.counted(named.name, named.spec, count_blocks(named.spec)) for named in models]
+    write_whole(output, svg(subjects, scale))
