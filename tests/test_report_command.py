@@ -22,6 +22,9 @@ from tests.known import TINY
 from tests.results.test_store import DOCUMENTS, FOLDER
 
 
+pytestmark = pytest.mark.usefixtures("pages_without_plots")
+
+
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments, catch_exceptions=False)
 

@@ -12,7 +12,7 @@ from archcmp.analysis.memory import cache_bytes
 from archcmp.results.counts import CacheGrowth
 from archcmp.spec.schema.model import ModelSpec
 
-SHORTEST = 64
+SHORTEST = 16
 
 
 def _step(part: Part) -> int:
@@ -35,7 +35,7 @@ def _lengths(bends: Iterable[int], asked: Iterable[int], longest: int) -> list[i
     """Powers of two and the middles between them, the bends, the lengths asked for, and the longest."""
     powers = [2**i for i in range(SHORTEST.bit_length() - 1, longest.bit_length())]
     middles = [power + power // 2 for power in powers]
-    found = {*powers, *middles, *asked, longest, *(bend for bend in bends if bend >= SHORTEST)}
+    found = {*powers, *middles, *asked, longest, *bends} - {0}
     return sorted(length for length in found if length <= longest)
 
 
@@ -46,10 +46,10 @@ def _full_length_bytes(part: Part, n_tokens: int) -> int:
 
 
 def cache_growth(spec: ModelSpec, dtype: str, asked: Sequence[int] = ()) -> CacheGrowth:
-    """Bytes of the cache of one sequence at about 40 lengths up to the context, the bends at windows and the
+    """Bytes of the cache of one sequence at 20 to 40 lengths up to the context, the bends at windows and the
     lengths `asked` among them."""
     parts = decompose(spec, getattr(torch, dtype))[1:]
-    longest = max(spec.context_length, *asked)
+    longest = max([spec.context_length, *asked])
     lengths = _lengths([_bend(part, longest) for part in parts], asked, longest)
     stored = [int(sum(part.visits * cache_bytes(part, 1, n) for part in parts)) for n in lengths]
     full = [int(sum(part.visits * _full_length_bytes(part, n) for part in parts)) for n in lengths]

@@ -55,6 +55,11 @@ class Show:
         for plot in self.plots:
             plot.check()
 
+    def check_drawable(self, doc: Document) -> None:
+        """Raises UsageError where a saved document has no figures for a plot."""
+        for plot in self.plots:
+            plot.kinds_in(doc)
+
     def begun(self, doc: Document) -> None:
         """What needs no clock, once every cell has it; files that are not there yet hold it before, too, in
         case measuring is cut short."""
@@ -191,7 +196,9 @@ def run_experiment(kind: str, asked: Asked, command: str) -> None:
     saved = [(Path(name).name, read(name)) for name in asked.references if name.endswith(SAVED)]
     specs = [name for name in asked.references if not name.endswith(SAVED)]
     if saved and not specs and asked.resume is None:
-        show.ended(merged(saved))
+        doc = merged(saved)
+        show.check_drawable(doc)
+        show.ended(doc)
         raise typer.Exit(int(show.failed))
     if saved and given["match"]:
         raise UsageError("saved results stay as they are; leave --match out, or name specs only")

@@ -24,6 +24,7 @@ from tests.report.samples import one, tables
 from tests.report.test_formats import HOSTILE, VOID, Reader, any_text, expected, found, texts
 from tests.results.test_store import DOCUMENTS, FOLDER
 
+pytestmark = pytest.mark.usefixtures("pages_without_plots")
 MOST_BYTES = 1_000_000
 
 

@@ -44,14 +44,19 @@ def title_of(kind: str) -> str:
     return str(listed()[kind].TITLE)
 
 
+def check_has(doc: Document, kind: str) -> None:
+    """Raises UsageError where the document has no figures for a kind of plot."""
+    found = kinds_of(doc)
+    if kind not in found:
+        others = f"it has those of {', '.join(found)}" if found else "it has none of any plot"
+        raise UsageError(f"this {doc.kind} has no figures for the plot '{kind}'; {others}")
+
+
 def figure_of(doc: Document, kind: str) -> Figure:
     """One plot of a document. Raises UsageError where the document has no figures for it."""
     from archcmp.report.plots.style import in_style
 
-    found = kinds_of(doc)
-    if kind not in found:
-        has = f"it has those of {', '.join(found)}" if found else "nor for any other plot"
-        raise UsageError(f"this {doc.kind} has no figures for the plot '{kind}'; {has}")
+    check_has(doc, kind)
     with in_style():
         figure: Figure = listed()[kind].figure_of(doc)
     return figure

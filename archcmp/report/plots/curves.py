@@ -17,12 +17,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-LEAST_SPACE = 0.09
+LEAST_SPACE = 0.115
 """The share of an axis that a tick's label takes."""
 MUCH = 8
 """A quantity that changes by this factor may have a logarithmic axis."""
+MANY = 12
+"""Of more places than these, not each is one that was asked for."""
 GUIDE: dict[str, Any] = {"color": "0.45", "linestyle": (0, (1, 2)), "linewidth": 0.9}
 """A vertical line at a place that is explained."""
+
+NEAR: dict[float, tuple[float, ...]] = {
+    1.01: (1, 2, 5),
+    3: (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9),
+    10: (1, 1.5, 2, 3, 5, 7),
+    1000: (1, 2, 5),
+    math.inf: (1,),
+}
+"""The ticks of a logarithmic axis on which values differ by less than a factor."""
 
 Unit = Callable[[float], object]
 Mark = Literal["none", "hollow", "filled", "cross"]
@@ -41,7 +52,7 @@ class Point:
 @dataclass(frozen=True)
 class Curve:
     """Points in the order of their places. `position` says which colour, line and marker the curve has,
-    `line` which line, where it is another. A `faint` curve is thin."""
+    `line` which line, where it is another. A `faint` curve is thin and dotted."""
 
     label: str
     position: int
@@ -65,11 +76,9 @@ class Curve:
     @property
     def style(self) -> dict[str, Any]:
         of_line = self.position if self.line is None else self.line
-        return {
-            "color": look(self.position)["color"],
-            "linestyle": look(of_line)["linestyle"],
-            "linewidth": 0.8 if self.faint else 1.6,
-        }
+        color, line = look(self.position)["color"], look(of_line)["linestyle"]
+        faint = {"linestyle": (0, (1, 2)), "linewidth": 1.0}
+        return {"color": color, **(faint if self.faint else {"linestyle": line})}
 
     def markers(self, mark: Mark) -> dict[str, Any]:
         style = look(self.position)
@@ -96,7 +105,9 @@ class Axis:
     guides: dict[float, str] = field(default_factory=dict)
 
     def ticks(self, places: Sequence[float]) -> list[float]:
-        """Those of the places whose labels have room."""
+        """Those of the places whose labels have room; of many, powers of two."""
+        if len(places) > MANY:
+            places = [place for place in places if math.log2(place).is_integer()]
         at = [math.log(place) if self.logarithmic else place for place in places]
         kept: list[int] = []
         for i, where in enumerate(at):
@@ -146,7 +157,7 @@ def _scale(axes: Axes, unit: Unit, values: Sequence[float], axis: Axis) -> None:
     binary = unit is Bytes
     if least > 0 and (axis.all_logarithmic or (axis.logarithmic and most / least >= MUCH)):
         axes.set_yscale("log", base=2 if binary else 10)
-        near = (1, 1.5, 2, 3, 5, 7) if most / least < 10 else (1, 2, 5) if most / least < 1000 else (1,)
+        near = next(subs for factor, subs in NEAR.items() if most / least < factor)
         axes.yaxis.set_major_locator(LogLocator(2 if binary else 10, (1,) if binary else near))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.margins(0.05, 0.08)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archcmp.errors import UsageError, did_you_mean
-from archcmp.report.plots import check_can_plot, figure_of, kinds_of, listed
+from archcmp.report.plots import check_can_plot, check_has, figure_of, kinds_of, listed
 from archcmp.report.plots.pictures import FORMATS
 from archcmp.results.document import Document
 from archcmp.results.files import check_writable, write_whole
@@ -34,11 +34,16 @@ class PlotFile:
         check_writable(self.path, list(FORMATS))
         check_can_plot()
 
-    def draw(self, doc: Document) -> None:
-        """Write the picture, whole or not at all. Raises UsageError where the document has no figures for
-        it."""
-        wanted = kinds_of(doc) if self.kind is None else [self.kind]
-        if not wanted:
+    def kinds_in(self, doc: Document) -> list[str]:
+        """What is drawn of a document. Raises UsageError where it has no figures for that."""
+        if self.kind is not None:
+            check_has(doc, self.kind)
+            return [self.kind]
+        if not (found := kinds_of(doc)):
             raise UsageError(f"this {doc.kind} has no figures for any plot")
-        figures = [figure_of(doc, kind) for kind in wanted]
+        return found
+
+    def draw(self, doc: Document) -> None:
+        """Write the picture, whole or not at all. Raises UsageError."""
+        figures = [figure_of(doc, kind) for kind in self.kinds_in(doc)]
         write_whole(self.path, FORMATS[self.path.suffix](figures))

@@ -47,30 +47,33 @@ def panel_height(texts: Iterable[str]) -> float:
 
 
 def spread(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
-    """Middles as near to the wanted ones as lets intervals of these sizes lie beside each other between
-    `low` and `high`, in the same order."""
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    at = list(wanted)
-    floor = low
-    for i in order:
-        at[i] = max(at[i], floor + sizes[i] / 2)
-        floor = at[i] + sizes[i] / 2
-    ceiling = high
-    for i in reversed(order):
-        at[i] = min(at[i], ceiling - sizes[i] / 2)
-        ceiling = at[i] - sizes[i] / 2
-    return at
+    """Middles near the wanted ones such that intervals of these sizes lie beside each other between `low` and
+    `high`, in the same order, of equals the first highest: halfway between pushing all up and all down."""
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], -i))
+
+    def pushed(at: Sequence[float], up: bool) -> list[float]:
+        moved, edge = list(at), low if up else high
+        for i in order if up else reversed(order):
+            moved[i] = max(moved[i], edge + sizes[i] / 2) if up else min(moved[i], edge - sizes[i] / 2)
+            edge = moved[i] + (sizes[i] if up else -sizes[i]) / 2
+        return moved
+
+    upwards = pushed(pushed(wanted, up=True), up=False)
+    downwards = pushed(pushed(wanted, up=False), up=True)
+    return [(one + other) / 2 for one, other in zip(upwards, downwards, strict=True)]
 
 
 def place_labels(figure: Figure, labels: Sequence[tuple[Axes, Sequence[Label]]]) -> None:
     """Write the labels of each panel at the height of their points, or as near as keeps them apart, each
     with a thin line to its point. The panels must be complete; the layout makes room for the texts."""
+    from matplotlib.text import Text
+
     written = [[_written(axes, label) for label in own] for axes, own in labels]
     figure.draw_without_rendering()
     for (axes, own), texts in zip(labels, written, strict=True):
         box = axes.get_window_extent()
         wanted = [float(axes.transData.transform((label.x, label.y))[1]) for label in own]
-        sizes = [text.get_window_extent().height + _GAP_PIXELS for text in texts]
+        sizes = [Text.get_window_extent(text).height + _GAP_PIXELS for text in texts]  # without the line
         for text, height in zip(texts, spread(wanted, sizes, box.y0, box.y1), strict=True):
             text.set_position((_COLUMN, (height - box.y0) / box.height))
 
@@ -84,6 +87,6 @@ def _written(axes: Axes, label: Label) -> Annotation:
         textcoords="axes fraction",
         va="center",
         fontsize=FONT_POINTS,
-        arrowprops=line | {"relpos": (0, 0.5)},
+        arrowprops={**line, "relpos": (0, 0.5)},
         annotation_clip=False,
     )

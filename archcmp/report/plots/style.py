@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette without yellow, which is too pale for lines. https://jfly.uni-koeln.de/color/"""
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#767676")
+"""Okabe and Ito's palette, with grey for yellow, which is too pale for lines. https://jfly.uni-koeln.de/color/"""
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS = "osD^v"
-"""Lines and markers repeat after 5, colours after 7, so that 35 curves look different."""
+"""Lines and markers repeat after 5, colours after 8, so that 40 curves look different."""
 
-PANEL_INCHES, PANEL_HEIGHT, LINE_INCHES, CHARACTERS_PER_INCH = 4.6, 3.6, 0.155, 13.0
+PANEL_INCHES, LONE_PANEL_INCHES, PANEL_HEIGHT = 4.6, 6.0, 3.6
+LINE_INCHES, CHARACTERS_PER_INCH = 0.155, 13.0
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 9,
     "figure.titlesize": 9,
     "axes.titlesize": 10,
@@ -86,7 +88,7 @@ def new_figure(
 
     n_columns = min(n_panels, abreast)
     n_rows = -(-n_panels // n_columns)
-    width = n_columns * (PANEL_INCHES + label_inches)
+    width = n_columns * ((PANEL_INCHES if n_columns > 1 else LONE_PANEL_INCHES) + label_inches)
     lines = [line for text in told for line in textwrap.wrap(text, int(width * CHARACTERS_PER_INCH))]
     longest = max((len(str(line.get_label())) for line in legend), default=0)
     columns = max(1, int(width * CHARACTERS_PER_INCH // (longest + 8)))

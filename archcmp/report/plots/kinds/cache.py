@@ -60,6 +60,6 @@ def figure_of(doc: Document) -> Figure:
         "and recurrent states, as decoding stores them."
     ]
     if any(curve.faint for curve in curves):
-        told.append("Thin: engines that keep every token of windows and chunks, too.")
+        told.append("Thin, dotted: in an engine that keeps every token in windows and chunks, too.")
     axis = Axis("context (tokens)", True, True, bends)
     return figure_of_curves([CurvePanel("KV cache", Bytes, curves, axis)], told)

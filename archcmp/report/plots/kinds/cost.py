@@ -22,7 +22,7 @@ TITLE = "Cost by component"
 SCORES, UNKNOWN = "scores", "not broken down"
 _EDGE = {"edgecolor": "0.15", "linewidth": 0.6}
 LOOKS: dict[str, dict[str, Any]] = {
-    "embedding": {"facecolor": COLORS[5], "hatch": "...."},
+    "embedding": {"facecolor": COLORS[5], "hatch": "----"},
     "mixer": {"facecolor": COLORS[0]},
     SCORES: {"facecolor": COLORS[1], "hatch": "\\\\\\\\"},
     "ffn": {"facecolor": COLORS[4]},

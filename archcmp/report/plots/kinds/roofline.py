@@ -3,11 +3,12 @@ https://doi.org/10.1145/1498765.1498785"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from archcmp.report.plots.curves import short
+from archcmp.report.plots.curves import GUIDE, short
 from archcmp.report.plots.labels import Label, label_inches, panel_height, place_labels
 from archcmp.report.plots.style import COLORS, MARKERS, new_figure
 from archcmp.report.tables.rows import where_measured
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ORDER = 6
 TITLE = "Roofline"
+ROOF_LINES = ("-", "--", "-.", ":")
 INCHES_MORE = 1.4
 """By how much its panel is higher than those of curves."""
 
@@ -83,26 +85,47 @@ def ridge(rates: Rates) -> float:
     return rates.matmul_flops_per_s / rates.memory_bytes_per_s
 
 
-def _draw_roof(axes: Axes, rates: Rates, name: str, ends: tuple[float, float], line: Any) -> None:
-    """The slope of memory, the ridge, and the flat roof of matmuls, each with its rate."""
-    top, at = rates.matmul_flops_per_s, ridge(rates)
-    low, high = ends
-    axes.plot([low, at, high], [low * rates.memory_bytes_per_s, top, top], color="black", linestyle=line)
-    style: dict[str, Any] = {"fontsize": 8, "va": "bottom", "rotation_mode": "anchor"}
-    axes.text(high, top * 1.06, f"matmul {name}: {Flops(int(top))}/s", ha="right", **style)
-    place = low * 1.6
-    slope = f"memory {name}: {Bytes(int(rates.memory_bytes_per_s))}/s"
-    turned = {"rotation": 45, "transform_rotates_text": True}
-    axes.text(place, place * rates.memory_bytes_per_s * 1.12, slope, ha="left", **style, **turned)
-    axes.plot([at, at], [axes.get_ylim()[0], top], color="0.45", linestyle=(0, (1, 2)), linewidth=0.9)
+def _memory(rates: Rates) -> str:
+    return f"{Bytes(int(rates.memory_bytes_per_s))}/s"
+
+
+def _roof_texts(roofs: Mapping[Rates, str]) -> list[str]:
+    """What stands beside the end of each roof; of several machines with the slope's rate, too."""
+    tops = [f"matmul {name}: {Flops(int(rates.matmul_flops_per_s))}/s" for rates, name in roofs.items()]
+    return (
+        [f"{top}, memory: {_memory(r)}" for top, r in zip(tops, roofs, strict=True)]
+        if len(roofs) > 1
+        else tops
+    )
+
+
+def _draw_roofs(axes: Axes, roofs: Mapping[Rates, str]) -> list[Label]:
+    """The slope of memory, the ridge, and the flat roof of matmuls of each machine."""
+    low, high = axes.get_xlim()
+    for i, rates in enumerate(roofs):
+        top, at, line = rates.matmul_flops_per_s, ridge(rates), ROOF_LINES[i % len(ROOF_LINES)]
+        axes.plot([low, at, high], [low * rates.memory_bytes_per_s, top, top], color="black", linestyle=line)
+        axes.plot([at, at], [axes.get_ylim()[0], top], **GUIDE)
+        where, style = axes.get_xaxis_transform(), {"fontsize": 8, "color": "0.25", "va": "bottom"}
+        axes.text(at * 1.05, 0.01 + 0.05 * i, f"ridge: {at:.3g} FLOP/byte", transform=where, **style)
+    texts = zip(roofs, _roof_texts(roofs), strict=True)
+    return [Label(high, rates.matmul_flops_per_s, text, "black") for rates, text in texts]
+
+
+def _name_slope(axes: Axes, rates: Rates) -> None:
+    """The rate of memory along its slope, for which the layout must be known."""
+    low = axes.get_xlim()[0] * 1.15
+    ends = [(x, x * rates.memory_bytes_per_s) for x in (low, ridge(rates))]
+    (x0, y0), (x1, y1) = axes.transData.transform(ends)
     axes.annotate(
-        f"ridge: {at:.3g} FLOP/byte",
-        (at, 0.02),
-        (3, 0),
-        xycoords=axes.get_xaxis_transform(),
+        f"memory here: {_memory(rates)}",
+        ends[0],
+        (0, 3),
         textcoords="offset points",
+        rotation=math.degrees(math.atan2(y1 - y0, x1 - x0)),
+        rotation_mode="anchor",
+        va="bottom",
         fontsize=8,
-        color="0.25",
     )
 
 
@@ -135,13 +158,14 @@ def figure_of(doc: Document) -> Figure:
         f"{doc.models[i].name}, {name}" for i, name in dict.fromkeys((m.model, m.workload) for m in marks)
     ]
     told = [
-        "FLOPs are counted (exact), and bytes are the least that must move: a run cannot lie above the roof, "
-        "and lies right of its place where more bytes move. "
-        + " ".join([f"{doc.timed_dtype}.", *where_measured(doc)])
+        "Counted FLOPs (exact) per second of the median run, against FLOPs per byte of weights and KV cache, "
+        "the least that must move: a run that moves more has its true place further left.",
+        " ".join([f"{doc.timed_dtype}.", *where_measured(doc)]),
     ]
     told += ["Hollow: composed of parts timed alone."] if any(mark.composed for mark in marks) else []
+    texts += _roof_texts(roofs)
     height = panel_height(texts) + INCHES_MORE
-    figure, (axes,) = new_figure(1, told, label_inches=label_inches(texts) + 1, height=height)
+    figure, (axes,) = new_figure(1, told, label_inches=label_inches(texts), height=height)
     ridges = [ridge(rates) for rates in roofs]
     low = min([*ridges, *(mark.intensity for mark in marks)]) / 4
     high = max([*ridges, *(mark.intensity for mark in marks)]) * 6
@@ -150,9 +174,7 @@ def figure_of(doc: Document) -> Figure:
     axes.set_xlim(low, high)
     lowest = min([low * min(r.memory_bytes_per_s for r in roofs), *(mark.flops_per_s for mark in marks)])
     axes.set_ylim(lowest / 2, max(rates.matmul_flops_per_s for rates in roofs) * 3)
-    for (rates, name), line in zip(roofs.items(), ["-", "--", "-.", ":"] * len(roofs), strict=False):
-        _draw_roof(axes, rates, name, (low, high), line)
-    labels = _draw_marks(axes, doc, marks)
+    labels = [*_draw_roofs(axes, roofs), *_draw_marks(axes, doc, marks)]
     axes.set_xlabel("operational intensity (FLOP per byte that must move)")
     axes.set_ylabel("performance (FLOP/s)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -160,4 +182,6 @@ def figure_of(doc: Document) -> Figure:
     axes.set_title(TITLE)
     axes.grid(True)
     place_labels(figure, [(axes, labels)])
+    if len(roofs) == 1:
+        _name_slope(axes, *roofs)
     return figure
