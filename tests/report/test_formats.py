@@ -18,7 +18,6 @@ from archcmp.report.page.markup import grid
 from archcmp.report.table import Table
 from tests.report.samples import letters, one, printed, tables
 
-
 VOID = {"meta", "br", "hr", "wbr", "img"}
 """Elements without an end."""
 
@@ -49,7 +48,7 @@ class Reader(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in {"td", "th"}:
+        if {"td", "th"} & {*self.open}:
             self.rows[-1][-1] += data
 
 

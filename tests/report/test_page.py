@@ -127,7 +127,7 @@ def test_a_page_tells_differences_and_keeps_numbers_to_sort_by() -> None:
 def test_the_page_of_a_comparison_says_what_it_holds_in_short(doc: archcmp.Results) -> None:
     html = page([("", doc)])
     for needed in (
-        "Parameters: from 1.56 B (GPT-2 xl) to 27.4 B (Gemma 3 27B)",
+        "Parameters: from 1.56 B (GPT-2 xl) to 27.0 B (Gemma 3 27B)",
         "Llama 3 8B is 1.31x faster than OLMo 2 7B (1.28 to 1.34)",
         "Measurements that were refused: 1",
         "<code>olmo2:7b+window=512</code>",

@@ -18,6 +18,7 @@ from archcmp.report.formats import listed
 from archcmp.results.document import Document
 from archcmp.results.merge import merged
 from archcmp.results.store import Store, read, to_text
+
 pytestmark = pytest.mark.usefixtures("pages_without_plots")
 
 

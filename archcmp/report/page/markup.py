@@ -108,7 +108,7 @@ def _row(row: Row, n_text: int) -> str:
 def _heads(table: Table) -> str:
     """The names of the columns; one without a name is called for those who cannot see what stands there."""
     kinds = ["text"] * table.n_text + ["figure"] * (len(table.header) - table.n_text)
-    names = [breakable(name) or '<span class="unseen">row</span>' for name in table.header]
+    names = [breakable(name).strip() or '<span class="unseen">row</span>' for name in table.header]
     return "".join(
         f'<th scope="col" class="{kind}">{name}</th>' for name, kind in zip(names, kinds, strict=True)
     )
