@@ -37,7 +37,7 @@ def quick_calibration() -> Iterator[None]:
 @pytest.fixture
 def pages_without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take longer than the rest of a page a hundred times."""
-    monkeypatch.setattr("archcmp.report.page.sections.kinds_of", lambda doc: [])
+    monkeypatch.setattr("archcmp.report.page.pictures.kinds_of", lambda doc: [])
 
 
 @pytest.fixture(autouse=True)

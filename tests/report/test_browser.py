@@ -42,7 +42,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     hostile = renamed(comparison, "</script><script>document.title = 'owned'</script>" + "x" * 300)
     texts = {"one": html_of([("", comparison)])}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("archcmp.report.page.sections.kinds_of", lambda doc: [])  # plots take long
+        patch.setattr("archcmp.report.page.pictures.kinds_of", lambda doc: [])  # plots take long
         texts["several"] = html_of([("comparison-2.json", comparison), ("grid-2.json", grid)])
         texts["hostile"] = html_of([("", hostile)])
     folder = tmp_path_factory.mktemp("pages")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from dataclasses import replace
@@ -16,8 +18,9 @@ from archcmp.report.formats._text import printable
 from archcmp.report.page import sections as parts
 from archcmp.report.page.markup import grid
 from archcmp.report.page.page import fragment, page
+from archcmp.report.page.section import Section, spec_of
 from archcmp.report.tables import tables_of
-from archcmp.results.document import Document
+from archcmp.results.document import Document, Model
 from archcmp.results.store import read, to_text
 from tests.report.documents import counted, measured
 from tests.report.samples import one, tables
@@ -77,8 +80,12 @@ def test_any_text_comes_out_of_a_table_as_it_went_in(text: str) -> None:
 def renamed(doc: Document, text: str) -> Document:
     """With `text` wherever a user or a file may put any."""
     request = replace(doc.request, kind=text, device=text, specs=[text, text], options={text: text})
-    named = {"name": text, "id": text, "source": text, "choices": {text: text}}
-    models = [replace(model, **named, spec={**(model.spec or {}), "note": text}) for model in doc.models]
+    models = [
+        Model(
+            id=text, name=text, source=text, choices={text: text}, spec={**(model.spec or {}), "note": text}
+        )
+        for model in doc.models
+    ]
     environment = replace(doc.environment, device_name=text, platform=text)
     return replace(doc, request=request, models=models, environment=environment, sources={text: environment})
 
@@ -88,7 +95,8 @@ BREAKING = ["x" * 5_000, "</pre></details></body>", '" onload="alert(1)', "'", "
 
 @pytest.mark.parametrize("text", [*HOSTILE, *BREAKING])
 def test_no_name_makes_anything_of_a_page(text: str) -> None:
-    doc = read(FOLDER / "comparison-2.json")
+    doc = read(FOLDER / "comparison-2-bounds.json")
+    assert all(spec_of(model) is not None for model in doc.models)
     hostile = renamed(doc, text)
     html = page([(text, hostile), (text, hostile)])
     plain = page([("", renamed(doc, "name")), ("", renamed(doc, "name"))])
@@ -130,7 +138,7 @@ def test_the_page_of_a_comparison_says_what_it_holds_in_short(doc: archcmp.Resul
         "Parameters: from 1.56 B (GPT-2 xl) to 27.0 B (Gemma 3 27B)",
         "Llama 3 8B is 1.31x faster than OLMo 2 7B (1.28 to 1.34)",
         "Measurements that were refused: 1",
-        "<code>olmo2:7b+window=512</code>",
+        "<code>olmo2:7b+<wbr>window=<wbr>512</code>",
         "archcmp compare olmo2:7b llama3:8b gemma3:27b gpt2:xl olmo2:7b+window=512 --batch-size 1",
         "by convention exact: only the",
         "Testchip &amp; Co",
@@ -139,6 +147,16 @@ def test_the_page_of_a_comparison_says_what_it_holds_in_short(doc: archcmp.Resul
     two = page([("", archcmp.compare(["olmo2", "llama3"], measure=None, seq_len=2048))])
     assert "Parameters: OLMo 2 7B 7.30 B; Llama 3 8B 8.03 B (1.10x)." in two
     assert "The choice that changes it most is vocab_size (+" in two
+
+
+def test_a_long_document_is_packed() -> None:
+    doc = read(FOLDER / "grid-2.json")
+    cells = [replace(cell, result={"losses": [0.1] * 50_000}) for cell in doc.cells]
+    long = replace(doc, request=replace(doc.request, kind="stability"), models=[], cells=cells)
+    html = page([("", long)])
+    (packed,) = re.findall(r'download="stability.json.gz" href="data:application/gzip;base64,([^"]*)"', html)
+    assert len(html) < MOST_BYTES
+    assert gzip.decompress(base64.b64decode(packed)).decode() == to_text(long)
 
 
 def test_several_documents_have_a_section_each_and_a_contents() -> None:
@@ -154,7 +172,7 @@ def test_several_documents_have_a_section_each_and_a_contents() -> None:
 
 
 def test_a_section_is_one_function(doc: archcmp.Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "SECTIONS", [lambda doc: [parts.Section("Mine", "own & <b>html</b>")]])
+    monkeypatch.setattr(parts, "SECTIONS", [lambda doc: [Section("Mine", "own & <b>html</b>")]])
     assert "<h2>Mine</h2></summary>\nown & <b>html</b>\n</details>" in page([("", doc)])
 
 

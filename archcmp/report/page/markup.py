@@ -92,9 +92,11 @@ def _cell(figure: Figure, kinds: Sequence[str]) -> str:
     kind = f' class="{shown}"' if shown else ""
     if not is_number:
         return f"<td{kind}>{breakable(figure.text())}</td>"
-    number, bracket, against = figure.text().partition(" (")
-    than = f' <span class="than">({text(against)}</span>' if bracket else ""
-    return f'<td{kind} data-value="{float(figure.value)!r}">{text(number)}{than}</td>'
+    number = str(figure.unit(figure.value))
+    rest = figure.text().removeprefix(number)
+    comma = "," if rest.startswith(",") else ""
+    than = f' <span class="than">{text(rest.removeprefix(",").strip())}</span>' if rest else ""
+    return f'<td{kind} data-value="{float(figure.value)!r}">{text(number)}{comma}{than}</td>'
 
 
 def _row(row: Row, n_text: int) -> str:

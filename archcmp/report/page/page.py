@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcmp.report.page.markup import asset, digest, paragraphs, text
-from archcmp.report.page.sections import Section, drawn, sections, tabled
+from archcmp.report.page.pictures import drawn
+from archcmp.report.page.section import Section
+from archcmp.report.page.sections import sections, tabled
 from archcmp.report.tables import provenance, title_of
 from archcmp.results.document import Document
 
