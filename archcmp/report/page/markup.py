@@ -31,13 +31,13 @@ def text(words: str) -> str:
     return escape(printable(words))
 
 
-_PIECES = re.compile(r"\S{1,30}?(?:[_=/+]+|\.(?=[a-z])|\s+|$)|\S{1,30}|\s+")
-"""Between these a long name may be broken: after '_' and the like, and every 30 characters."""
+_BREAKS = re.compile(r"(?<=[_=/+])(?=\w)|(?<=\w\.)(?=[a-z])|(?<=\S{30})(?=\S)")
+"""Where a name may be broken: after '_' and the like, and anywhere from its 30th character on."""
 
 
 def breakable(words: str) -> str:
     """Any text, for the narrow cell of a table."""
-    return "<wbr>".join(map(escape, _PIECES.findall(printable(words))))
+    return "<wbr>".join(map(escape, _BREAKS.split(printable(words))))
 
 
 def link(address: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 
 from archcmp.report.diagram import Subject, svg
+from archcmp.report.formats._text import printable
 from archcmp.report.page.markup import image, paragraphs, scrolling
 from archcmp.report.page.section import Section, spec_of
 from archcmp.report.page.words import listed
@@ -26,7 +27,7 @@ def drawn(doc: Document) -> Iterator[Section]:
         if (spec := spec_of(model)) is not None
     ][:MOST_DRAWN]
     drawn = [subject.name for subject in subjects]
-    picture = scrolling("drawing", f"<figure>{svg(subjects)}</figure>") if subjects else ""
+    picture = scrolling("drawing", f"<figure>{printable(svg(subjects))}</figure>") if subjects else ""
     yield Section("Drawing", picture + paragraphs(list(_not_drawn(models, drawn))))
 
 
