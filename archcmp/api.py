@@ -14,13 +14,11 @@ from typing import Any
 from archcmp.analysis import count_blocks
 from archcmp.experiments.core import OnProgress
 from archcmp.experiments.runner import Session
-from archcmp.report.diagram import SCALES, Subject, svg
+from archcmp.report import diagram
 from archcmp.report.export import export
 from archcmp.report.page.page import fragment
 from archcmp.results import store
 from archcmp.results.document import Document
-from archcmp.results.files import check_writable, write_whole
-from archcmp.results.request import check_name
 from archcmp.results.rows import tidy_rows
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import known_specs
@@ -63,15 +61,18 @@ def run(
     """Run an experiment of any kind. `options` are those of Request; `output` is a new file that keeps
     every cell, `resume` continues one. Raises SpecError and UsageError for bad input, before anything is
     built, MeasureError for what cannot be measured, and KeyboardInterrupt when interrupted."""
-    given = [models] if isinstance(models, (str, Path, ModelSpec)) else models
-    references = [str(model) if isinstance(model, Path) else model for model in given]
-    session = Session(kind, references, options, None if resume is None else Path(resume), _warn)
+    session = Session(kind, _references(models), options, None if resume is None else Path(resume), _warn)
     if output is not None:
         session.keep_in(Path(output))
     try:
         return Results(**vars(session.run(on_document, on_progress)))
     finally:
         session.rescue()
+
+
+def _references(models: Models) -> list[str | ModelSpec]:
+    given = [models] if isinstance(models, (str, Path, ModelSpec)) else models
+    return [str(model) if isinstance(model, Path) else model for model in given]
 
 
 def _warn(text: str) -> None:
@@ -202,10 +203,7 @@ def list_specs() -> list[str]:
 def draw(models: Models, path: str | Path, scale: str | None = None) -> None:
     """Draw models side by side in a .svg file. With `scale` (params, or flops of a forward pass over 2,048
     tokens) the heights of boxes are in proportion to it. Raises SpecError and UsageError."""
-    if scale is not None:
-        check_name("scale", scale, SCALES)
-    check_writable(Path(path), (".svg",))
-    given = [models] if isinstance(models, (str, Path, ModelSpec)) else models
-    named = load_models([str(model) if isinstance(model, Path) else model for model in given])
-    subjects = [Subject.counted(each.name, each.spec, count_blocks(each.spec)) for each in named]
-    write_whole(Path(path), svg(subjects, scale))
+    diagram.check_drawing(Path(path), scale)
+    named = load_models(_references(models))
+    subjects = [diagram.Subject.counted(each.name, each.spec, count_blocks(each.spec)) for each in named]
+    diagram.write(subjects, Path(path), scale)

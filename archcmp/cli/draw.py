@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,8 @@ from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.progress import say, waiting
 from archcmp.errors import UsageError
-from archcmp.report.diagram import SCALES, Subject, svg
-from archcmp.results.files import check_writable, write_whole
-from archcmp.results.request import check_name
-from archcmp.spec.yaml.load import load_models
-
-SUFFIXES = (".svg",)
+from archcmp.report.diagram import Subject, check_drawing, write
+from archcmp.spec.yaml.load import NamedSpec, load_models
 
 
 def command(
@@ -44,14 +41,16 @@ def command(
         ),
     ] = None,
 ) -> None:
-    if scale is not None:
-        check_name("scale", scale, SCALES)
     if output is None:
         raise UsageError("nothing says where to draw; add -o picture.svg")
-    check_writable(output, SUFFIXES)
+    check_drawing(output, scale)
     models = load_models(specs, overrides or (), vary or (), notify=say)
+    write(_counted(models), output, scale)
+    typer.echo(f"wrote {output}", err=True)
+
+
+def _counted(models: Sequence[NamedSpec]) -> list[Subject]:
     with waiting("counting"):
         from archcmp.analysis import count_blocks
 
-        subjects = [Subject.counted(named.name, named.spec, count_blocks(named.spec)) for named in models]
-    write_whole(output, svg(subjects, scale))
+        return [Subject.counted(named.name, named.spec, count_blocks(named.spec)) for named in models]

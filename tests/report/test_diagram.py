@@ -7,16 +7,19 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+import archcmp
+from archcmp.analysis import count_blocks
 from archcmp.report.diagram import Subject, picture, svg
 from archcmp.report.diagram.metrics import text_width, wrapped
 from archcmp.report.diagram.rows import Fork, Key
 from archcmp.report.diagram.scene import AMOUNTS, placed
-from archcmp.report.diagram.shapes import Box, Scene
+from archcmp.report.diagram.shapes import Box, Line, Scene
 from archcmp.spec import reflect
 from archcmp.spec.flow import block
 from archcmp.spec.schema.attention import Attention
@@ -26,6 +29,7 @@ from archcmp.spec.schema.norms import RMSNorm
 from archcmp.spec.schema.steps import Branch, Step, step
 from archcmp.spec.yaml.load import load_spec
 from tests.known import MAIN_AND_FAR, PUBLISHED, UNLIKE, tiny
+from tests.test_cli import run
 
 DRAWN = PUBLISHED if os.environ.get("ARCHCMP_DRAW_ALL") else UNLIKE
 """One family of each set of choices; with ARCHCMP_DRAW_ALL every size of the zoo."""
@@ -230,9 +234,22 @@ def faults(scene: Scene) -> list[str]:
         for box in solid
         if box.role != "scale" and overlap((*map(min, start, end), *map(max, start, end)), _rectangle(box))
     ]
+    found += [f"ends nowhere: {line}" for line in scene.lines if line.arrow and not _arrives(line, scene)]
     rectangles = sorted((_rectangle(box), box.role) for box in solid)
     found += [f"covered: {a} by {b}" for a, b in _pairs(rectangles) if overlap(a[0], b[0])]
     return found
+
+
+def _arrives(line: Line, scene: Scene) -> bool:
+    """Whether an arrow ends at the edge of a box or of a circle."""
+    x, y = line.points[-1]
+    boxes = (_rectangle(box) for box in scene.boxes)
+    at_box = any(
+        (left <= x <= right and min(abs(y - top), abs(y - bottom)) < 0.2)
+        or (top <= y <= bottom and min(abs(x - left), abs(x - right)) < 0.2)
+        for left, top, right, bottom in boxes
+    )
+    return at_box or any(abs(abs(x - plus.x) + abs(y - plus.y) - plus.RADIUS) < 0.2 for plus in scene.pluses)
 
 
 def _inside(inner: Sequence[float], outer: Sequence[float]) -> bool:
@@ -297,6 +314,20 @@ def test_a_picture_is_small_and_needs_no_other_file(references: tuple[str, ...])
     assert text == svg([subject(reference) for reference in references])
 
 
+def test_the_picture_of_the_readme_is_what_the_command_draws(tmp_path: Path) -> None:
+    archcmp.draw(["olmo2", "llama3", "gemma3"], tmp_path / "three.svg")
+    committed = Path(__file__).parents[2] / "docs/olmo2-llama3-gemma3.svg"
+    assert (tmp_path / "three.svg").read_text() == committed.read_text()
+
+
+def test_counts_of_a_subject_are_those_of_the_model() -> None:
+    for reference in ("gemma3:270m", "nemotron3"):
+        spec = load_spec(reference)
+        counted = Subject.counted(spec.title, spec, count_blocks(spec))
+        whole = archcmp.count(spec)
+        assert (counted.params, counted.active) == (whole.quantity("params"), whole.quantity("active"))
+
+
 def test_a_box_tells_its_equation() -> None:
     titles = re.findall(r"<title>(.*?)</title>", svg([subject("llama3")]), re.DOTALL)
     assert any("x / sqrt(mean(x^2) + eps) * weight" in title for title in titles)
@@ -312,3 +343,15 @@ def test_lines_are_no_wider_than_allowed() -> None:
     for line in wrapped("a long text with a " + "w" * 50, 11, 60):
         assert text_width(line, 11) <= 60
     assert wrapped("", 11, 60) == []
+
+
+def test_the_command_names_what_it_cannot_draw(tmp_path: Path) -> None:
+    for arguments, words in [
+        (["-o", "x.gif"], "the extension must be one of"),
+        (["-o", "x.svg", "--scale", "parms"], "no scale 'parms'"),
+        (["-o", "none/x.svg"], "cannot write"),
+    ]:
+        result = run("draw", "gpt2", *arguments, cwd=tmp_path)
+        assert result.returncode == 2 and words in result.stderr and result.stderr.count("\n") == 1
+    assert run("draw", "gpt2", "-o", "x.svg", "--scale", "flops", cwd=tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["x.svg"]
