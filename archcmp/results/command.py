@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from archcmp.results.document import Document, Model
-from archcmp.results.request import DEFAULT_CONVENTION, DEFAULT_DTYPE, Request
+from archcmp.results.request import DEFAULT_DTYPE, Request
 
 _COMMANDS = {"comparison": "compare", "grid": "bench", "ablation": "ablate"}
 """Kinds of experiment whose command has another name."""
@@ -24,6 +25,12 @@ _NAMES = {
     "attribute": "details",
 }
 """Entries of a request that have a shorter name on the command line."""
+
+_OWN_WAYS = {
+    *("kind", "specs", "overrides", "vary", "axes", "measure"),
+    *("dtype", "device", "budget_s", "compile", "match", "options"),
+}
+"""Fields of a request that are not simply an option with a value."""
 
 _FOUND = ("proxies", "text_name", "text_fingerprint", "unigram_entropy")
 """Entries of `options` that follow from the others."""
@@ -86,8 +93,10 @@ def _options(doc: Document) -> Iterator[tuple[str, Any]]:
     yield "budget_s", request.budget_s if timed else None
     yield "device", request.device
     yield "dtype", request.dtype if request.dtype in (None, doc.environment.dtype) else _unusual(request)
-    yield "convention", request.convention if request.convention != DEFAULT_CONVENTION else None
-    yield "compose", request.compose if request.compose != "auto" else None
+    for plain in fields(Request):
+        value = getattr(request, plain.name)
+        if plain.name not in _OWN_WAYS and value != plain.default:
+            yield plain.name, value
     compiled = options.get("compile", request.compile)
     yield "compile", compiled in (True, "always")
     yield "eager", compiled == "never"

@@ -15,10 +15,12 @@ from hypothesis import example, given
 
 import archcmp
 from archcmp.report.formats._text import printable
+from archcmp.report.page import pictures
 from archcmp.report.page import sections as parts
 from archcmp.report.page.markup import grid
 from archcmp.report.page.page import fragment, page
 from archcmp.report.page.section import Section, spec_of
+from archcmp.report.plots import title_of
 from archcmp.report.tables import tables_of
 from archcmp.results.document import Document, Model
 from archcmp.results.store import read, to_text
@@ -158,6 +160,26 @@ def test_a_long_document_is_packed() -> None:
     (packed,) = re.findall(r'download="stability.json.gz" href="data:application/gzip;base64,([^"]*)"', html)
     assert len(html) < MOST_BYTES
     assert gzip.decompress(base64.b64decode(packed)).decode() == to_text(long)
+
+
+def test_plots_are_pictures_where_matplotlib_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    doc = read(FOLDER / "comparison-2-bounds.json")
+    monkeypatch.setattr(pictures, "kinds_of", lambda doc: ["cost"])
+    monkeypatch.setattr(pictures, "svg_of", lambda doc, kind: "<svg>&</svg>")
+    encoded = base64.b64encode(b"<svg>&</svg>").decode()
+    assert f'<img alt="Plot: {title_of("cost")}' in page([("", doc)]) and encoded in page([("", doc)])
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    assert "pip install &#x27;archcmp[plot]&#x27;" in page([("", doc)]) and "<img" not in page([("", doc)])
+
+
+def test_a_drawing_has_each_spec_once_and_says_what_it_leaves_out() -> None:
+    doc = read(FOLDER / "comparison-2-bounds.json")
+    model = doc.models[0]
+    copies = [replace(model, name=f"model {i}", spec_sha256=str(i)) for i in range(8)]
+    html = page([("", replace(doc, models=[*copies, copies[0]], cells=[]))])
+    assert "Not drawn, since the drawing holds 6 models: model 6 and model 7." in html
+    old = page([("", replace(doc, models=[replace(model, spec={"mixer": 1})], cells=[]))])
+    assert f"no spec of today&#x27;s vocabulary: {model.name}." in old and "<svg" not in old
 
 
 def test_several_documents_have_a_section_each_and_a_contents() -> None:
