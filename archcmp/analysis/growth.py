@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from archcmp.analysis.decompose import Part, decompose
-from archcmp.analysis.memory import cache_bytes
+from archcmp.analysis.memory import cache_bytes, full_length_bytes
 from archcmp.results.counts import CacheGrowth
+from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.spec.schema.model import ModelSpec
 
 SHORTEST = 16
@@ -39,18 +40,16 @@ def _lengths(bends: Iterable[int], asked: Iterable[int], longest: int) -> list[i
     return sorted(length for length in found if length <= longest)
 
 
-def _full_length_bytes(part: Part, n_tokens: int) -> int:
-    """What the first tokens add to the cache, for every token."""
-    state, step = cache_bytes(part, 1, 0), _step(part)
-    return state + (cache_bytes(part, 1, step) - state) * n_tokens // step
-
-
-def cache_growth(spec: ModelSpec, dtype: str, asked: Sequence[int] = ()) -> CacheGrowth:
+def cache_growth(
+    spec: ModelSpec, dtype: str, asked: Sequence[int] = (), precision: Precision = IN_DTYPE
+) -> CacheGrowth:
     """Bytes of the cache of one sequence at 20 to 40 lengths up to the context, the bends at windows and the
     lengths `asked` among them."""
-    parts = decompose(spec, getattr(torch, dtype))[1:]
+    parts = decompose(spec, getattr(torch, dtype), precision=precision)[1:]
     longest = max([spec.context_length, *asked])
     lengths = _lengths([_bend(part, longest) for part in parts], asked, longest)
-    stored = [int(sum(part.visits * cache_bytes(part, 1, n) for part in parts)) for n in lengths]
-    full = [int(sum(part.visits * _full_length_bytes(part, n) for part in parts)) for n in lengths]
+    stored, full = (
+        [int(sum(part.visits * count(part, 1, n) for part in parts)) for n in lengths]
+        for count in (cache_bytes, full_length_bytes)
+    )
     return CacheGrowth(lengths, stored, full if full != stored else [])

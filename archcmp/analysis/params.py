@@ -5,7 +5,10 @@ them."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import chain
+
+from torch import Tensor
 
 from archcmp.analysis.decompose import Part
 from archcmp.model.ffn.moe import MoE
@@ -16,8 +19,12 @@ COMPONENT_OF = {"layer_scalar": "residual", "per_layer": "ffn"}
 """The component of what a block has beside its components."""
 
 
-def _by_component(part: Part) -> Counter[str]:
-    """Elements of the part's parameters. The component of a parameter is the child module that holds it, or
+Size = Callable[[Tensor], int]
+"""Elements of a parameter, or the bytes that it is stored in."""
+
+
+def by_component(part: Part, size: Size = Tensor.numel) -> Counter[str]:
+    """The size of the part's parameters. The component of a parameter is the child module that holds it, or
     norm if a norm owns it."""
     module = part.on_meta
     counts: Counter[str] = Counter()
@@ -25,15 +32,15 @@ def _by_component(part: Part) -> Counter[str]:
         owner = module.get_submodule(name.rpartition(".")[0])
         child = name.split(".")[0]
         component = "norm" if isinstance(owner, Normalization) else COMPONENT_OF.get(child, child)
-        counts[component] += parameter.numel()
+        counts[component] += size(parameter)
     return counts
 
 
-def unvisited(part: Part, n_tokens: int) -> int:
-    """Elements of the experts that none of `n_tokens` tokens visits, if each token chooses at random: a token
+def unvisited(part: Part, n_tokens: int, size: Size = Tensor.numel) -> int:
+    """The size of the experts that none of `n_tokens` tokens visits, if each token chooses at random: a token
     does not visit an expert with probability 1 - top_k / n_experts."""
     return sum(
-        round(parameter.numel() * (1 - moe.spec.top_k / moe.spec.n_experts) ** n_tokens)
+        round(size(parameter) * (1 - moe.spec.top_k / moe.spec.n_experts) ** n_tokens)
         for moe in part.on_meta.modules()
         if isinstance(moe, MoE)
         for parameter in moe.experts.parameters()
@@ -43,7 +50,7 @@ def unvisited(part: Part, n_tokens: int) -> int:
 def count_params(part: Part) -> Section:
     """`total`, `active`: the parameters that one token visits, and those of them in neither embedding nor
     head."""
-    total = _by_component(part)
+    total = by_component(part)
     active = Counter(total)
     active["ffn"] -= unvisited(part, 1)
     inner = {component: n for component, n in active.items() if component not in ("embedding", "head")}

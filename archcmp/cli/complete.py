@@ -10,6 +10,7 @@ from archcmp.errors import ArchcmpError
 from archcmp.experiments.contests import CONTESTS
 from archcmp.hardware.load import known_hardware
 from archcmp.results.counts import QUANTITIES
+from archcmp.results.precision import EXPERTS, KV, WEIGHTS
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
 from archcmp.spec import reflect
 from archcmp.spec.describe import design_choices, short_key, vocabulary
@@ -43,6 +44,8 @@ def some_of(names: Iterable[str]) -> Completer:
 
 
 dtypes = one_of(DTYPES)
+weights = one_of([*WEIGHTS, *(name + EXPERTS for name in WEIGHTS)])
+kv = one_of(KV)
 conventions = one_of(CONVENTIONS)
 contests = one_of(CONTESTS)
 compose = one_of(COMPOSE)

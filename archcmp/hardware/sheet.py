@@ -83,10 +83,12 @@ class Hardware(Part):
             raise UsageError(f"the sheet of {self.name} has no {quantity}")
         return value
 
-    def rates(self, dtype: str) -> Rates:
-        """The rates that bound a model in `dtype`. A rate that the sheet does not have is infinite: it bounds
-        nothing. Raises UsageError where the sheet has no bandwidth."""
-        return Rates(self.value(RATE_OF[dtype]) or math.inf, self.needed("bandwidth_bytes_per_s"))
+    def rates(self, dtype: str, quantity: str | None = None) -> Rates:
+        """The rates that bound a model in `dtype`, or in numbers whose rate is the `quantity`. A rate that
+        the sheet does not have is infinite: it bounds nothing. Raises UsageError where the sheet has no
+        bandwidth."""
+        matmul = self.value(quantity or RATE_OF[dtype])
+        return Rates(matmul or math.inf, self.needed("bandwidth_bytes_per_s"))
 
     @property
     def ridge(self) -> float | None:

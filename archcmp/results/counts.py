@@ -55,8 +55,9 @@ class Counts:
     params: `total`, `active`, what one token visits, and `active_less_embedding_and_head`, in elements.
     flops: `forward` (logits at every position), `prefill` (logits at the last), `decode` (one token per
     sequence) and `train`; a multiply-add is two.
-    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, and `train_state_bytes` (weights,
-    gradients and both Adam moments), in the requested dtype. Of one sequence: `kv_cache_per_token_bytes`,
+    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, `kv_cache_full_length_bytes` with all
+    positions in windowed layers, too, in the requested dtype and precision, and `train_state_bytes` (weights,
+    gradients and both Adam moments), in the dtype. Of one sequence: `kv_cache_per_token_bytes`,
     what a token adds to the cache before any window is full, and `state_bytes`, what recurrent layers keep at
     every length.
     """
@@ -82,9 +83,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class CacheGrowth:
-    """Bytes of the cache of one sequence at each number of `tokens`, in the requested dtype: `stored_bytes`
-    as decoding allocates it, and `full_length_bytes` for an engine that keeps every token of windows and
-    chunks, too; empty where the two are equal."""
+    """Bytes of the cache of one sequence at each number of `tokens`, in the requested dtype and precision:
+    `stored_bytes` as decoding stores it, and `full_length_bytes` with all positions in windowed layers; empty
+    where the two are equal."""
 
     tokens: list[int]
     stored_bytes: list[int]

@@ -24,7 +24,7 @@ from archcmp.results.document import Cell, Document, Environment, Model, ModelRe
 from archcmp.results.request import Request
 from archcmp.results.store import read
 from archcmp.results.timings import Throughput
-from tests.report.test_count_plots import check_texts
+from tests.report.test_count_plots import check_texts, widths
 from tests.results.test_store import DOCUMENTS, FOLDER
 
 READINGS = [1.0, 2.0, 4.0, 5.0, 8.0]
@@ -135,7 +135,7 @@ def test_several_batch_sizes_have_a_panel_of_their_own() -> None:
 
 def test_one_point_has_a_bar_per_model_with_the_ends_of_the_middle_half() -> None:
     (axes,) = drawn(grid([timing(8, 50), timing(8, 60)], seq_lens=[8])).axes
-    assert [bar.get_width() for bar in axes.patches] == [50, 60]
+    assert widths(axes, 2) == [50, 60]
     assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_marker() == "|"] == [
         pytest.approx([40, 100]),
         pytest.approx([48, 120]),
@@ -159,6 +159,7 @@ HAS = {
     "comparison-1-counts": ["cost"],
     "comparison-1": ["cost", "throughput", "roofline"],
     "comparison-2-bounds": ["cost"],
+    "comparison-2-cache": ["cost", "cache"],
     "comparison-2-matched": ["cost"],
     "comparison-2": ["cost", "throughput", "roofline"],
     "fit-2": ["cost"],

@@ -26,6 +26,9 @@ class CompressedCache(LayerCache):
     """The keys of the window, and what each compressor keeps: its entries, and the tokens that wait for an
     entry to be complete."""
 
+    states = ("pending", "index_pending")
+    rings = ("kv",)
+
     def __init__(
         self, kv: Tensor, entries: Kept | None, index: Kept | None = None, top_k: int | None = None
     ) -> None:
@@ -36,8 +39,8 @@ class CompressedCache(LayerCache):
             self.index_entries, self.index_pending = index
 
     @property
-    def read_nbytes(self) -> int:
-        return self.nbytes if self.top_k is None else self.nbytes - self.entries[:, self.top_k :].nbytes
+    def read(self) -> dict[str, Tensor]:
+        return self.held if self.top_k is None else self.held | {"entries": self.entries[:, : self.top_k]}
 
 
 def _turned(rope: Rope, x: Tensor, rotation: Rotation) -> Tensor:

@@ -179,14 +179,18 @@ def _draw_parts(axes: Axes, panel: Panel, names: Names) -> None:
 
 
 def _draw_bars(axes: Axes, panel: Panel, names: Names) -> None:
+    from matplotlib.patheffects import withStroke
+
     if panel.parts:
         _draw_parts(axes, panel, names)
         return
     for i, (middle, length) in enumerate(zip(names.middles, panel.lengths, strict=True)):
         axes.barh(middle, length, BAR_HEIGHT, **_style(i, panel.values[i], names))
+    seen_on_dark = [withStroke(linewidth=3, foreground="white")]
     for middle, interval in zip(names.middles, panel.intervals, strict=False):
         if interval is not None:
-            axes.plot(interval, [middle, middle], color="black", linewidth=1, marker="|", markersize=5)
+            ends: dict[str, Any] = {"color": "black", "linewidth": 1, "marker": "|", "markersize": 5}
+            axes.plot(interval, [middle, middle], path_effects=seen_on_dark, **ends)
     for middle, value in zip(names.middles, panel.values, strict=True):
         if panel.stairs and value.base is not None and value.difference:
             marked = ADDED if value.difference > 0 else REMOVED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from archcmp.report.table import Figure, Row, Table
+from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import header, row, shape_text
 from archcmp.results.document import Document
 from archcmp.results.hardware import Bound
@@ -23,18 +24,42 @@ def _table(doc: Document, sheet: str) -> Table:
     rows = []
     for workload in dict.fromkeys(name for bounds in found for name in bounds):
         rows += _rows([bounds.get(workload) for bounds in found])
-    any_bound = next(bound for bounds in found for bound in bounds.values())
-    rate, moved = any_bound.flops_per_s, f"{DecimalBytes(any_bound.bytes_per_s)}/s"
-    figures = moved if rate is None else f"{Flops(rate)}/s and {moved}"
+    every = [bound for bounds in found for bound in bounds.values()]
+    moved = f"{DecimalBytes(every[0].bytes_per_s)}/s"
+    rates = _rates(every)
+    figures = f"{', '.join(rates)} and {moved}" if rates else moved
     notes = [
         f"Bounds from published figures, {figures}, with their sources in `archcmp hardware {sheet}`. They "
-        "are no predictions: every run takes longer."
+        "are no predictions: every run takes longer.",
+        *_precision_notes(doc, every, trains=any("train" in bounds for bounds in found)),
     ]
-    if rate is None:
+    if not rates:
         notes.append(f"No rate in {doc.request.dtype} is published, so memory alone bounds decoding.")
-    if any((bound.devices or 1) > 1 for bounds in found for bound in bounds.values()):
+    if any((bound.devices or 1) > 1 for bound in every):
         notes.append("^ one device cannot hold it, even without activations; the time is still that of one.")
-    return Table(f"At best on {sheet}, {shape_text(doc)}, {doc.request.dtype}", header(doc), rows, notes)
+    return Table(f"At best on {sheet}, {shape_text(doc)}, {stored_in(doc)}", header(doc), rows, notes)
+
+
+def _rates(bounds: Sequence[Bound]) -> list[str]:
+    """The rates of matmuls, each with the numbers that multiply at it, if there are several."""
+    rates = {bound.flops_per_s: bound.rate_of for bound in bounds if bound.flops_per_s is not None}
+    return [
+        f"{Flops(rate)}/s in {name}" if name and len(rates) > 1 else f"{Flops(rate)}/s"
+        for rate, name in rates.items()
+    ]
+
+
+def _precision_notes(doc: Document, bounds: Sequence[Bound], trains: bool) -> list[str]:
+    """In which numbers weights multiply, where they are stored in fewer bits than the dtype."""
+    dtype, precision = doc.request.dtype, doc.request.precision
+    notes = []
+    if (form := precision.weight_format) is not None:
+        as_stored = any(bound.rate_of == form.name for bound in bounds)
+        how = f"multiply at the rate of {form.name}" if as_stored else f"are unpacked to {dtype} to multiply"
+        notes.append(f"{'Experts' if precision.experts_only else 'Weights'} move as {form.name} and {how}.")
+    if precision.lowered and trains:
+        notes.append(f"Training is bounded in {dtype} throughout.")
+    return notes
 
 
 def _rows(bounds: Sequence[Bound | None]) -> list[Row]:

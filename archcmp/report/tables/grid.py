@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from archcmp.report.table import Row, Table
 from archcmp.report.tables.effects import conventions_note, full_unit, values_of
+from archcmp.report.tables.precision import kv_notes
 from archcmp.report.tables.rows import context_notes, header, rate, row, timing_notes, where_measured
 from archcmp.results.document import Cell, Document
 
@@ -35,7 +36,8 @@ def counts_table(doc: Document, name: str) -> Table:
     """One counted quantity: a row per cell, a column per model."""
     unit = full_unit(name)
     rows = [row(_label(cell), values_of(cell.models, name), unit) for cell in in_order(doc)]
-    notes = [conventions_note(doc) if name != "kv_cache" else f"Stored in {doc.request.dtype}."]
+    cached = [f"Stored in {doc.request.precision.kv or doc.request.dtype}.", *kv_notes(doc)]
+    notes = cached if name == "kv_cache" else [conventions_note(doc)]
     return Table(COUNTED[name], header(doc, "batch x tokens"), rows, [*notes, *context_notes(doc)])
 
 

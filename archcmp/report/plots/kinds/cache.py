@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from archcmp.report.plots.bends import guides
 from archcmp.report.plots.curves import Axis, Curve, CurvePanel, Point, figure_of_curves
+from archcmp.report.tables.precision import stored_in
 from archcmp.results.document import Document, Model
 from archcmp.units import Bytes
 
@@ -56,10 +57,10 @@ def figure_of(doc: Document) -> Figure:
     places = [point.x for curve in curves for point in curve.points]
     bends = guides([model for model in doc.models if _known(model)], min(places), max(places))
     told = [
-        f"Of one sequence, in {doc.request.dtype}, up to the context of each model: keys and values, latents "
+        f"Of one sequence, in {stored_in(doc)}, up to the context of each model: keys and values, latents "
         "and recurrent states, as decoding stores them."
     ]
     if any(curve.faint for curve in curves):
-        told.append("Thin, dotted: in an engine that keeps every token in windows and chunks, too.")
+        told.append("Thin, dotted: in engines that keep every position of windowed layers, too.")
     axis = Axis("context (tokens)", True, True, bends)
     return figure_of_curves([CurvePanel("KV cache", Bytes, curves, axis)], told)

@@ -9,6 +9,7 @@ from archcmp.report.plots.bars import Names, Panel, figure_of_bars
 from archcmp.report.plots.style import COLORS
 from archcmp.report.table import Figure as Value
 from archcmp.report.tables.effects import QUANTITY_LABELS, SHOWN, conventions_note, full_unit, values_of
+from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import context_notes, shape_text
 from archcmp.results.counts import QUANTITIES, Breakdown
 from archcmp.results.document import Document, ModelResult
@@ -20,7 +21,7 @@ ORDER = 1
 TITLE = "Cost by component"
 
 SCORES, UNKNOWN = "scores", "not broken down"
-_EDGE = {"edgecolor": "0.15", "linewidth": 0.6}
+_EDGE: dict[str, Any] = {"edgecolor": "0.15", "linewidth": 0.6}
 LOOKS: dict[str, dict[str, Any]] = {
     "embedding": {"facecolor": COLORS[5], "hatch": "----"},
     "mixer": {"facecolor": COLORS[0]},
@@ -77,6 +78,6 @@ def figure_of(doc: Document) -> Figure:
     if SCORES in there:
         labels |= {"mixer": "mixer (of FLOPs: projections)", SCORES: "scores of the mixer"}
     legend = [Patch(**look, **_EDGE, label=labels[part]) for part, look in LOOKS.items() if part in there]
-    told = [f"{shape_text(doc).capitalize()}, {doc.request.dtype}. {conventions_note(doc)}"]
+    told = [f"{shape_text(doc).capitalize()}, {stored_in(doc)}. {conventions_note(doc)}"]
     names = Names.of([model.name for model in doc.models], [0])
     return figure_of_bars(names, panels, [*told, *context_notes(doc)], legend)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from archcmp.report.plots.bars import timings_told
 from archcmp.report.plots.curves import Axis, Curve, CurvePanel, Unit, figure_of_curves, logarithmic
 from archcmp.report.tables.effects import MAIN, QUANTITY_LABELS, conventions_note, full_unit, values_of
+from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import context_notes, shape_text
 from archcmp.results.document import Document, Model
 from archcmp.spec.describe import parse_text
@@ -110,8 +111,8 @@ def figure_of(doc: Document) -> Figure:
     ]
     for workload in dict.fromkeys(name for result in results for name in result.throughput):
         timings = [result.throughput.get(workload) for result in results]
-        rates = [timing and timing.tokens_per_second for timing in timings]
+        rates = [None if timing is None else timing.tokens_per_second for timing in timings]
         panels.append(_panel(workload, TokensPerSecond, rates, found, axis))
-    told = [f"{shape_text(doc).capitalize()}, {doc.request.dtype}. {conventions_note(doc)}"]
+    told = [f"{shape_text(doc).capitalize()}, {stored_in(doc)}. {conventions_note(doc)}"]
     timed = [timing for result in results for timing in result.throughput.values()]
     return figure_of_curves(panels, [*told, *context_notes(doc), *timings_told(doc, timed, None)])

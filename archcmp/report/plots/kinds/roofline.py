@@ -106,8 +106,8 @@ def _draw_roofs(axes: Axes, roofs: Mapping[Rates, str]) -> list[Label]:
         top, at, line = rates.matmul_flops_per_s, ridge(rates), ROOF_LINES[i % len(ROOF_LINES)]
         axes.plot([low, at, high], [low * rates.memory_bytes_per_s, top, top], color="black", linestyle=line)
         axes.plot([at, at], [axes.get_ylim()[0], top], **GUIDE)
-        where, style = axes.get_xaxis_transform(), {"fontsize": 8, "color": "0.25", "va": "bottom"}
-        axes.text(at * 1.05, 0.01 + 0.05 * i, f"ridge: {at:.3g} FLOP/byte", transform=where, **style)
+        where, text = axes.get_xaxis_transform(), f"ridge: {at:.3g} FLOP/byte"
+        axes.text(at * 1.05, 0.01 + 0.05 * i, text, transform=where, va="bottom", fontsize=8, color="0.25")
     texts = zip(roofs, _roof_texts(roofs), strict=True)
     return [Label(high, rates.matmul_flops_per_s, text, "black") for rates, text in texts]
 

@@ -126,8 +126,8 @@ def figure_of(doc: Document) -> Figure:
     told = [recipe, " ".join([f"{doc.timed_dtype}.", *where_measured(doc)])]
     told += [f"{len(doc.missing()):,} runs are not finished."] if doc.missing() else []
     names = [curve.name for curve in curves]
-    sizes = {"label_inches": label_inches(names), "height": panel_height(names)}
-    figure, (losses, logits) = new_figure(2, told, _marks(curves, Line2D), **sizes)
+    marks, width, height = _marks(curves, Line2D), label_inches(names), panel_height(names)
+    figure, (losses, logits) = new_figure(2, told, marks, label_inches=width, height=height)
     _draw_losses(losses, curves, options["unigram_entropy"])
     _draw_logits(logits, curves)
     rates = doc.request.axes["learning_rate"]
