@@ -65,6 +65,9 @@ def _conditions(doc: Document) -> Iterator[tuple[str, str]]:
         yield "seeds", f"{len(request.axes['seed']):,}"
     if request.dtype:
         yield "dtype", text(request.dtype)
+    for name, stored in (("weights", request.weights), ("KV cache", request.kv)):
+        if stored:
+            yield f"{name} in", text(stored)
     if request.measure:
         yield "timed", text(f"{listed(request.measure)}, in {doc.timed_dtype}")
 
