@@ -58,7 +58,7 @@ LINES = [
     f"compare {TINY} {TINY_2} --match params --by d_ff --multiple 8 --no-measure --seq-len 16",
     "compare olmo2 --measure prefill,train --budget 12.5 --compose never --compile --device cpu",
     "bench gpt2:small gemma3:270m --seq-len 256,512 --batch-size 1 --measure decode",
-    "bench olmo2 --no-measure --weights int4:experts --kv fp8",
+    "bench olmo2 --no-measure --weights int4 --kv fp8",
     "ablate olmo2 llama3 --by kv_cache --order residual,qk_norm --seq-len 512 --measure decode",
     "ablate olmo2 llama3 --knobs residual",
     "fit llama3:8b --on h100 --context 32k --batch-size 8",

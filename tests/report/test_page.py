@@ -22,9 +22,8 @@ from archcmp.report.page.page import fragment, page
 from archcmp.report.page.section import Section, spec_of
 from archcmp.report.plots import title_of
 from archcmp.report.tables import tables_of
-from archcmp.results.document import Document, Model
+from archcmp.results.document import Document, Model, Status
 from archcmp.results.store import read, to_text
-from tests.report.documents import counted, measured
 from tests.report.samples import one, tables
 from tests.report.test_formats import HOSTILE, VOID, Reader, any_text, expected, found, texts
 from tests.results.test_store import DOCUMENTS, FOLDER
@@ -64,7 +63,7 @@ class Parts(HTMLParser):
 
 @pytest.fixture(scope="module")
 def doc() -> archcmp.Results:
-    return measured(counted())
+    return archcmp.read(FOLDER / "comparison-2-bounds.json")
 
 
 @any_text
@@ -135,21 +134,46 @@ def test_a_page_tells_differences_and_keeps_numbers_to_sort_by() -> None:
     assert judged.format("differs", 12345.0, "12,345", "1.31x faster") in html
 
 
-def test_the_page_of_a_comparison_says_what_it_holds_in_short(doc: archcmp.Results) -> None:
-    html = page([("", doc)])
-    for needed in (
-        "Parameters: from 1.56 B (GPT-2 xl) to 27.0 B (Gemma 3 27B)",
-        "Llama 3 8B is 1.31x faster than OLMo 2 7B (1.28 to 1.34)",
-        "Measurements that were refused: 1",
-        "<code>olmo2:7b+<wbr>window=<wbr>512</code>",
-        "archcmp compare olmo2:7b llama3:8b gemma3:27b gpt2:xl olmo2:7b+window=512 --batch-size 1",
+SAID = {
+    "comparison-2": [
+        "20 design choices differ: mixer, n_heads, n_kv_heads,",
+        "Parameters: GPT-2 small n_layers=2 53.6 M; Tiny 7.41 K (0.000138x).",
+        "prefill, 16 tokens: Tiny is 11.16x faster than GPT-2 small n_layers=2 (6.34 to 20.25).",
+        "archcmp compare gpt2:small+n_layers=2 tests/tiny.yaml --batch-size 1 --seq-len 32 --measure prefill",
+        "Intel Xeon",
+    ],
+    "comparison-2-bounds": [
+        "Parameters: 7.41 K in both models.",
+        "Tiny window=4 512 B (0.00195x). The choice that changes it most is window (-256 KiB).",
         "by convention exact: only the",
-        "Testchip &amp; Co",
-    ):
-        assert needed in html, needed
-    two = page([("", archcmp.compare(["olmo2", "llama3"], measure=None, seq_len=2048))])
-    assert "Parameters: OLMo 2 7B 7.30 B; Llama 3 8B 8.03 B (1.10x)." in two
-    assert "The choice that changes it most is ffn.d_ff (+1.31 B)." in two
+        "<code>tests/<wbr>tiny.<wbr>yaml+<wbr>window=<wbr>4</code>",
+    ],
+    "comparison-2-matched": ["Tiny residual=sandwich_norm ffn.d_ff=23 meets Tiny in params by"],
+    "grid-2": ["Tiny residual=post_norm, of 8 measurements: faster in 1, undecided in 7."],
+    "ablation-2": [
+        "From Tiny to Tiny residual=sandwich_norm window=4 in 2 steps.",
+        "KV cache: -3.00 KiB in all; the largest step is window=4 (-3.00 KiB).",
+        "decode, context 16: undecided between window=4 and residual=sandwich_norm (0.61 to 3.25).",
+    ],
+    "fit-2": ["On h100, batch 1 x 64 tokens: Tiny fits, up to 64 tokens; Tiny window=4 fits"],
+    "race-2-masked": ["tests/tiny.yaml+window=4: windowed against masked against global."],
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_page_says_in_short_what_it_holds(name: str) -> None:
+    html = page([("", read(FOLDER / f"{name}.json"))])
+    assert [said for said in SAID[name] if said not in html] == []
+
+
+def test_of_many_models_the_least_and_the_most_are_told_and_of_an_unfinished_run_what_is_missing() -> None:
+    doc = read(FOLDER / "comparison-2.json")
+    cell = doc.cells[0]
+    models = [replace(model, name=f"{model.name} {i}") for i in range(2) for model in doc.models]
+    cell = replace(cell, status=Status.INTERRUPTED, models=[*cell.models, *cell.models])
+    html = page([("", replace(doc, models=models, cells=[cell]))])
+    assert "Parameters: from 7.41 K (Tiny 0) to 53.6 M (GPT-2 small n_layers=2 1)." in html
+    assert "Not finished: 0 of 1 cells are measured." in html
 
 
 def test_a_long_document_is_packed() -> None:

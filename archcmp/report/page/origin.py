@@ -19,6 +19,7 @@ from archcmp.results.command import command_of
 from archcmp.results.document import Document, Environment
 from archcmp.results.store import to_text
 from archcmp.results.timings import RESOLUTION, Rates
+from archcmp.spec.yaml.find import SUFFIXES
 from archcmp.units import Bytes, Flops
 
 
@@ -70,7 +71,8 @@ def reproduced(doc: Document) -> Iterator[Section]:
     notes = [f"Made {provenance(doc)}."]
     if words and line.isprintable():
         command = scrolling("command", f"<pre><code>{text(line)}</code></pre>")
-        notes.append("A path is a file of the author's; its resolved spec is in the raw document.")
+        if any(suffix in word for word in words for suffix in SUFFIXES):
+            notes.append("A path is a file of the author's; its resolved spec is in the raw document.")
     else:
         command = ""
         notes.append("No command line names these models. Their resolved specs are in the raw document.")
