@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from archcmp.analysis.decompose import Part
-from archcmp.analysis.params import by_component, count_params
+from archcmp.analysis.params import by_component, nbytes
 from archcmp.analysis.precision import stored_bytes
 from archcmp.model.cache import LayerCache
 from archcmp.model.decoder import Block
 from archcmp.results.counts import Breakdown, Section
 
 TRAIN_STATES = 4
-"""Copies of every parameter that training holds: weight, gradient, and Adam's two moments."""
+"""Tensors that training holds of what it trains: weight, gradient, and Adam's two moments."""
 
 CACHES = ("kv_cache_bytes", "kv_cache_full_length_bytes", "kv_cache_per_token_bytes", "state_bytes")
 """What every pass through a part holds anew."""
@@ -60,13 +60,18 @@ def _bytes(part: Part, cache: LayerCache, tensors: Mapping[str, Tensor]) -> int:
     )
 
 
+def train_state_bytes(part: Part) -> Breakdown:
+    """The weights in the part's dtype, and of those that a gradient trains the gradient and both moments."""
+    weights, trained = by_component(part, nbytes), by_component(part, nbytes, trained=True)
+    return Breakdown.of({c: n + (TRAIN_STATES - 1) * trained[c] for c, n in weights.items()})
+
+
 def count_memory(part: Part, batch_size: int, seq_len: int) -> Section:
     """Bytes in the part's dtype and precision. Training holds everything in the dtype; activations are not
     included. A cache without room for a token holds the constant state. What the first token adds to it is
     the cache per token, or, where several tokens leave one entry, the mean of what the first of them add."""
-    elements = count_params(part)["total"].by_component
     state = cache_bytes(part, 1, 0)
-    first = part.on_meta.tokens_per_entry if isinstance(part.on_meta, Block) else 1
+    first = _cache(part, 1, 0).tokens_per_entry
     shape = part, batch_size, seq_len
     return {
         "weights_bytes": weights_bytes(part),
@@ -74,7 +79,5 @@ def count_memory(part: Part, batch_size: int, seq_len: int) -> Section:
         "kv_cache_full_length_bytes": Breakdown.of({"mixer": full_length_bytes(*shape)}),
         "kv_cache_per_token_bytes": Breakdown.of({"mixer": (cache_bytes(part, 1, first) - state) // first}),
         "state_bytes": Breakdown.of({"mixer": state}),
-        "train_state_bytes": Breakdown.of(
-            {c: TRAIN_STATES * n * part.dtype.itemsize for c, n in elements.items()}
-        ),
+        "train_state_bytes": train_state_bytes(part),
     }

@@ -21,7 +21,7 @@ def stored_bytes(part: Part) -> Size:
 
     def nbytes(parameter: Tensor) -> int:
         if form is None or id(parameter) not in lowered:
-            return parameter.numel() * part.dtype.itemsize
+            return parameter.nbytes
         *_, rows, columns = parameter.shape
         return parameter.shape[:-2].numel() * form.nbytes(rows, columns)
 

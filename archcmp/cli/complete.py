@@ -13,8 +13,9 @@ from archcmp.results.counts import QUANTITIES
 from archcmp.results.precision import EXPERTS, KV, WEIGHTS
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
 from archcmp.spec import reflect
-from archcmp.spec.describe import design_choices, short_key, vocabulary
+from archcmp.spec.describe import design_choices, short_key
 from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.vocabulary import vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import all_sizes, load_spec
 

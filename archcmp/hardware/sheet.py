@@ -24,7 +24,7 @@ class Figures(Part):
     are of dense matrices, without structured sparsity, which often doubles the printed figure."""
 
     source: Text
-    """Where the figures are published: a URL."""
+    """Where the figures are published, a URL."""
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")]
     """The month in which the figures were taken from there: 2026-11."""
     bf16_flops_per_s: PerSecond | None = None
@@ -53,10 +53,10 @@ class Hardware(Part):
     """A device by what is published of it. A figure that nobody published with certainty is left out."""
 
     name: Text
-    """As tables show it."""
+    """The device's name, as tables show it."""
     note: Text | None = None
     """What a reader must know of the figures."""
-    figures: Annotated[tuple[Figures, ...], Field(strict=False)]
+    figures: Annotated[tuple[Figures, ...], Field(min_length=1, strict=False)]
     """The figures, grouped by their source."""
 
     @model_validator(mode="after")

@@ -35,6 +35,9 @@ class LayerCache:
         rings = {name: held[name] for name in self.rings if name in held}
         return held | {n: t.new_empty(*t.shape[:-2], capacity, t.shape[-1]) for n, t in rings.items()}
 
+    tokens_per_entry = 1
+    """Tokens that leave one entry, where each leaves none of its own."""
+
     @property
     def tensors(self) -> list[Tensor]:
         """What is allocated."""
@@ -175,6 +178,10 @@ class ConvCache(LayerCache):
     def __init__(self, batch_size: int, n_before: int, width: int) -> None:
         self.inputs = torch.zeros(batch_size, n_before, width)
 
+    def keep_inputs(self, inputs: Tensor) -> None:
+        """Keep the last of these inputs (B, n_before + T, width)."""
+        self.inputs.copy_(inputs[:, inputs.shape[1] - self.inputs.shape[1] :])
+
 
 def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tensor:
     """x (B, T, C) after the `n_before` inputs that came before it: those kept, or zeros without a past."""
@@ -203,9 +210,9 @@ class RecurrentCache(ConvCache, StateCache):
         StateCache.__init__(self, batch_size, state)
 
     def keep(self, state: Tensor, inputs: Tensor) -> None:
-        """Replace the state and the inputs."""
+        """Replace the state, and keep the last of these inputs."""
         self.state.copy_(state)
-        self.inputs.copy_(inputs)
+        self.keep_inputs(inputs)
 
 
 class Cache:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 COMPONENTS = ("embedding", "mixer", "ffn", "residual", "norm", "head")
-"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding, and
-what joins sub-layers to the residual stream, other than norms, as residual."""
+"""Every breakdown is over these. Whatever is looked up by token or position counts as embedding, and tied
+weights do; norms inside a mixer (QK-norm) count as norm, and what joins sub-layers to the residual stream,
+other than norms, as residual."""
 
 
 @dataclass(frozen=True)

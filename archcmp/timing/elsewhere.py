@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import torch
 
-from archcmp.analysis.memory import TRAIN_STATES
 from archcmp.hardware.sheet import Hardware
 from archcmp.results.hardware import Bound, Fit
 from archcmp.results.precision import IN_DTYPE, Precision
@@ -25,7 +24,7 @@ def held_bytes(model: Piece, trains: bool, batch_size: int, seq_len: int) -> int
     """Bytes that a device must hold at the least: weights and the cache, or the training state. Neither
     activations nor what frameworks and drivers keep are counted."""
     if trains:
-        return TRAIN_STATES * model.weights_bytes
+        return model.train_state_bytes
     return model.weights_bytes + model.cache_bytes(batch_size, seq_len)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from archcmp.analysis.decompose import Part, decompose
 from archcmp.analysis.flops import trace
-from archcmp.analysis.memory import TRAIN_STATES, cache_bytes, weights_bytes
+from archcmp.analysis.memory import TRAIN_STATES, cache_bytes, train_state_bytes, weights_bytes
 from archcmp.analysis.parts import count_parts
 from archcmp.analysis.passes import Pass
 from archcmp.analysis.roofline import roofline
@@ -65,6 +65,10 @@ class Piece:
     def weights_bytes(self) -> int:
         return sum(int(part.count * weights_bytes(part).total) for part in self.parts)
 
+    @cached_property
+    def train_state_bytes(self) -> int:
+        return sum(int(part.count * train_state_bytes(part).total) for part in self.parts)
+
     def copies(self, trains: bool) -> int:
         """How many to rotate through. A training step moves four tensors per weight, so a quarter of the
         copies outgrows the processor's cache."""
@@ -106,12 +110,11 @@ class Piece:
     def needed_bytes(self, workload: Workload, batch_size: int, seq_len: int) -> int:
         """Weights, states, caches and an estimate of activations, on the high side."""
         copies = self.copies(workload.trains)
-        weights = copies * self.weights_bytes
         held = self.activation_bytes(workload.way, batch_size, seq_len, workload.trains)
         if workload.trains:
-            return TRAIN_STATES * weights + held
+            return copies * self.train_state_bytes + held
         caches = copies * self.cache_bytes(batch_size, seq_len) if workload.way.cached else 0
-        return weights + self._packing_bytes() + held + caches
+        return copies * self.weights_bytes + self._packing_bytes() + held + caches
 
     def cache_bytes(self, batch_size: int, seq_len: int) -> int:
         """The cache of one copy."""
