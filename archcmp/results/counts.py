@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 COMPONENTS = ("embedding", "mixer", "ffn", "residual", "norm", "head")
 """Every breakdown is over these. Whatever is looked up by token or position counts as embedding, and tied
@@ -91,6 +92,14 @@ class CacheGrowth:
     tokens: list[int]
     stored_bytes: list[int]
     full_length_bytes: list[int] = field(default_factory=list)
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the lengths ascend from 1 or more, and each has its bytes."""
+        ascend = all(before < after for before, after in pairwise([0, *self.tokens]))
+        sizes = (self.stored_bytes, self.full_length_bytes or self.stored_bytes)
+        whole = all(len(own) == len(self.tokens) and min(own, default=-1) >= 0 for own in sizes)
+        return ascend and whole
 
 
 QUANTITIES = {

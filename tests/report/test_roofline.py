@@ -128,3 +128,11 @@ def test_labels_are_spread_within_their_bounds_in_order(wanted: list[float]) -> 
     assert all(
         (a < b) == (at[i] < at[j]) for i, a in enumerate(wanted) for j, b in enumerate(wanted) if a != b
     )
+
+
+def test_figures_that_no_run_has_are_not_drawn(measured: Document) -> None:
+    (cell,) = measured.cells
+    timing = replace(cell.models[0].throughput["decode"], median_s=-1.0)
+    broken = replace(cell, models=[replace(result, throughput={"decode": timing}) for result in cell.models])
+    assert marks_of(replace(measured, cells=[broken])) == []
+    assert roofs_of(replace(measured, environment=Environment(rates=Rates(0.0, 1e10)))) == {}

@@ -106,6 +106,8 @@ class Axis:
 
     def ticks(self, places: Sequence[float]) -> list[float]:
         """Those of the places whose labels have room; of many, powers of two."""
+        if self.logarithmic:
+            places = [place for place in places if place > 0]
         if len(places) > MANY:
             places = [place for place in places if math.log2(place).is_integer()]
         at = [math.log(place) if self.logarithmic else place for place in places]

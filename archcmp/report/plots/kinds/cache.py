@@ -42,11 +42,10 @@ def _curves(models: Sequence[Model]) -> list[Curve]:
         tokens, stored = model.cache.tokens, model.cache.stored_bytes
         own = frozenset(guides([model], tokens[0], tokens[-1]))
         curves.append(Curve(model.name, i, _points(tokens, stored, own)))
-        if model.cache.full_length_bytes:
-            whole = _points(tokens, model.cache.full_length_bytes, frozenset())
-            beyond = [
-                p for p, size in zip(whole, stored, strict=True) if p.y >= size and p.x >= min(own, default=0)
-            ]
+        full = model.cache.full_length_bytes
+        first = next((n for n, (own, more) in enumerate(zip(stored, full, strict=False)) if more > own), None)
+        if first is not None:
+            beyond = _points(tokens, full, frozenset())[max(first - 1, 0) :]
             curves.append(Curve(f"{model.name}, windows at full length", i, beyond, faint=True))
     return curves
 

@@ -56,7 +56,9 @@ def marks_of(doc: Document) -> list[Mark]:
             timing.composed,
         )
         for i, _, workload, timing in _timings(doc)
-        if timing.roofline and timing.median_s and timing.roofline.flops and timing.roofline.moved_bytes
+        if timing.roofline
+        and timing.median_s
+        and min(timing.median_s, timing.roofline.flops, timing.roofline.moved_bytes) > 0
     ]
 
 
@@ -70,7 +72,7 @@ def roofs_of(doc: Document) -> dict[Rates, str]:
     found: dict[Rates, str] = {}
     for i, cell, _, timing in _timings(doc):
         rates = _rates(doc, cell, doc.models[i])
-        if rates is not None and timing.roofline is not None:
+        if rates and timing.roofline and min(rates.matmul_flops_per_s, rates.memory_bytes_per_s) > 0:
             found.setdefault(rates, doc.models[i].source or "here")
     return found if len(found) > 1 else dict.fromkeys(found, "here")
 
