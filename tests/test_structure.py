@@ -133,6 +133,12 @@ def test_help_loads_neither_pydantic_nor_yaml() -> None:
     assert not {"pydantic", "yaml", "numpy"} & modules
 
 
+def test_a_list_that_is_remembered_loads_no_schema() -> None:
+    _run_and_list_modules("list")
+    _, modules = _run_and_list_modules("list")
+    assert not {"pydantic", "yaml", "numpy"} & modules
+
+
 def test_importing_the_package_loads_no_layer() -> None:
     code = "import archcmp, sys; print(*[m for m in sys.modules if m.startswith(('archcmp.', 'torch'))])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

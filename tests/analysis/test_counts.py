@@ -14,7 +14,6 @@ from archcmp.analysis.decompose import decompose
 from archcmp.model.build import build_model
 from archcmp.results.counts import COMPONENTS
 from archcmp.spec.layers import layer_blocks
-from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.ffn import MoE
 from archcmp.spec.schema.mla import MLA
@@ -23,9 +22,9 @@ from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.analysis import closed_forms_weights as weights
 from tests.analysis.closed_forms_linear import LINEAR
+from tests.designs import DESIGNS
 from tests.known import (
     COMPRESSED,
-    FILES,
     INDEX_SHARED,
     INDEXED,
     LATENT,
@@ -34,7 +33,6 @@ from tests.known import (
     PUBLISHED,
     PUBLISHED_IDS,
     UNLIKE,
-    distinct,
     tiny,
 )
 
@@ -63,8 +61,16 @@ OPTIONS = {
     "alibi": tiny("blocks.main.mixer={window: 9, alibi: {max_bias: 8}}"),
 }
 """What no published size has yet."""
-DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()}) | OPTIONS
-every_design = pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
+ALL = DESIGNS | OPTIONS
+SHAPE = 3, 70
+"""The batch size and the length, the same in all tests, so that each design is traced once."""
+
+
+@pytest.fixture(scope="module", params=ALL.values(), ids=ALL)
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    """Every design, all tests of one after the other, so that they share what is counted."""
+    design: ModelSpec = request.param
+    return design
 
 
 # ---- every size -------------------------------------------------------------------------------------
@@ -96,10 +102,9 @@ def test_parameters_are_the_closed_form(spec: ModelSpec) -> None:
     assert params["active"].total == params["total"].total - unvisited - biases
 
 
-@every_design
 @pytest.mark.parametrize("convention", ["exact", "full", "window"])
 def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
-    batch, length = 3, 70
+    batch, length = SHAPE
     flops = archcmp.count(spec, batch, length, convention=convention).flops
     forward = closed_forms.forward_flops(spec, convention, batch, length)
     head = 2 * batch * spec.d_model * spec.vocab_size
@@ -110,37 +115,33 @@ def test_flops_are_the_closed_form(spec: ModelSpec, convention: str) -> None:
     assert flops["train"].total == 3 * forward
 
 
-@every_design
 @pytest.mark.parametrize("convention", ["exact", "full"])
 def test_scores_are_what_no_weight_multiplies(spec: ModelSpec, convention: str) -> None:
-    flops = archcmp.count(spec, 3, 70, convention=convention).flops
+    flops = archcmp.count(spec, *SHAPE, convention=convention).flops
     visits = weights.visits(spec)
     scores = 3 * sum(closed_forms.scores(convention, 70, spec.d_model, block.mixer) for block in visits)
     assert flops["forward"].scores == flops["prefill"].scores == scores
     assert flops["train"].scores == 3 * scores
 
 
-@every_design
 def test_six_n_is_six_times_the_active_parameters_outside_the_embedding(spec: ModelSpec) -> None:
-    counts = archcmp.count(spec, 2, 100, convention="6n")
+    counts = archcmp.count(spec, *SHAPE, convention="6n")
     n = counts.params["active"].total - counts.params["total"].by_component["embedding"]
     again = weights.visits(spec)[len(weights.blocks(spec)) :]
     n += sum(weights.matmul_weights(spec, b) + weights.other_weights(spec, b) for b in again)
-    assert counts.flops["train"].total == 6 * n * 200
-    assert counts.flops["forward"].total == counts.flops["prefill"].total == 2 * n * 200
-    assert counts.flops["decode"].total == 2 * n * 2
+    assert counts.flops["train"].total == 6 * n * 3 * 70
+    assert counts.flops["forward"].total == counts.flops["prefill"].total == 2 * n * 3 * 70
+    assert counts.flops["decode"].total == 2 * n * 3
 
 
-@every_design
 def test_kv_cache_is_what_is_kept_of_every_token(spec: ModelSpec) -> None:
-    kept = archcmp.count(spec, 2, 100, convention="6n").memory["kv_cache_bytes"].total
-    assert kept == 2 * closed_forms.kept_bytes(spec, 100, itemsize=2)
+    kept = archcmp.count(spec, *SHAPE, convention="6n").memory["kv_cache_bytes"].total
+    assert kept == 3 * closed_forms.kept_bytes(spec, 70, itemsize=2)
 
 
-@every_design
 @pytest.mark.parametrize("convention", ["exact", "6n"])
 def test_breakdowns_sum_to_their_totals(spec: ModelSpec, convention: str) -> None:
-    counts = archcmp.count(spec, 1, 100, convention=convention)
+    counts = archcmp.count(spec, *SHAPE, convention=convention)
     for section in (counts.params, counts.flops, counts.memory):
         for breakdown in section.values():
             assert tuple(breakdown.by_component) == COMPONENTS
@@ -157,16 +158,14 @@ def test_each_distinct_block_is_built_once(spec: ModelSpec) -> None:
     assert sum(part.count for part in blocks) == len(layer_blocks(spec))
 
 
-@every_design
 def test_distinct_blocks_count_like_the_whole_model(spec: ModelSpec) -> None:
     whole = build_model(spec, device="meta", dtype=torch.bfloat16)
     stored = [*whole.parameters(), *whole.buffers()]
-    counts = archcmp.count(spec, 1, 60, convention="6n")
+    counts = archcmp.count(spec, *SHAPE, convention="6n")
     assert counts.params["total"].total == sum(tensor.numel() for tensor in stored)
-    assert counts.memory["kv_cache_bytes"].total == whole.new_cache(1, 60).nbytes
+    assert counts.memory["kv_cache_bytes"].total == whole.new_cache(*SHAPE).nbytes
 
 
-@every_design
 def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
     """Eight tokens fill no window of these designs, and the last entry of those that compress."""
     memory = archcmp.count(spec, 3, 8, convention="6n").memory
@@ -191,7 +190,7 @@ def _sees_all(mixer: Mixer | None) -> bool:
 
 PLAIN = {
     name: spec
-    for name, spec in DESIGNS.items()
+    for name, spec in ALL.items()
     if all(_sees_all(block.mixer) and not isinstance(block.ffn, MoE) for block in spec.blocks.values())
 }
 

@@ -15,12 +15,9 @@ from archcmp.analysis.flops import trace
 from archcmp.analysis.meta import ShapesOnly, broadcast
 from archcmp.analysis.passes import DECODE, FORWARD
 from archcmp.model.build import build_model
-from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.known import FILES, distinct
-
-DESIGNS = distinct({family: shrunk(load_spec(file)) for family, file in FILES.items()})
+from tests.designs import DESIGNS
 
 
 class Compared(ShapesOnly):
