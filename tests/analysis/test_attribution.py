@@ -135,8 +135,11 @@ def _fractions(tree: object, path: Path = ()) -> Iterator[tuple[Path, float]]:
 
 
 def _with_other_fractions(spec: ModelSpec) -> ModelSpec:
-    """The spec with each fraction changed that may be."""
-    for path, value in _fractions(tree_of(spec)):
+    """The spec with each fraction changed that may be: all at once, or else one by one."""
+    fractions = dict(_fractions(tree_of(spec)))
+    with suppress(SpecError):
+        return apply(spec, [Change(path, value / 2) for path, value in fractions.items()])
+    for path, value in fractions.items():
         for other in (value / 2, 1.0, 2 * value):
             with suppress(SpecError):
                 spec = apply(spec, [Change(path, other)])
@@ -144,9 +147,8 @@ def _with_other_fractions(spec: ModelSpec) -> ModelSpec:
     return spec
 
 
-def _place(spec: ModelSpec, path: Path) -> tuple[object, ...]:
+def _place(tree: object, path: Path) -> tuple[object, ...]:
     """A path with the kinds of the parts on the way, in any block."""
-    tree = tree_of(spec)
     kinds = [value_at(tree, (*path[:i], "kind")) for i in range(len(path))]
     return (*kinds, *(path[2:] if path[0] == "blocks" else path))
 
@@ -155,7 +157,8 @@ def _with_new_fractions(specs: dict[str, ModelSpec]) -> dict[str, ModelSpec]:
     """The specs that have a fraction where none before them has one."""
     found, seen = dict[str, ModelSpec](), set[object]()
     for name, spec in specs.items():
-        places = {_place(spec, path) for path, _ in _fractions(tree_of(spec))}
+        tree = tree_of(spec)
+        places = {_place(tree, path) for path, _ in _fractions(tree)}
         if places - seen:
             found[name] = spec
         seen |= places

@@ -254,5 +254,40 @@ CASES = {
     for slot, registry in REGISTRIES.items()
     for choice in registry
 } | EXTRA
+
+
+def _together(slots: dict[str, Any]) -> dict[str, list[str]]:
+    """Every choice of the slots in as few cases as the largest slot has choices."""
+    cases = {}
+    for i in range(max(map(len, slots.values()))):
+        chosen = {slot: list(registry)[i % len(registry)] for slot, registry in slots.items()}
+        name = " ".join(f"{slot.rpartition('.')[2]}-{_kind(choice)}" for slot, choice in chosen.items())
+        cases[name] = [f"{slot}={_written(choice)}" for slot, choice in chosen.items()]
+    return cases
+
+
+OF_ATTENTION = {slot: registry for slot, registry in REGISTRIES.items() if slot.startswith(MAIN + "mixer.")}
+CONTROL_FLOW = {
+    name: [change for each in name.split(" ") for change in EXTRA[each]]
+    for name in (
+        "window moe-groups-top2",
+        "chunk temperature moe-by-token",
+        "alibi-window-sinks",
+        "sinks-window",
+        "mla-yarn",
+        "mla-indexer-shared",
+        "two-blocks",
+        "shared-keys",
+        "per-layer",
+    )
+}
+COMPILED = (
+    _together({slot: registry for slot, registry in REGISTRIES.items() if slot not in OF_ATTENTION})
+    | _together(OF_ATTENTION)
+    | CONTROL_FLOW
+)
+"""Every registered choice, and what branches where it computes. To compile takes seconds, so that choices of
+several slots are compiled together."""
+
 SPECS = distinct({name: tiny(*changes) for name, changes in CASES.items()})
 """The choices that the tiny spec makes by itself are one case."""
