@@ -25,7 +25,7 @@ from archcmp.spec.reflect import Path, value_at
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.shapes import default_seq_len
 from archcmp.spec.yaml.load import load_spec
-from tests.designs import DESIGNS
+from tests.designs import DESIGNS, with_new
 from tests.known import FAMILIES
 
 DEFAULTS = [load_spec(family) for family in FAMILIES]
@@ -153,16 +153,10 @@ def _place(tree: object, path: Path) -> tuple[object, ...]:
     return (*kinds, *(path[2:] if path[0] == "blocks" else path))
 
 
-def _with_new_fractions(specs: dict[str, ModelSpec]) -> dict[str, ModelSpec]:
-    """The specs that have a fraction where none before them has one."""
-    found, seen = dict[str, ModelSpec](), set[object]()
-    for name, spec in specs.items():
-        tree = tree_of(spec)
-        places = {_place(tree, path) for path, _ in _fractions(tree)}
-        if places - seen:
-            found[name] = spec
-        seen |= places
-    return found
+def _places(spec: ModelSpec) -> set[object]:
+    """Where a spec has fractions."""
+    tree = tree_of(spec)
+    return {_place(tree, path) for path, _ in _fractions(tree)}
 
 
 def test_parts_that_differ_in_fractions_are_counted_once() -> None:
@@ -171,7 +165,7 @@ def test_parts_that_differ_in_fractions_are_counted_once() -> None:
         assert changed != spec and _parts(changed) == _parts(spec), name
 
 
-@pytest.mark.parametrize("name", _with_new_fractions(DESIGNS))
+@pytest.mark.parametrize("name", with_new(DESIGNS, _places))
 def test_fractions_are_in_no_count(name: str) -> None:
     """Parts that differ only in a fraction share their counts, so a fraction must not change any."""
     counts = []

@@ -23,7 +23,7 @@ from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.analysis import closed_forms_weights as weights
 from tests.analysis.closed_forms_linear import LINEAR
-from tests.designs import DESIGNS
+from tests.designs import DESIGNS, with_new
 from tests.known import (
     COMPRESSED,
     INDEX_SHARED,
@@ -68,8 +68,8 @@ def _mixers(spec: ModelSpec) -> frozenset[str]:
     return frozenset(place for place in places(spec) if place.startswith("mixer"))
 
 
-OF_NEW_MIXERS = {_mixers(spec): name for name, spec in reversed(ALL.items())}.values()
-"""Conventions differ in pairs of tokens: one design of each set of mixers is counted in all of them."""
+OF_NEW_MIXERS = with_new(ALL, _mixers)
+"""Conventions differ in pairs of tokens: the designs of all mixers' choices are counted in all of them."""
 
 
 @pytest.fixture(scope="module", params=ALL)

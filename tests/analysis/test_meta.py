@@ -15,9 +15,10 @@ from archcmp.analysis.flops import trace
 from archcmp.analysis.meta import ShapesOnly, broadcast
 from archcmp.analysis.passes import DECODE, FORWARD
 from archcmp.model.build import build_model
+from archcmp.spec.describe import places
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.designs import DESIGNS
+from tests.designs import DESIGNS, with_new
 from tests.known import FAMILIES
 
 
@@ -37,7 +38,10 @@ def _described(result: Any) -> Any:
     return [_described(item) for item in result] if isinstance(result, (list, tuple)) else type(result)
 
 
-@pytest.mark.parametrize("spec", DESIGNS.values(), ids=DESIGNS)
+EVERY_CHOICE = with_new(DESIGNS, places)
+
+
+@pytest.mark.parametrize("spec", EVERY_CHOICE.values(), ids=EVERY_CHOICE)
 def test_every_operator_returns_the_shape_and_dtype_that_torch_finds(spec: ModelSpec) -> None:
     with Compared(), torch.no_grad():
         model = build_model(spec, "meta", torch.bfloat16)
