@@ -11,6 +11,7 @@ import typer
 from archcmp.errors import ArchcmpError
 from archcmp.experiments.contests import CONTESTS
 from archcmp.results.counts import QUANTITIES
+from archcmp.results.precision import EXPERTS, KV, WEIGHTS
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
 from archcmp.spec.yaml.find import known_specs
 
@@ -43,6 +44,8 @@ def some_of(names: Iterable[str]) -> Completer:
 
 
 dtypes = one_of(DTYPES)
+weights = one_of([*WEIGHTS, *(name + EXPERTS for name in WEIGHTS)])
+kv = one_of(KV)
 conventions = one_of(CONVENTIONS)
 contests = one_of(CONTESTS)
 compose = one_of(COMPOSE)
@@ -59,7 +62,7 @@ def workloads(incomplete: str) -> list[str]:
 
 def choices(incomplete: str) -> list[str]:
     """Names that `archcmp choices` explains."""
-    from archcmp.spec.describe import vocabulary
+    from archcmp.spec.vocabulary import vocabulary
 
     return list(dict.fromkeys(choice.name for choice in vocabulary()))
 

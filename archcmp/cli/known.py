@@ -45,8 +45,8 @@ def _loaded(family: str) -> tuple[list[Known], bool]:
 
 
 def _listed(family: str, size: NamedSpec) -> Known:
-    from archcmp.spec.describe import places
     from archcmp.spec.layers import layer_blocks
+    from archcmp.spec.vocabulary import places
     from archcmp.spec.yaml.load import default_size
 
     spec, published = size.spec, size.spec.published

@@ -124,7 +124,7 @@ def _with_choices(models: list[Known], choices: Sequence[str]) -> list[Known]:
     wanted = {name.strip().lower() for choice in choices for name in choice.split(",")}
     if not wanted:
         return models
-    from archcmp.spec.describe import by_place, names_of, vocabulary
+    from archcmp.spec.vocabulary import by_place, names_of, vocabulary
 
     explained = {name for place in by_place() for name in names_of(place)}
     for choice in wanted - explained:

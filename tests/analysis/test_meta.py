@@ -15,8 +15,8 @@ from archcmp.analysis.flops import trace
 from archcmp.analysis.meta import ShapesOnly, broadcast
 from archcmp.analysis.passes import DECODE, FORWARD
 from archcmp.model.build import build_model
-from archcmp.spec.describe import places
 from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.vocabulary import places
 from archcmp.spec.yaml.load import load_spec
 from tests.designs import DESIGNS, with_new
 from tests.known import FAMILIES
