@@ -31,7 +31,12 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The families that are loaded."""
     seen: list[str] = []
     load: Callable[[str], object] = known._loaded
-    monkeypatch.setattr(known, "_loaded", lambda family: (seen.append(family), load(family))[1])
+
+    def watched(family: str) -> object:
+        seen.append(family)
+        return load(family)
+
+    monkeypatch.setattr(known, "_loaded", watched)
     return seen
 
 
