@@ -12,7 +12,7 @@ from archcmp.spec.schema.ffn import GLU, MLP
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.vocabulary import places
 from archcmp.spec.yaml.find import bundled_folder
-from archcmp.spec.yaml.load import all_sizes, load_spec
+from archcmp.spec.yaml.load import all_sizes, load_spec, spec_sha256
 
 FAMILIES = sorted(path.stem for path in bundled_folder().glob("*.yaml"))
 FILES = {family: str(bundled_folder() / f"{family}.yaml") for family in FAMILIES}
@@ -112,11 +112,7 @@ def dense(spec: ModelSpec, block: str = "main") -> GLU | MLP:
 
 def distinct(specs: Mapping[str, ModelSpec]) -> dict[str, ModelSpec]:
     """Of specs that compute the same function, the first."""
-    found: dict[str, ModelSpec] = {}
-    functions: list[object] = []
+    found: dict[str, tuple[str, ModelSpec]] = {}
     for name, spec in specs.items():
-        function = spec.model_dump(exclude=set(ModelSpec.ABOUT))
-        if function not in functions:
-            functions.append(function)
-            found[Path(name).name.replace(".yaml", "")] = spec
-    return found
+        found.setdefault(spec_sha256(spec), (name, spec))
+    return {Path(name).name.replace(".yaml", ""): spec for name, spec in found.values()}

@@ -9,6 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,8 +90,20 @@ def answers(copy: Path) -> dict[str, tuple[int, str]]:
 def contracts(copy: Path) -> tuple[int, str]:
     """What the contract tests say of all choices that are added, in one run."""
     added = [name for name, line in CHECKS if line == CONTRACTS.format(name)]
-    ran = run_python(copy, *shlex.split(CONTRACTS.format(shlex.quote(" or ".join(added))))[1:])
+    ran = run_python(copy, *shlex.split(CONTRACTS.format(shlex.quote(" or ".join(added))))[1:], "-n0")
     return ran.returncode, ran.stdout
+
+
+@pytest.fixture(scope="module")
+def outputs(copy: Path) -> Callable[[str], tuple[int, str]]:
+    """The exit code and the output of any other line, which is run once."""
+
+    @cache
+    def run(line: str) -> tuple[int, str]:
+        ran = run_python(copy, *shlex.split(line)[1:])
+        return ran.returncode, ran.stdout + ran.stderr
+
+    return run
 
 
 def test_every_addition_has_steps_and_checks() -> None:
@@ -100,7 +114,11 @@ def test_every_addition_has_steps_and_checks() -> None:
 
 @pytest.mark.parametrize(("name", "line"), CHECKS, ids=[f"{name}: {line}" for name, line in CHECKS])
 def test_an_addition_is_found_everywhere(
-    name: str, line: str, copy: Path, answers: dict[str, tuple[int, str]], request: pytest.FixtureRequest
+    name: str,
+    line: str,
+    answers: dict[str, tuple[int, str]],
+    outputs: Callable[[str], tuple[int, str]],
+    request: pytest.FixtureRequest,
 ) -> None:
     """The check succeeds, and its output names the addition."""
     if line in answers:
@@ -108,7 +126,6 @@ def test_an_addition_is_found_everywhere(
     elif line == CONTRACTS.format(name):
         code, output = request.getfixturevalue("contracts")
     else:
-        ran = run_python(copy, *shlex.split(line)[1:])
-        code, output = ran.returncode, ran.stdout + ran.stderr
+        code, output = outputs(line)
     assert code == 0, output
     assert name in output.lower()

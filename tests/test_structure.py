@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import archcmp
 from archcmp.cli import COMMANDS
+from tests.each import check_each
 from tests.known import TINY
 from tests.results.test_store import FOLDER
 
@@ -45,18 +47,21 @@ def _layer(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_imports_go_one_way(path: Path) -> None:
-    own = path.parts[0].removesuffix(".py")
-    used = {_layer(name) for name in _imports(path) if name.split(".")[0] == "archcmp"}
-    version_only = {"__init__"} if own == "timing" else set()
-    assert used <= ALLOWED[own] | version_only, f"{path} imports {used - ALLOWED[own]}"
+def test_imports_go_one_way() -> None:
+    def check(path: Path) -> None:
+        own = path.parts[0].removesuffix(".py")
+        used = {_layer(name) for name in _imports(path) if name.split(".")[0] == "archcmp"}
+        version_only = {"__init__"} if own == "timing" else set()
+        assert used <= ALLOWED[own] | version_only, f"imports {used - ALLOWED[own]}"
+
+    check_each(FILES, check)
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_layers_without_torch_do_not_import_it(path: Path) -> None:
-    if path.parts[0].removesuffix(".py") in WITHOUT_TORCH:
+def test_layers_without_torch_do_not_import_it() -> None:
+    def check(path: Path) -> None:
         assert not {name.split(".")[0] for name in _imports(path)} & {"torch", "fvcore"}
+
+    check_each((path for path in FILES if path.parts[0].removesuffix(".py") in WITHOUT_TORCH), check)
 
 
 def _run_and_list_modules(*arguments: str) -> tuple[int, set[str]]:
@@ -72,41 +77,57 @@ def _run_and_list_modules(*arguments: str) -> tuple[int, set[str]]:
     return int(exit_code), set(modules)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "exit_code"),
-    [
-        (["--help"], 0),
-        (["compare", "--help"], 0),
-        (["list"], 0),
-        (["list", "--json"], 0),
-        (["show", "gemma3:27b", "--yaml"], 0),
-        (["show", "olm2"], 2),
-        (["compare", "olmo2+d_modl=3", "llama3"], 2),
-        (["compare", "olmo2", "--export", "/no/such/folder/x.csv"], 2),
-        (["compare", "olmo2", "--seq-len", "0"], 2),
-        (["check", "./nothing.yaml"], 2),
-        (["choices"], 0),
-        (["choices", "qk_nrom"], 2),
-        (["list", "gemna"], 2),
-        (["count", "olmo2"], 2),
-        (["compare", str(FOLDER / "comparison-1.json")], 0),
-        (["bench", str(FOLDER / "sweep-1.json"), "--json"], 0),
-        (["race", str(FOLDER / "race-1.json"), "--details"], 0),
-        (["bench", "olmo2", "--measure", "sing"], 2),
-        (["hardware"], 0),
-        (["hardware", "h100", "--json"], 0),
-        (["hardware", "h10"], 2),
-        (["compare", "olmo2", "--on", "h10"], 2),
-        (["fit", "olmo2"], 2),
-        (["report", str(FOLDER / "grid-2.json"), "-o", "/no/such/folder/x.html"], 2),
-        (["fit", str(FOLDER / "fit-2.json")], 0),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
-)
-def test_light_commands_and_errors_load_no_torch(arguments: list[str], exit_code: int) -> None:
-    code, modules = _run_and_list_modules(*arguments)
-    assert code == exit_code
-    assert not {"torch", "fvcore", "transformers"} & modules
+LIGHT: list[tuple[list[str], int]] = [
+    (["--help"], 0),
+    (["compare", "--help"], 0),
+    (["list"], 0),
+    (["list", "--json"], 0),
+    (["show", "gemma3:27b", "--yaml"], 0),
+    (["show", "olm2"], 2),
+    (["compare", "olmo2+d_modl=3", "llama3"], 2),
+    (["compare", "olmo2", "--export", "/no/such/folder/x.csv"], 2),
+    (["compare", "olmo2", "--seq-len", "0"], 2),
+    (["check", "./nothing.yaml"], 2),
+    (["choices"], 0),
+    (["choices", "qk_nrom"], 2),
+    (["list", "gemna"], 2),
+    (["count", "olmo2"], 2),
+    (["compare", str(FOLDER / "comparison-1.json")], 0),
+    (["bench", str(FOLDER / "sweep-1.json"), "--json"], 0),
+    (["race", str(FOLDER / "race-1.json"), "--details"], 0),
+    (["bench", "olmo2", "--measure", "sing"], 2),
+    (["hardware"], 0),
+    (["hardware", "h100", "--json"], 0),
+    (["hardware", "h10"], 2),
+    (["compare", "olmo2", "--on", "h10"], 2),
+    (["fit", "olmo2"], 2),
+    (["report", str(FOLDER / "grid-2.json"), "-o", "/no/such/folder/x.html"], 2),
+    (["fit", str(FOLDER / "fit-2.json")], 0),
+    *(([name, "--help"], 0) for name in COMMANDS),
+]
+"""Commands that load no torch, and their exit codes."""
+
+RUN = """
+import json, sys
+from archcmp.cli import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["archcmp", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    heavy = [name for name in ("torch", "fvcore", "transformers") if name in sys.modules]
+    print("CAME TO", json.dumps([arguments, code, heavy]), file=sys.stderr)
+"""
+
+
+def test_light_commands_and_errors_load_no_torch() -> None:
+    """All in one process, in which a module that one of them loads stays."""
+    command = [sys.executable, "-c", RUN, json.dumps([arguments for arguments, _ in LIGHT])]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("CAME TO ")]
+    came_to = [json.loads(line.removeprefix("CAME TO ")) for line in lines]
+    assert came_to == [[arguments, code, []] for arguments, code in LIGHT], result.stderr[-500:]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +156,12 @@ def test_help_loads_neither_pydantic_nor_yaml() -> None:
     assert not {"pydantic", "yaml", "numpy"} & modules
 
 
+def test_a_list_that_is_remembered_loads_no_schema() -> None:
+    _run_and_list_modules("list")
+    _, modules = _run_and_list_modules("list")
+    assert not {"archcmp.spec.schema.model", "yaml", "numpy"} & modules
+
+
 def test_importing_the_package_loads_no_layer() -> None:
     code = "import archcmp, sys; print(*[m for m in sys.modules if m.startswith(('archcmp.', 'torch'))])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -154,23 +181,18 @@ def test_public_names_are_what_they_are_after_every_module_is_loaded() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_of_its_own(name: str) -> None:
-    code, modules = _run_and_list_modules(name, "--help")
-    assert code == 0 and not {"torch", "fvcore", "transformers"} & modules
-
-
 NAMES = re.compile(r"llama|gemma|olmo|gpt-?2|qwen|mistral|deepseek", re.IGNORECASE)
 NOT_MODELS = {"llama3"}
 """The rope scaling of that name is a design choice, chosen by its kind."""
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parts[0] in {"model", "analysis", "timing"}], ids=str)
-def test_nothing_is_decided_by_a_models_name(path: Path) -> None:
-    tree = ast.parse((PACKAGE / path).read_text())
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-            assert node.value in NOT_MODELS or not NAMES.search(node.value), (
-                f"{path}:{node.lineno}: {node.value}"
-            )
+def test_nothing_is_decided_by_a_models_name() -> None:
+    def check(path: Path) -> None:
+        tree = ast.parse((PACKAGE / path).read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                is_model = node.value not in NOT_MODELS and NAMES.search(node.value)
+                assert not is_model, f"line {node.lineno}: {node.value}"
+
+    check_each((path for path in FILES if path.parts[0] in {"model", "analysis", "timing"}), check)

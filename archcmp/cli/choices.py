@@ -60,14 +60,21 @@ def wanted(names: Sequence[str]) -> list[Choice]:
     known = vocabulary()
     if not names:
         return known
-    found: set[Choice] = set()
+    found, answers = set[Choice](), by_name()
     for name in {name.lower() for name in names}:
-        answers = {choice for place, choice in by_place().items() if name in names_of(place)}
-        answers |= {choice for choice in known if name in _names_on_the_way(choice.place)}
-        if not answers:
+        if name not in answers:
             check_name("choice", name, sorted({choice.name for choice in known}))
-        found |= answers
+        found |= answers[name]
     return [choice for choice in known if choice in found]
+
+
+def by_name() -> dict[str, set[Choice]]:
+    """The choices that each name explains: those that go by it, and those in a slot that does."""
+    found: dict[str, set[Choice]] = {}
+    for place, choice in by_place().items():
+        for name in names_of(place) | _names_on_the_way(choice.place):
+            found.setdefault(name, set()).add(choice)
+    return found
 
 
 def _names_on_the_way(place: str) -> set[str]:

@@ -1,23 +1,22 @@
-"""What a shell may offer for an argument or an option. Loads no torch."""
+"""What a shell may offer for an argument or an option. Every command loads this module for its options, so it
+loads the schema and the specs only when it is asked. Loads no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import typer
 
 from archcmp.errors import ArchcmpError
 from archcmp.experiments.contests import CONTESTS
-from archcmp.hardware.load import known_hardware
 from archcmp.results.counts import QUANTITIES
 from archcmp.results.precision import EXPERTS, KV, WEIGHTS
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
-from archcmp.spec import reflect
-from archcmp.spec.describe import design_choices, short_key
-from archcmp.spec.schema.model import Block, ModelSpec
-from archcmp.spec.vocabulary import vocabulary
 from archcmp.spec.yaml.find import known_specs
-from archcmp.spec.yaml.load import all_sizes, load_spec
+
+if TYPE_CHECKING:
+    from archcmp.spec.reflect import Option
 
 Completer = Callable[[str], list[str]]
 """Takes the text so far; typer drops the answers that do not begin with it."""
@@ -70,11 +69,15 @@ def plots(incomplete: str) -> list[str]:
 
 def choices(incomplete: str) -> list[str]:
     """Names that `archcmp choices` explains."""
+    from archcmp.spec.vocabulary import vocabulary
+
     return list(dict.fromkeys(choice.name for choice in vocabulary()))
 
 
 def hardware(incomplete: str) -> list[str]:
     """Devices of which archcmp has a sheet."""
+    from archcmp.hardware.load import known_hardware
+
     return list(known_hardware())
 
 
@@ -97,6 +100,8 @@ def specs(incomplete: str) -> list[str]:
 
 
 def _sizes(family: str) -> list[str]:
+    from archcmp.spec.yaml.load import all_sizes
+
     try:
         return all_sizes(family)
     except (ArchcmpError, OSError):
@@ -119,6 +124,9 @@ def _overrides(references: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _keys(references: Iterable[str]) -> list[str]:
+    from archcmp.spec.describe import design_choices
+    from archcmp.spec.yaml.load import load_spec
+
     found: dict[str, None] = {}
     for reference in references:
         try:
@@ -128,9 +136,13 @@ def _keys(references: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def _all_options() -> dict[str, list[reflect.Option]]:
+def _all_options() -> dict[str, list[Option]]:
     """Every key of the schema, as tables show it, with the options that go by it."""
-    found: dict[str, list[reflect.Option]] = {}
+    from archcmp.spec import reflect
+    from archcmp.spec.describe import short_key
+    from archcmp.spec.schema.model import Block, ModelSpec
+
+    found: dict[str, list[Option]] = {}
     for option in [*reflect.options(Block), *reflect.options(ModelSpec)]:
         if option.path[0] not in ModelSpec.ABOUT:
             found.setdefault(short_key(option.path), []).append(option)
@@ -139,6 +151,8 @@ def _all_options() -> dict[str, list[reflect.Option]]:
 
 def _values(key: str) -> list[str]:
     """What can be written for a key, where it takes names."""
+    from archcmp.spec import reflect
+
     found: dict[str, None] = {}
     for option in _all_options().get(key, []):
         found |= dict.fromkeys(reflect.names(option.owner, option.name))

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from archcmp.cli import complete
 from archcmp.cli import options as o
-from archcmp.cli.catalog import load_all_sizes
+from archcmp.cli.known import Known, known_models
 from archcmp.cli.progress import waiting
 from archcmp.errors import UsageError, did_you_mean
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Figure, Row, Table
 from archcmp.results.request import check_name
-from archcmp.spec.layers import layer_blocks
-from archcmp.spec.vocabulary import by_place, features, names_of, places, vocabulary
-from archcmp.spec.yaml.find import known_specs
-from archcmp.spec.yaml.load import default_size, load_spec
 from archcmp.units import Bytes, Count
-
-Known = dict[str, Any]
-"""What is listed of a model."""
 
 GROUPS: dict[str, Callable[[Known], str]] = {
     "family": lambda model: str(model["family"]),
@@ -45,51 +38,59 @@ UNCERTAIN = "Not certain:"
 """With this a spec's note names fields that its publisher's files do not confirm."""
 
 
+Patterns = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATTERN",
+        help="Only models whose name contains it: gemma, 7b.",
+        autocompletion=complete.families,
+    ),
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="CHOICE",
+        help="Only models with this choice: mla, moe, qk_norm; repeatable.",
+        autocompletion=complete.choices,
+    ),
+]
+MinParams = Annotated[str | None, typer.Option(metavar="N", help="Only models of this size or more.")]
+MaxParams = Annotated[str | None, typer.Option(metavar="N", help="Or less: 500M, 10B.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="DATE", help="Only models released then or later: 2026, 2026-03.")
+]
+By = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Group by family, organization or date (a group per year, newest first).",
+        autocompletion=complete.one_of(GROUPS),
+    ),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Largest or newest first, by params, active, kv (cache per token), context or date: in one "
+        "list, or within the groups of --by organization or date.",
+        autocompletion=complete.one_of(ORDERS),
+    ),
+]
+CountMissing = Annotated[
+    bool, typer.Option("--count", help="Count the parameters of models without a published total.")
+]
+
+
 def command(
-    patterns: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PATTERN",
-            help="Only models whose name contains it: gemma, 7b.",
-            autocompletion=complete.families,
-        ),
-    ] = None,
-    choices: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="CHOICE",
-            help="Only models with this choice: mla, moe, qk_norm; repeatable.",
-            autocompletion=complete.choices,
-        ),
-    ] = None,
-    min_params: Annotated[
-        str | None, typer.Option(metavar="N", help="Only models of this size or more.")
-    ] = None,
-    max_params: Annotated[str | None, typer.Option(metavar="N", help="Or less: 500M, 10B.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only models released then or later: 2026, 2026-03.")
-    ] = None,
-    by: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Group by family, organization or date (a group per year, newest first).",
-            autocompletion=complete.one_of(GROUPS),
-        ),
-    ] = "family",
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Largest or newest first, by params, active, kv (cache per token), context or date: in one "
-            "list, or within the groups of --by organization or date.",
-            autocompletion=complete.one_of(ORDERS),
-        ),
-    ] = None,
-    count_missing: Annotated[
-        bool, typer.Option("--count", help="Count the parameters of models without a published total.")
-    ] = False,
+    patterns: Patterns = None,
+    choices: With = None,
+    min_params: MinParams = None,
+    max_params: MaxParams = None,
+    since: Since = None,
+    by: By = "family",
+    sort: Sort = None,
+    count_missing: CountMissing = False,
     as_json: o.Json = False,
 ) -> None:
     bounds = _parse_count(min_params), _parse_count(max_params)
@@ -97,13 +98,7 @@ def command(
     check_name("grouping", by, list(GROUPS))
     if sort is not None:
         check_name("order", sort, list(ORDERS))
-    wanted = {name.strip().lower() for choice in choices or () for name in choice.split(",")}
-    if wanted:
-        explained = {name for place in by_place() for name in names_of(place)}
-        for choice in wanted - explained:
-            check_name("choice", choice, sorted({choice.name for choice in vocabulary()}))
-    models = _matching(list(_known_models(described=as_json)), patterns or ())
-    models = [model for model in models if not wanted or wanted <= _choices_of(model["id"])]
+    models = _with_choices(_matching(known_models(), patterns or ()), choices or ())
     models = [model for model in models if since is None or (model["released"] or "") >= since]
     if count_missing:
         _count(models)
@@ -112,9 +107,29 @@ def command(
         _count_cache(models)
     models = _in_order(models, by, sort)
     if as_json:
-        typer.echo(json.dumps(models, indent=2))
+        typer.echo(json.dumps([_described(model) for model in models], indent=2))
     else:
         _print(models, by, sort)
+
+
+def _described(model: Known) -> Known:
+    """The model with the bare names of its choices in place of where they are made."""
+    choices = sorted({place.rpartition(".")[2] for place in model["places"]})
+    return {key: value for key, value in model.items() if key != "places"} | {"choices": choices}
+
+
+def _with_choices(models: list[Known], choices: Sequence[str]) -> list[Known]:
+    """The models that make all of the choices, each of which is a name, or several with commas between.
+    Raises UsageError for a name that `archcmp choices` does not explain."""
+    wanted = {name.strip().lower() for choice in choices for name in choice.split(",")}
+    if not wanted:
+        return models
+    from archcmp.spec.vocabulary import by_place, names_of, vocabulary
+
+    explained = {name for place in by_place() for name in names_of(place)}
+    for choice in wanted - explained:
+        check_name("choice", choice, sorted({choice.name for choice in vocabulary()}))
+    return [model for model in models if wanted <= {n for place in model["places"] for n in names_of(place)}]
 
 
 def _parse_count(text: str | None) -> float | None:
@@ -176,7 +191,7 @@ def _count(models: Sequence[Known]) -> None:
         from archcmp.analysis import count
 
         for model in missing:
-            params = count(load_spec(model["id"])).params
+            params = count(model["id"]).params
             total, active = params["total"].total, params["active"].total
             model |= {"params": total, "active": None if active == total else active}
 
@@ -187,38 +202,8 @@ def _count_cache(models: Sequence[Known]) -> None:
         from archcmp.analysis import count
 
         for model in models:
-            memory = count(load_spec(model["id"]), seq_len=1, convention="6n").memory
+            memory = count(model["id"], seq_len=1, convention="6n").memory
             model[ORDERS["kv"]] = memory[ORDERS["kv"]].total
-
-
-def _choices_of(reference: str) -> set[str]:
-    """Every name by which `--with` finds a model."""
-    return {name for place in places(load_spec(reference)) for name in names_of(place)}
-
-
-def _known_models(described: bool) -> Iterator[Known]:
-    """Every size of every known spec that can be read; with its choices, if they are to be `described`."""
-    for family, path in known_specs().items():
-        found = load_all_sizes([family])[0]
-        default = default_size(family) if found else None
-        for named in found:
-            spec, published = named.spec, named.spec.published
-            yield {
-                "id": named.id,
-                "family": family,
-                "name": spec.title,
-                "organization": spec.organization,
-                "released": spec.released,
-                "default": default is not None and spec.size == default,
-                "params": published.params if published else None,
-                "active": published.active if published else None,
-                "n_layers": len(layer_blocks(spec)),
-                "d_model": spec.d_model,
-                "context_length": spec.context_length,
-                "choices": sorted(features(spec)) if described else [],
-                "note": spec.note,
-                "file": str(path),
-            }
 
 
 def _print(models: Sequence[Known], by: str, sort: str | None) -> None:

@@ -246,10 +246,13 @@ def override_spec(
 ) -> ModelSpec:
     """The spec with all overrides. One whose key the spec has no place for raises UnknownKeyError or, where
     a dictionary is given, is put there with this error. Raises UsageError and SpecError."""
+    wanted = [parse(override) for override in overrides]
+    if not wanted:
+        return spec
     tree = tree_of(spec)
     sources: dict[Path, str] = {}
     made: list[Override] = []
-    for override in map(parse, overrides):
+    for override in wanted:
         if not _has_layers_of_blocks(tree):
             tree = tree_of(validated(tree, lambda path: sources.get(path, "")))
         try:

@@ -150,9 +150,17 @@ def one_graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("one_graph")
 @pytest.mark.parametrize("workload", ["prefill", "decode", "train"])
 @pytest.mark.parametrize(
-    "change", [(), ("blocks.main.mixer.window=5",), ("blocks.main.mixer.softcap=3",), (MIXTURE,), (LATENT,)]
+    ("change", "whole"),
+    [
+        ((), True),
+        ((), False),
+        (("blocks.main.mixer.window=5",), False),
+        (("blocks.main.mixer.softcap=3",), False),
+        ((MIXTURE,), True),
+        ((MIXTURE,), False),
+        ((LATENT,), False),
+    ],
 )
-@pytest.mark.parametrize("whole", [True, False])
 def test_a_compiled_workload_is_one_graph(workload: str, change: tuple[str, ...], whole: bool) -> None:
     build: Callable[[], nn.Module] = lambda: (  # noqa: E731
         build_model(tiny(*change), layers=("main",)) if whole else build_block(tiny(*change), "main")

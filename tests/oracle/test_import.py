@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,37 +15,23 @@ import archcmp
 from archcmp.analysis.check import total_params
 from archcmp.cli import app
 from archcmp.errors import ConfigError
-from archcmp.oracle.models import NO_TOKENS, import_transformers, reference_attention
-from archcmp.oracle.verify import TOLERANCE, randomise, stored, verify_model
+from archcmp.oracle.models import NO_TOKENS, import_transformers
+from archcmp.oracle.verify import TOLERANCE, randomise, stored
 from archcmp.spec.hf import import_config, to_config
-from archcmp.spec.hf.convert import ALIASES, DEFAULTS, LANGUAGE_MODELS, MODEL_TYPES, NESTED
+from archcmp.spec.hf.convert import ALIASES, LANGUAGE_MODELS, NESTED
 from archcmp.spec.hf.fields import FURTHER_HEADS
 from archcmp.spec.hf.model_type import same_function
+from archcmp.spec.layers import layer_blocks
+from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from archcmp.spec.yaml.write import to_short_yaml
-from tests.known import CONFIGS, PUBLISHED, PUBLISHED_IDS, attention
+from tests.each import check_each
+from tests.known import CONFIGS, WITH_TOTAL, attention
 from tests.oracle.configs import random_config
 
 transformers = import_transformers()
 IMPORTED = {name: import_config(path).spec for name, path in CONFIGS.items()}
 every_config = pytest.mark.parametrize("name", CONFIGS)
-
-N_FUZZED = int(os.environ.get("ARCHCMP_FUZZED", "3"))
-"""Random configurations of every model type."""
-
-WHOLE: dict[str, dict[str, Any]] = {
-    "glm4_moe": {"num_attention_heads": 64},
-    "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
-}
-"""What makes transformers' default of a type a model that is whole and that archcmp computes."""
-
-EQUAL_PARTS = {
-    "olmo_hybrid": {f"linear_{name}": 8 for name in ("key_head_dim", "value_head_dim")}
-    | {f"linear_num_{name}_heads": 2 for name in ("key", "value")}
-}
-"""transformers splits the convolutions of queries, keys and values into equal parts when it writes a file,
-whatever their widths, so that only equal ones are written as published files have them."""
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -55,95 +40,57 @@ def _config(name: str) -> dict[str, Any]:
 
 
 def _theirs(config: dict[str, Any]) -> torch.nn.Module:
-    """The model that transformers builds of a published configuration, on meta."""
+    """The model that transformers builds of a published configuration, on meta, without initial values."""
     kind = config["model_type"]
     text = transformers.AutoConfig.for_model(
         **config | {"model_type": ALIASES.get(kind, kind)}
     ).get_text_config()
-    with torch.device("meta"):
-        model: torch.nn.Module = transformers.AutoModelForCausalLM.from_config(text)
-    return model
+    with torch.device("meta"), transformers.initialization.no_init_weights():
+        model: Any = transformers.AutoModelForCausalLM.from_config(text)
+    model.tie_weights()
+    whole: torch.nn.Module = model
+    return whole
 
 
 @every_config
 def test_totals_equal_those_of_transformers_to_the_digit(name: str) -> None:
-    spec = import_config(CONFIGS[name]).spec
-    ours = total_params(spec)
-    assert ours == sum(tensor.numel() for tensor in stored(_theirs(_config(name))).values())
+    assert total_params(IMPORTED[name]) == sum(
+        tensor.numel() for tensor in stored(_theirs(_config(name))).values()
+    )
 
 
-@pytest.mark.parametrize("reference", PUBLISHED, ids=PUBLISHED_IDS)
-def test_hand_written_specs_agree_with_an_imported_configuration(reference: str) -> None:
-    """Block by block, names and runs too, unless no library builds the model."""
-    spec = load_spec(reference)
-    if spec.published is None:
-        pytest.skip("nothing to compare with")
-    as_wide = [imported for imported in IMPORTED.values() if imported.d_model == spec.d_model]
-    alike = [imported for imported in as_wide if same_function(spec, imported)]
-    assert alike, "no published configuration makes these choices"
-    assert any((spec.blocks, spec.layers) == (other.blocks, other.layers) for other in alike)
+def _size(spec: ModelSpec) -> tuple[int, int, int]:
+    return spec.d_model, spec.vocab_size, len(layer_blocks(spec))
 
 
-@every_config
-def test_a_spec_can_be_written_as_a_configuration_and_read_again(name: str) -> None:
-    spec = import_config(CONFIGS[name]).spec
-    config = to_config(spec)
-    assert config is not None
-    assert same_function(spec, import_config(config).spec)
+def test_hand_written_specs_agree_with_an_imported_configuration() -> None:
+    """Block by block, names and runs too, where a library builds the model."""
+
+    def check(reference: str) -> None:
+        spec = load_spec(reference)
+        as_large = [imported for imported in IMPORTED.values() if _size(imported) == _size(spec)]
+        alike = [imported for imported in as_large if same_function(spec, imported)]
+        assert alike, "no published configuration makes these choices"
+        assert any((spec.blocks, spec.layers) == (other.blocks, other.layers) for other in alike)
+
+    check_each(WITH_TOTAL, check)
 
 
-@every_config
-def test_the_written_yaml_is_the_imported_spec(name: str, tmp_path: Path) -> None:
-    spec = import_config(CONFIGS[name]).spec
-    (tmp_path / "mine.yaml").write_text(to_short_yaml(spec))
-    assert load_spec(str(tmp_path / "mine.yaml")) == spec
+def test_a_spec_can_be_written_as_a_configuration_and_read_again() -> None:
+    def check(name: str) -> None:
+        config = to_config(IMPORTED[name])
+        assert config is not None
+        assert same_function(IMPORTED[name], import_config(config).spec)
+
+    check_each(IMPORTED, check)
 
 
-# ---- fuzzing ----------------------------------------------------------------------------------------
+def test_the_written_yaml_is_the_imported_spec(tmp_path: Path) -> None:
+    def check(name: str) -> None:
+        (tmp_path / "mine.yaml").write_text(to_short_yaml(IMPORTED[name]))
+        assert load_spec(str(tmp_path / "mine.yaml")) == IMPORTED[name]
 
-
-@pytest.mark.parametrize("seed", range(N_FUZZED))
-@pytest.mark.parametrize("kind", MODEL_TYPES)
-def test_random_configurations_compute_what_transformers_computes(kind: str, seed: int) -> None:
-    config = random_config(kind, seed)
-    spec = import_config(config).spec
-    torch.manual_seed(seed)
-    made = transformers.AutoConfig.for_model(**config | {"attn_implementation": reference_attention(kind)})
-    theirs = transformers.AutoModelForCausalLM.from_config(made)
-    result = verify_model(kind, spec, theirs, n_tokens=23, seed=seed)
-    assert result.agrees, (result, config)
-    assert result.params == total_params(spec)
-
-
-@pytest.mark.parametrize("kind", MODEL_TYPES)
-def test_the_files_that_transformers_writes_load_like_its_state_dict(kind: str, tmp_path: Path) -> None:
-    """transformers writes files under the names that the publishers of the type gave to the tensors."""
-    config = random_config(kind, 0) | EQUAL_PARTS.get(kind, {})
-    made = transformers.AutoConfig.for_model(**config)
-    theirs = transformers.AutoModelForCausalLM.from_config(made)
-    randomise(theirs)
-    theirs.save_pretrained(tmp_path)
-    spec = import_config(config).spec
-    ours, other = archcmp.build_model(spec), archcmp.build_model(spec)
-    archcmp.load_hf_weights(ours, theirs.state_dict())
-    archcmp.load_hf_weights(other, tmp_path)
-    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), other.parameters(), strict=True))
-
-
-@pytest.mark.parametrize("kind", [*MODEL_TYPES, *DEFAULTS])
-def test_a_field_left_out_means_what_transformers_takes_for_it(kind: str) -> None:
-    full = transformers.AutoConfig.for_model(kind, **WHOLE.get(kind, {})).to_dict()
-    spec = import_config(full).spec
-    for key in set(full) - {"model_type"}:
-        rest = {name: value for name, value in full.items() if name != key}
-        meant = transformers.AutoConfig.for_model(**rest).to_dict()
-        try:
-            ours = import_config(rest).spec
-        except ConfigError as error:
-            assert "is missing" in str(error), key
-        else:
-            assert same_function(ours, import_config(meant).spec), key
-            assert same_function(ours, spec) or meant != full, key
+    check_each(IMPORTED, check)
 
 
 @pytest.mark.parametrize("tuned", [True, False])

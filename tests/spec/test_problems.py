@@ -281,7 +281,7 @@ FILES = {
     "alias bomb": (BOMB.encode(), "aliases"),
     "deep": (b"[" * 100_000, "levels deep"),
     "a list": (b"- a\n- b\n", "mapping"),
-    "two documents": (b"a: 1\n---\nb: 2\n", "not valid YAML"),
+    "two documents": (b"a: 1\n---\nb: 2\n", "several YAML documents"),
     "control characters": (b"a: \x00\x01", "not valid YAML"),
 }
 

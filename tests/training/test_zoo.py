@@ -31,6 +31,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "N_PROBES", 2)
+    monkeypatch.setattr(loop, "N_VALIDATION", 16)
 
 
 @pytest.fixture(scope="module")

@@ -120,13 +120,19 @@ def _with_base(files: tuple[Path, ...]) -> Node:
     try:
         below = (*files, find_spec(wanted.family, files[-1].parent))
         _check_chain(below, extends)
-        base, _ = apply_size(_with_base(below), wanted.size)
+        return _extended(_with_base(below), wanted.size, root)
     except SpecError as error:
         if error.line is not None:
             raise
         key = f"extends: {error.file}"
         raise replace(error, file=extends.file, line=extends.line, key=key) from None
-    return merge(inherited(resolve_extends(base), root), root)
+
+
+@lru_cache(maxsize=256)
+def _extended(base: Node, size: str | None, root: Node) -> Node:
+    """A file with what it takes from one size of the spec that it extends."""
+    below, _ = apply_size(base, size)
+    return merge(inherited(resolve_extends(below), root), root)
 
 
 def _file(family: str) -> Node:
@@ -144,9 +150,10 @@ _MISPLACED = {
 """Keys that a size may not hold, nor, in the case of `size`, a file."""
 
 
-def _of_file(wanted: Reference) -> ModelSpec:
+@lru_cache(maxsize=1024)
+def _of_file(root: Node, wanted_size: str | None) -> ModelSpec:
     """The spec as its file says, at one size."""
-    tree, size = apply_size(_file(wanted.family), wanted.size)
+    tree, size = apply_size(root, wanted_size)
     tree = resolve_extends(tree)
     assert isinstance(tree.value, dict)
     for key, (problem, hint) in _MISPLACED.items():
@@ -164,7 +171,7 @@ def load_spec(reference: str, overrides: Iterable[str] = ()) -> ModelSpec:
     (`key=value` strings). A spec that they change is a variant that nobody published, so its published total
     is dropped. Raises SpecError or UsageError; imports no torch."""
     wanted = Reference.parse(reference)
-    return override_spec(_of_file(wanted), (*wanted.overrides, *overrides))
+    return override_spec(_of_file(_file(wanted.family), wanted.size), (*wanted.overrides, *overrides))
 
 
 def as_spec(model: str | ModelSpec) -> ModelSpec:

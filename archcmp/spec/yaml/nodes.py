@@ -8,10 +8,10 @@ expand to gigabytes. Here a repeated key, an alias and an unreadable file are er
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -25,9 +25,10 @@ Value: TypeAlias = "Scalar | dict[str, Node] | list[Node]"
 KeyPath: TypeAlias = tuple[str | int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Node:
-    """A YAML value and where it stands. `line` is None for a value given on the command line."""
+    """A YAML value and where it stands. `line` is None for a value given on the command line. A node equals
+    itself alone, so that what is made of it can be kept."""
 
     value: Value
     file: str
@@ -82,80 +83,54 @@ def without_nulls(tree: object) -> object:
     return [without_nulls(value) for value in tree] if isinstance(tree, list) else tree
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader (libyaml's, much faster, where PyYAML has it) that knows only null, true and false,
-    decimal numbers and text."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, which is much faster, where PyYAML has it. Only its events are used, never its values."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
-
-
-for _tag, _pattern, _first in [
-    ("null", r"^(?:~|null|)$", ["~", "n", ""]),
-    ("bool", r"^(?:true|false)$", list("tf")),
-    ("int", r"^[-+]?[0-9][0-9_]*$", list("-+0123456789")),
-    (
-        "float",
-        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?)$",
-        list("-+.0123456789"),
-    ),
-]:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+_PLAIN = re.compile(
+    r"(?P<null>~|null|)|(?P<bool>true|false)|(?P<int>[-+]?[0-9][0-9_]*)"
+    r"|(?P<float>[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?))"
+)
+"""What a scalar without quotes may be beside text."""
 
 
-def _line(item: yaml.Node | yaml.Event) -> int:
-    mark = item.start_mark
+def _line(event: yaml.Event) -> int:
+    mark = event.start_mark
     return mark.line + 1 if mark else 1
 
 
-def _scalar(node: yaml.ScalarNode, file: str) -> Scalar:
-    kind = node.tag.removeprefix("tag:yaml.org,2002:")
-    text = str(node.value)
+def _scalar(event: yaml.ScalarEvent, file: str) -> Scalar:
+    text = str(event.value)
+    is_plain, _ = event.implicit
+    found = _PLAIN.fullmatch(text) if is_plain else None
+    kind = found.lastgroup if found else None
     try:
         if kind == "int":
             return int(text)
         if kind == "float":
             return float(text.replace("_", ""))
     except ValueError:
-        raise SpecError(file, _line(node), "", f"'{text[:40]}' is not a usable number") from None
+        raise SpecError(file, _line(event), "", f"'{text[:40]}' is not a usable number") from None
     if kind == "bool":
         return text == "true"
     return None if kind == "null" else text
 
 
-def _tree(node: yaml.Node, file: str, path: KeyPath) -> Node:
-    line = _line(node)
-    if isinstance(node, yaml.ScalarNode):
-        return Node(_scalar(node, file), file, line)
-    if isinstance(node, yaml.SequenceNode):
-        return Node([_tree(n, file, (*path, i)) for i, n in enumerate(node.value)], file, line)
-    mapping: dict[str, Node] = {}
-    first_lines: dict[str, int] = {}
-    for key_node, value_node in node.value:
-        key_line = _line(key_node)
-        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-        if not isinstance(key, str) or not key:
-            raise SpecError(file, key_line, dotted(path), "keys must be plain text")
-        here = dotted((*path, key))
-        if key in mapping:
-            first = first_lines[key]
-            raise SpecError(file, key_line, here, f"written twice, first on line {first}", "Keep one of them")
-        first_lines[key] = key_line
-        child = _tree(value_node, file, (*path, key))
-        # A scalar's own line is its key's; a mapping is best found at its key, too.
-        mapping[key] = Node(child.value, file, key_line)
-    return Node(mapping, file, line)
-
-
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 
-def _refuse_unbounded(text: str, file: str) -> None:
-    """Aliases (which can expand without bound) and deep nesting are refused before anything is built."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+@dataclass(frozen=True)
+class _Composer:
+    """Makes a tree of the events of libyaml. Aliases, which can expand without bound, tags and deep nesting
+    are refused where they stand."""
+
+    events: Iterator[yaml.Event]
+    file: str
+
+    def next(self, path: KeyPath) -> yaml.Event:
+        event = next(self.events)
         if isinstance(event, yaml.AliasEvent):
             raise SpecError(
-                file,
+                self.file,
                 _line(event),
                 "",
                 "YAML aliases (*name) are not allowed",
@@ -163,17 +138,56 @@ def _refuse_unbounded(text: str, file: str) -> None:
             )
         if (tag := getattr(event, "tag", None)) is not None:
             hint = "Specs hold plain values only"
-            raise SpecError(file, _line(event), "", f"YAML tag {tag} is not allowed", hint)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise SpecError(file, _line(event), "", _TOO_DEEP)
+            raise SpecError(self.file, _line(event), "", f"YAML tag {tag} is not allowed", hint)
+        if isinstance(event, yaml.CollectionStartEvent) and len(path) >= MAX_DEPTH:
+            raise SpecError(self.file, _line(event), "", _TOO_DEEP)
+        return event
+
+    def document(self) -> Node:
+        """The only document of the stream; null where there is none."""
+        found = Node(None, self.file, 1)
+        for n, event in enumerate(
+            event for event in self.events if isinstance(event, yaml.DocumentStartEvent)
+        ):
+            if n > 0:
+                hint = "Write a file for each"
+                raise SpecError(self.file, _line(event), "", "there are several YAML documents", hint)
+            found = self.tree(self.next(()), ())
+        return found
+
+    def tree(self, event: yaml.Event, path: KeyPath) -> Node:
+        """The value that begins with an event."""
+        line = _line(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return Node(_scalar(event, self.file), self.file, line)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items: list[Node] = []
+            while not isinstance(event := self.next((*path, len(items))), yaml.SequenceEndEvent):
+                items.append(self.tree(event, (*path, len(items))))
+            return Node(items, self.file, line)
+        return Node(self._mapping(path), self.file, line)
+
+    def _mapping(self, path: KeyPath) -> dict[str, Node]:
+        mapping: dict[str, Node] = {}
+        while not isinstance(event := self.next(path), yaml.MappingEndEvent):
+            line = _line(event)
+            key = event.value if isinstance(event, yaml.ScalarEvent) else None
+            if not isinstance(key, str) or not key:
+                raise SpecError(self.file, line, dotted(path), "keys must be plain text")
+            inside = (*path, key)
+            if key in mapping:
+                problem = f"written twice, first on line {mapping[key].line}"
+                raise SpecError(self.file, line, dotted(inside), problem, "Keep one of them")
+            value = self.tree(self.next(inside), inside).value
+            # A scalar's own line is its key's; a mapping is best found at its key, too.
+            mapping[key] = Node(value, self.file, line)
+        return mapping
 
 
-def parse(text: str, file: str, path: KeyPath = ()) -> Node:
+def parse(text: str, file: str) -> Node:
     """Parse YAML text. Raises SpecError with the line of whatever is wrong."""
     try:
-        _refuse_unbounded(text, file)
-        node = yaml.compose(text, Loader=_Loader)
+        return _Composer(yaml.parse(text, Loader=_LOADER), file).document()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
@@ -183,9 +197,6 @@ def parse(text: str, file: str, path: KeyPath = ()) -> Node:
         raise SpecError(
             file, mark.line + 1 if mark else None, "", f"not valid YAML: {problem}", hint
         ) from None
-    if node is None:
-        return Node(None, file, 1)
-    return _tree(node, file, path)
 
 
 def read_tree(path: Path, shown: str) -> Node:
