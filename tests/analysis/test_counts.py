@@ -285,7 +285,7 @@ def test_a_token_with_chosen_keys_holds_copies_of_them() -> None:
     for n_keys in (100, 10_000):
         k, v = (2, 1, n_keys, 10), (2, 1, n_keys, 8)
         none = [None] * 5
-        assert scratch((2, 4, 1, 10), k, v, 1.0, *none, (2, 1, 9)) == 2 * 9 * 18
+        assert scratch((2, 4, 1, 10), k, v, 1.0, *none, (2, 1, 9), 1) == 2 * 9 * 18
         prompt = scratch((2, 4, 1000, 10), k, v, 1.0, *none, (2, 1000, 9), 1)
         assert prompt == 2 * 2 * 4 * 256 * n_keys
-        assert scratch((2, 4, 1, 10), k, v, 1.0, *none, (2, 1, n_keys)) == 0, "all are chosen"
+        assert scratch((2, 4, 1, 10), k, v, 1.0, *none, (2, 1, n_keys), 1) == 0, "all are chosen"
