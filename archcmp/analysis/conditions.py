@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from archcmp.analysis import count
 from archcmp.results.counts import Counts
 from archcmp.results.request import DEFAULT_CONVENTION, DEFAULT_DTYPE, DEFAULT_SEQ_LEN
+from archcmp.results.training_memory import Setup, TrainingMemory
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.shapes import check_shapes
 
@@ -23,6 +26,13 @@ class Conditions:
     def count(self, spec: ModelSpec) -> Counts:
         """The counts of a spec. Raises UsageError and CountingError, as `archcmp.count` does."""
         return count(spec, self.batch_size, self.seq_len, self.dtype, self.convention)
+
+    def count_training(self, spec: ModelSpec, options: Mapping[str, Any]) -> TrainingMemory:
+        """The memory that training a spec takes; `options` name the setup. Raises UsageError."""
+        from archcmp.analysis.training import count_training
+
+        setup = Setup.of(options, self.dtype)
+        return count_training(spec, self.batch_size, self.seq_len, setup, self.dtype)
 
     def check(self, spec: ModelSpec) -> None:
         """Raises UsageError for a spec whose learned positions are too few."""

@@ -1,4 +1,4 @@
-"""Bytes of a part: its weights, the KV cache as stored, and the state of training."""
+"""Bytes of a part: its weights, and the KV cache as stored."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from archcmp.analysis.decompose import Part
 from archcmp.analysis.params import count_params
 from archcmp.model.decoder import Block
 from archcmp.results.counts import Breakdown, Section
-
-TRAIN_STATES = 4
-"""Copies of every parameter that training holds: weight, gradient, and Adam's two moments."""
 
 CACHES = ("kv_cache_bytes", "kv_cache_per_token_bytes", "state_bytes")
 """What every pass through a part holds anew."""
@@ -31,5 +28,4 @@ def count_memory(part: Part, batch_size: int, seq_len: int) -> Section:
         "kv_cache_bytes": Breakdown.of({"mixer": cache_bytes(part, batch_size, seq_len)}),
         "kv_cache_per_token_bytes": Breakdown.of({"mixer": (cache_bytes(part, 1, first) - state) // first}),
         "state_bytes": Breakdown.of({"mixer": state}),
-        "train_state_bytes": Breakdown.of({c: TRAIN_STATES * n for c, n in weights.items()}),
     }

@@ -5,7 +5,10 @@ them."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import chain
+
+from torch import Tensor
 
 from archcmp.analysis.decompose import Part
 from archcmp.model.ffn.moe import MoE
@@ -16,12 +19,12 @@ COMPONENT_OF = {"layer_scalar": "residual", "per_layer": "ffn"}
 """The component of what a block has beside its components."""
 
 
-def _by_component(part: Part) -> Counter[str]:
-    """Elements of the part's parameters. The component of a parameter is the child module that holds it, or
+def _by_component(part: Part, named: Iterable[tuple[str, Tensor]]) -> Counter[str]:
+    """Elements of the part's `named` tensors. The component of a tensor is the child module that holds it, or
     norm if a norm owns it."""
     module = part.on_meta
     counts: Counter[str] = Counter()
-    for name, parameter in chain(module.named_parameters(), module.named_buffers()):
+    for name, parameter in named:
         owner = module.get_submodule(name.rpartition(".")[0])
         child = name.split(".")[0]
         component = "norm" if isinstance(owner, Normalization) else COMPONENT_OF.get(child, child)
@@ -40,10 +43,16 @@ def unvisited(part: Part, n_tokens: int) -> int:
     )
 
 
+def count_trained(part: Part) -> Breakdown:
+    """The parameters that a gradient trains."""
+    return Breakdown.of(_by_component(part, part.on_meta.named_parameters()))
+
+
 def count_params(part: Part) -> Section:
     """`total`, `active`: the parameters that one token visits, and those of them in neither embedding nor
     head."""
-    total = _by_component(part)
+    module = part.on_meta
+    total = _by_component(part, chain(module.named_parameters(), module.named_buffers()))
     active = Counter(total)
     active["ffn"] -= unvisited(part, 1)
     inner = {component: n for component, n in active.items() if component not in ("embedding", "head")}

@@ -11,6 +11,7 @@ from archcmp.experiments.contests import CONTESTS
 from archcmp.hardware.load import known_hardware
 from archcmp.results.counts import QUANTITIES
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
+from archcmp.results.training_memory import PRECISIONS, RECOMPUTE
 from archcmp.spec import reflect
 from archcmp.spec.describe import design_choices, short_key, vocabulary
 from archcmp.spec.schema.model import Block, ModelSpec
@@ -46,6 +47,8 @@ dtypes = one_of(DTYPES)
 conventions = one_of(CONVENTIONS)
 contests = one_of(CONTESTS)
 compose = one_of(COMPOSE)
+recipes = one_of(PRECISIONS)
+ways_to_recompute = one_of(RECOMPUTE)
 quantities = one_of(QUANTITIES)
 devices = one_of(["cpu", "cuda"])
 

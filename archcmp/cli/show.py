@@ -29,6 +29,9 @@ def command(
     seq_len: o.SeqLen = None,
     dtype: o.DType = None,
     convention: o.Convention = None,
+    recipe: o.Recipe = None,
+    recompute: o.Recompute = None,
+    accumulate: o.Accumulate = None,
 ) -> None:
     if as_yaml:
         (named,) = load_models([spec], overrides or (), notify=say)
@@ -43,7 +46,7 @@ def command(
         "measure": [],
         "dtype": dtype,
         "convention": convention,
-        "options": {"crossover": convention != "6n"},
+        "options": {"crossover": convention != "6n", **o.training(recipe, recompute, accumulate)},
     }
     show = Show(as_json, all_choices=True, exports=export or ())
     show.check()

@@ -55,10 +55,10 @@ class Counts:
     params: `total`, `active`, what one token visits, and `active_less_embedding_and_head`, in elements.
     flops: `forward` (logits at every position), `prefill` (logits at the last), `decode` (one token per
     sequence) and `train`; a multiply-add is two.
-    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, and `train_state_bytes` (weights,
-    gradients and both Adam moments), in the requested dtype. Of one sequence: `kv_cache_per_token_bytes`,
-    what a token adds to the cache before any window is full, and `state_bytes`, what recurrent layers keep at
-    every length.
+    memory: `weights_bytes`, and `kv_cache_bytes` as decoding stores it, in the requested dtype. Of one
+    sequence: `kv_cache_per_token_bytes`, what a token adds to the cache before any window is full, and
+    `state_bytes`, what recurrent layers keep at every length. What training takes is a record of its own
+    (training_memory).
     """
 
     params: Section = field(default_factory=dict)

@@ -11,6 +11,7 @@ from archcmp.model.linear import Linear
 from archcmp.model.mixers.recurrence import start as first_values
 from archcmp.model.norms import Normalization
 from archcmp.model.ops.causal_conv import causal_conv
+from archcmp.model.ops.norm import rms_norm
 from archcmp.model.ops.state_space import state_space
 from archcmp.model.rope import Rotation
 from archcmp.spec.schema.mamba2 import Mamba2 as Mamba2Spec
@@ -29,7 +30,7 @@ class GroupedRMSNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         groups = x.unflatten(-1, (self.n_groups, -1))
-        normed: Tensor = F.rms_norm(groups, groups.shape[-1:], None, self.eps).flatten(-2)
+        normed: Tensor = rms_norm(groups, None, self.eps).flatten(-2)
         return normed * self.weight
 
 

@@ -33,7 +33,7 @@ def _table(doc: Document, sheet: str) -> Table:
     if rate is None:
         notes.append(f"No rate in {doc.request.dtype} is published, so memory alone bounds decoding.")
     if any((bound.devices or 1) > 1 for bounds in found for bound in bounds.values()):
-        notes.append("^ one device cannot hold it, even without activations; the time is still that of one.")
+        notes.append("^ one device cannot hold it; the time is still that of one.")
     return Table(f"At best on {sheet}, {shape_text(doc)}, {doc.request.dtype}", header(doc), rows, notes)
 
 
