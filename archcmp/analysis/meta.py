@@ -72,6 +72,17 @@ def _normed_backward(
     )
 
 
+def _padded(x: Tensor, pad: Sequence[int], *value: float) -> Tensor:
+    shape = list(x.shape)
+    for i in range(len(pad) // 2):
+        shape[-1 - i] += pad[2 * i] + pad[2 * i + 1]
+    return _empty(shape, x)
+
+
+def _solved(a: Tensor, b: Tensor, **options: bool) -> Tensor:
+    return _empty((*broadcast(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b)
+
+
 def _counted_up(*bounds: int, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
     start, end, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
     return torch.empty(math.ceil((end - start) / step), dtype=dtype or torch.int64, device="meta")
@@ -83,6 +94,12 @@ RESULTS: Mapping[Any, Callable[..., Any]] = {
     aten.addmm.default: lambda bias, a, b: _empty((a.shape[0], b.shape[1]), a),
     aten.mean.dim: _reduced,
     aten.sum.dim_IntList: _reduced,
+    aten.logsumexp.default: _reduced,
+    aten.cumsum.default: lambda x, dim, **options: _empty(x.shape, x, options.get("dtype")),
+    aten.tril.default: lambda x, *diagonal: _empty(x.shape, x),
+    aten.triu.default: lambda x, *diagonal: _empty(x.shape, x),
+    aten.constant_pad_nd.default: _padded,
+    aten.linalg_solve_triangular.default: _solved,
     aten.cat.default: _joined,
     aten.stack.default: _stacked,
     aten.topk.default: _top,

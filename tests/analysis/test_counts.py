@@ -14,10 +14,12 @@ import archcmp
 from archcmp.analysis.check import Check, check, total_params
 from archcmp.analysis.decompose import decompose
 from archcmp.analysis.pairs import causal_pairs
+from archcmp.analysis.training import count_training
 from archcmp.errors import CountingError, UsageError
 from archcmp.model.build import build_model
 from archcmp.model.mixers.attention import Attention as AttentionModule
 from archcmp.results.counts import COMPONENTS
+from archcmp.results.training_memory import Setup
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
@@ -299,7 +301,9 @@ def test_training_state_is_what_adamw_keeps() -> None:
         t for state in optimizer.state.values() for name, t in state.items() if name.startswith("exp_avg")
     ]
     kept = [t for p in model.parameters() for t in (p, p.grad) if t is not None] + moments
-    assert archcmp.count(spec).memory["train_state_bytes"].total == sum(t.nbytes for t in kept)
+    terms = count_training(spec, 1, 8, Setup()).terms
+    state = ("weights_bytes", "gradients_bytes", "moments_bytes", "master_weights_bytes")
+    assert sum(terms[name].total for name in state) == sum(t.nbytes for t in kept)
 
 
 # ---- refusals ---------------------------------------------------------------------------------------

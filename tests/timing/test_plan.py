@@ -66,8 +66,8 @@ def test_needed_bytes_cover_what_is_allocated() -> None:
     assert decoding > packed + state["kv_cache_bytes"], (
         "the tied head packed, and while it is packed once more"
     )
-    assert decoding < 1.01 * (packed + state["kv_cache_bytes"]), "one token's activations are small"
-    assert piece.needed_bytes(TRAIN, 1, 64, "cpu") > state["train_state_bytes"]
+    assert decoding < 1.06 * (packed + state["kv_cache_bytes"]), "one token's activations are small"
+    assert piece.needed_bytes(TRAIN, 1, 64, "cpu") > 4 * state["weights_bytes"]
 
 
 def test_needed_bytes_cover_the_activations_that_backward_holds() -> None:
