@@ -352,7 +352,7 @@ def test_sigterm_is_taken_as_ctrl_c(tmp_path: Path) -> None:
 def test_interrupted_before_the_first_figure_leaves_no_file_and_names_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("archcmp.analysis.conditions.count", interrupted)

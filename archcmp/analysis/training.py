@@ -12,7 +12,8 @@ import torch
 
 from archcmp.analysis.activations import LOSS, Code, Held, held_by_block, held_by_ends
 from archcmp.analysis.decompose import Part, decompose
-from archcmp.analysis.params import count_params, count_trained
+from archcmp.analysis.memory import weights_bytes
+from archcmp.analysis.params import count_trained
 from archcmp.model.decoder import Block
 from archcmp.results.counts import Breakdown, Section
 from archcmp.results.training_memory import Setup, TrainingMemory
@@ -64,7 +65,7 @@ def _stages(
     if outside is None:
         layers, passes = list(blocks), 1
     else:
-        ends = held_by_ends(outside, batch_size, seq_len, code, setup.precision.loss)
+        ends = held_by_ends(outside, batch_size, seq_len, code, setup.state.loss)
         tables, others = _parameters_of_ends(outside)
         layers, passes = layer_blocks(outside.spec) if blocks else [], outside.spec.passes
         yield _Stage(_summing(outside, ends.embedding), ends.embedding.kept, tables, tables)
@@ -117,11 +118,10 @@ def training_memory(
 
 def _state(parts: Sequence[Part], setup: Setup) -> Section:
     """What does not depend on the batch."""
-    weights = Breakdown.sum((part.count, count_params(part)["total"]) for part in parts)
     trained = Breakdown.sum((part.count, count_trained(part)) for part in parts)
-    each = setup.precision
+    each = setup.state
     return {
-        "weights_bytes": weights.times(each.weights),
+        "weights_bytes": Breakdown.sum((part.count, weights_bytes(part)) for part in parts),
         "gradients_bytes": trained.times(each.summed if setup.accumulate > 1 else each.gradients),
         "moments_bytes": trained.times(each.moments),
         "master_weights_bytes": trained.times(each.master),
@@ -137,7 +137,7 @@ def _instants(
     next."""
     state = {name: -(-term.total // devices) for name, term in terms.items()}
     gradients = state.pop("gradients_bytes")
-    each, several = setup.precision, setup.accumulate > 1
+    each, several = setup.state, setup.accumulate > 1
     before = gradients if several else 0
     left = [shared + n for n in accumulate((s.kept_bytes for s in stages), initial=0)]
     new = (0 if several else each.gradients * s.trained for s in reversed(stages))

@@ -10,11 +10,13 @@ from archcmp.errors import ArchcmpError
 from archcmp.experiments.contests import CONTESTS
 from archcmp.hardware.load import known_hardware
 from archcmp.results.counts import QUANTITIES
+from archcmp.results.precision import EXPERTS, KV, WEIGHTS
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
-from archcmp.results.training_memory import PRECISIONS, RECOMPUTE
+from archcmp.results.training_memory import RECIPES, RECOMPUTE
 from archcmp.spec import reflect
-from archcmp.spec.describe import design_choices, short_key, vocabulary
+from archcmp.spec.describe import design_choices, short_key
 from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.vocabulary import vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import all_sizes, load_spec
 
@@ -44,10 +46,12 @@ def some_of(names: Iterable[str]) -> Completer:
 
 
 dtypes = one_of(DTYPES)
+weights = one_of([*WEIGHTS, *(name + EXPERTS for name in WEIGHTS)])
+kv = one_of(KV)
 conventions = one_of(CONVENTIONS)
 contests = one_of(CONTESTS)
 compose = one_of(COMPOSE)
-recipes = one_of(PRECISIONS)
+recipes = one_of(RECIPES)
 ways_to_recompute = one_of(RECOMPUTE)
 quantities = one_of(QUANTITIES)
 devices = one_of(["cpu", "cuda"])

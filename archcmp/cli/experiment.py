@@ -32,6 +32,8 @@ from archcmp.timing.process import settle_process
 SAVED = ".json"
 MATCHING = ("match", "by", "multiple")
 """The shared options of experiments whose models can be matched."""
+PRECISION = ("weights", "kv")
+"""The shared options of experiments that count memory."""
 
 
 @dataclass
@@ -143,6 +145,8 @@ def _asked(
     budget_s: o.Budget = None,
     device: o.Device = None,
     dtype: o.DType = None,
+    weights: o.Weights = None,
+    kv: o.KV = None,
     compose: o.Compose = None,
     compile_models: o.Compile = None,
     plot: o.Plot = None,
@@ -159,6 +163,8 @@ def _asked(
         "budget_s": budget_s,
         "device": "cuda:0" if device == "cuda" else device,
         "dtype": dtype,
+        "weights": weights,
+        "kv": kv,
         "compose": compose,
         "compile": compile_models,
     }
@@ -218,7 +224,9 @@ def _like(saved: Document, given: dict[str, Any]) -> dict[str, Any]:
     convention = given.get("convention") or saved.request.convention
     usual = saved.request.dtype == DEFAULT_DTYPE
     dtype = given.get("dtype") or (None if usual else saved.request.dtype)
-    return {**given, "axes": axes | (given.get("axes") or {}), "convention": convention, "dtype": dtype}
+    stored = {name: given.get(name) or value for name, value in vars(saved.request.precision).items()}
+    axes |= given.get("axes") or {}
+    return {**given, "axes": axes, "convention": convention, "dtype": dtype, **stored}
 
 
 def _check_saved(session: Session, saved: Sequence[tuple[str, Document]]) -> None:

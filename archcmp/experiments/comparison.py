@@ -29,6 +29,7 @@ class Comparison(OneByOne):
     defaults: ClassVar[dict[str, Any]] = {"measure": list(WORKLOADS), "budget_s": 60.0}
     default_axes: ClassVar[dict[str, list[int] | None]] = {"batch_size": [1], "seq_len": None}
     changeable = ("attribute", "crossover")
+    takes_precision = True
     explains_two: ClassVar[bool] = True
     """Whether two models get the option `attribute`."""
 
@@ -62,7 +63,8 @@ class Comparison(OneByOne):
 
         request = run.request
         assert request.dtype is not None
-        conditions = Conditions(point["batch_size"], point["seq_len"], request.dtype, request.convention)
+        shape = point["batch_size"], point["seq_len"]
+        conditions = Conditions.asked(request, *shape)
         results = [ModelResult(**vars(conditions.count(named.spec))) for named in run.specs]
         if request.options.get("attribute"):
             first, *others = (named.spec for named in run.specs)
@@ -79,8 +81,8 @@ class Comparison(OneByOne):
         if on := request.options.get("on"):
             from archcmp.timing.elsewhere import bounds
 
-            shape, sheets = (point["batch_size"], point["seq_len"]), load_hardware(on)
-            allowed = [bounds(named.spec, request.dtype, *shape, sheets) for named in run.specs]
+            asked = request.dtype, *shape, load_hardware(on), request.precision
+            allowed = [bounds(named.spec, *asked) for named in run.specs]
             results = [replace(r, bounds=each) for r, each in zip(results, allowed, strict=True)]
         yield results
         if request.measure:

@@ -12,7 +12,7 @@ from archcmp.experiments.core import Experiment, Run, register
 from archcmp.hardware.load import load_hardware
 from archcmp.results.document import Cell, ModelResult, Status
 from archcmp.results.request import DEFAULT_DTYPE, Point, Request
-from archcmp.results.training_memory import PRECISIONS, Setup
+from archcmp.results.training_memory import RECIPES, Setup
 from archcmp.spec.shapes import check_shapes, default_seq_len
 from archcmp.spec.yaml.load import NamedSpec
 
@@ -24,6 +24,7 @@ class FitExperiment(Experiment):
     nothing fits counts as refused."""
 
     kind = "fit"
+    takes_precision = True
     defaults: ClassVar[dict[str, Any]] = {"measure": []}
 
     def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
@@ -51,11 +52,18 @@ class FitExperiment(Experiment):
         sheets = load_hardware(run.request.options["on"])
         for point in points:
             shape = point["batch_size"], point["seq_len"]
-            conditions = Conditions(*shape, run.request.dtype, run.request.convention)
+            conditions = Conditions.asked(run.request, *shape)
             results = [
                 ModelResult(
                     **vars(conditions.count(named.spec)),
-                    fits=fits(named.spec, run.request.dtype, *shape, sheets, _setups(run.request)),
+                    fits=fits(
+                        named.spec,
+                        run.request.dtype,
+                        *shape,
+                        sheets,
+                        run.request.precision,
+                        _setups(run.request),
+                    ),
                 )
                 for named in run.specs
             ]
@@ -67,7 +75,7 @@ def _setups(request: Request) -> list[Setup]:
     """How models train: by the recipe that is asked for, or by each; computing again what is asked for, or
     nothing, and then all. Raises UsageError."""
     options, dtype = request.options, request.dtype or DEFAULT_DTYPE
-    recipes = [options["recipe"]] if "recipe" in options else PRECISIONS
+    recipes = [options["recipe"]] if "recipe" in options else RECIPES
     ways = [options["recompute"]] if "recompute" in options else ["none", "full"]
     pairs = product(recipes, ways)
     return [Setup.of({**options, "recipe": recipe, "recompute": way}, dtype) for recipe, way in pairs]

@@ -66,6 +66,7 @@ class Session:
         self.specs = load_models(specs, asked.overrides, asked.vary, notify)
         asked = replace(asked, specs=[named.id for named in self.specs], overrides=[], vary=[])
         request = self.experiment.check(asked, self.specs)
+        self.experiment.check_precision(request, self.specs)
         ways: dict[str, Matched] = {}
         if request.match and len(self.specs) < 2:
             raise UsageError("--match changes the models after the first, so it needs two or more")

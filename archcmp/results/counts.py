@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 COMPONENTS = ("embedding", "mixer", "ffn", "residual", "norm", "head")
-"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding, and
-what joins sub-layers to the residual stream, other than norms, as residual."""
+"""Every breakdown is over these. Whatever is looked up by token or position counts as embedding, and tied
+weights do; norms inside a mixer (QK-norm) count as norm, and what joins sub-layers to the residual stream,
+other than norms, as residual."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ class Counts:
     params: `total`, `active`, what one token visits, and `active_less_embedding_and_head`, in elements.
     flops: `forward` (logits at every position), `prefill` (logits at the last), `decode` (one token per
     sequence) and `train`; a multiply-add is two.
-    memory: `weights_bytes`, and `kv_cache_bytes` as decoding stores it, in the requested dtype. Of one
-    sequence: `kv_cache_per_token_bytes`, what a token adds to the cache before any window is full, and
-    `state_bytes`, what recurrent layers keep at every length. What training takes is a record of its own
-    (training_memory).
+    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, `kv_cache_full_length_bytes` with all
+    positions in windowed layers, too, in the requested dtype and precision. Of one sequence:
+    `kv_cache_per_token_bytes`, what a token adds to the cache before any window is full, and `state_bytes`,
+    what recurrent layers keep at every length. What training takes is a record of its own (training_memory).
     """
 
     params: Section = field(default_factory=dict)

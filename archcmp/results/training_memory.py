@@ -12,7 +12,7 @@ from archcmp.results.request import check_name
 
 
 @dataclass(frozen=True)
-class Precision:
+class StateBytes:
     """Bytes that AdamW training keeps of every parameter: its weight, its gradient, its two moments together,
     and a master copy of the weight in float32. With several micro-batches gradients are summed in `summed`
     bytes. `loss` is the dtype of the logits from which the loss is computed; None is the weights' own."""
@@ -25,10 +25,10 @@ class Precision:
     loss: str | None = None
 
 
-PRECISIONS = {
-    "bf16": Precision(2, 2, 4, summed=2),
-    "mixed": Precision(2, 2, 8, master=4, summed=4, loss="float32"),
-    "fp32": Precision(4, 4, 8, summed=4),
+RECIPES = {
+    "bf16": StateBytes(2, 2, 4, summed=2),
+    "mixed": StateBytes(2, 2, 8, master=4, summed=4, loss="float32"),
+    "fp32": StateBytes(4, 4, 8, summed=4),
 }
 RECOMPUTE = ("none", "selective", "full")
 OPTIONS = ("recipe", "recompute", "accumulate")
@@ -37,7 +37,7 @@ OPTIONS = ("recipe", "recompute", "accumulate")
 
 @dataclass(frozen=True)
 class Setup:
-    """How a model trains. `recipe` names one of PRECISIONS. `recompute` says which activations the backward
+    """How a model trains. `recipe` names one of RECIPES. `recompute` says which activations the backward
     pass computes again: none; "selective", all but the results of matmuls, attention and recurrences; or
     "full", all of a block but its input. A batch is taken as `accumulate` micro-batches, one after the
     other."""
@@ -53,13 +53,13 @@ class Setup:
         usual = {"recipe": "fp32" if dtype == "float32" else "bf16"}
         given = {field.name: options[field.name] for field in fields(cls) if field.name in options}
         setup = cls(**(usual | given))
-        check_name("recipe", setup.recipe, list(PRECISIONS))
+        check_name("recipe", setup.recipe, list(RECIPES))
         check_name("way to recompute", setup.recompute, RECOMPUTE)
         return setup
 
     @property
-    def precision(self) -> Precision:
-        return PRECISIONS[self.recipe]
+    def state(self) -> StateBytes:
+        return RECIPES[self.recipe]
 
     def micro_batch(self, batch_size: int) -> int:
         """Sequences of a micro-batch. Raises UsageError where they are not whole."""

@@ -15,6 +15,7 @@ from archcmp.analysis.passes import PREFILL
 from archcmp.analysis.training import devices_to_train, training_memory
 from archcmp.hardware.sheet import Hardware
 from archcmp.results.hardware import Bound, Fit
+from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.results.request import MAX_TOKENS
 from archcmp.results.timings import Rates
 from archcmp.results.training_memory import Setup
@@ -47,20 +48,45 @@ def _devices(needed: int, memory_bytes: float) -> int:
     return max(1, -(-needed // int(memory_bytes)))
 
 
+def _models(spec: ModelSpec, dtype: str, precision: Precision) -> tuple[Piece, Piece]:
+    """The model as it is served, in a precision, and as it is trained, in the dtype."""
+    (trained,) = whole(spec, getattr(torch, dtype))
+    if not precision.lowered:
+        return trained, trained
+    (served,) = whole(spec, getattr(torch, dtype), precision)
+    return served, trained
+
+
 def bounds(
-    spec: ModelSpec, dtype: str, batch_size: int, seq_len: int, sheets: Mapping[str, Hardware]
+    spec: ModelSpec,
+    dtype: str,
+    batch_size: int,
+    seq_len: int,
+    sheets: Mapping[str, Hardware],
+    precision: Precision = IN_DTYPE,
 ) -> dict[str, dict[str, Bound]]:
-    """Sheet -> workload -> the shortest time of one run. A sheet without a rate of matmuls bounds only what
-    memory limits. Raises UsageError where a sheet has no bandwidth."""
-    (model,) = whole(spec, getattr(torch, dtype))
-    return {
-        name: {
-            workload.name: _bound(model, workload, sheet.rates(dtype), batch_size, seq_len, sheet)
-            for workload in WORKLOADS.values()
-            if workload.limit == "bandwidth_use" or math.isfinite(sheet.rates(dtype).matmul_flops_per_s)
-        }
-        for name, sheet in sheets.items()
-    }
+    """Sheet -> workload -> the shortest time of one run, of training in the dtype, of others in the
+    precision. A sheet without a rate of matmuls bounds only what memory limits. Raises UsageError where a
+    sheet has no bandwidth."""
+    served, trained = _models(spec, dtype, precision)
+    found: dict[str, dict[str, Bound]] = {name: {} for name in sheets}
+    for name, sheet in sheets.items():
+        for workload in WORKLOADS.values():
+            model, kept = (trained, IN_DTYPE) if workload.trains else (served, precision)
+            rates, rate_of = _rates(sheet, dtype, kept)
+            if workload.limit == "bandwidth_use" or math.isfinite(rates.matmul_flops_per_s):
+                bound = _bound(model, workload, rates, batch_size, seq_len, sheet)
+                found[name][workload.name] = replace(bound, rate_of=rate_of)
+    return found
+
+
+def _rates(sheet: Hardware, dtype: str, precision: Precision) -> tuple[Rates, str]:
+    """The rates that bound a model, and the numbers that multiply at that of matmuls: the weights as they
+    are, where the sheet has such a rate, or else the dtype, into which weights are unpacked."""
+    form = precision.weight_format
+    if form is None or form.rate is None or sheet.value(form.rate) is None:
+        return sheet.rates(dtype), dtype
+    return sheet.rates(dtype, form.rate), form.name
 
 
 def _bound(
@@ -95,11 +121,12 @@ def fits(
     batch_size: int,
     seq_len: int,
     sheets: Mapping[str, Hardware],
+    precision: Precision = IN_DTYPE,
     setups: Sequence[Setup] = (),
 ) -> dict[str, Fit]:
-    """Sheet -> whether a model fits, up to which context and batch, and on how many devices it trains in each
-    of `setups`. Raises UsageError where a sheet has no memory."""
-    (model,) = whole(spec, getattr(torch, dtype))
+    """Sheet -> whether a model fits in a precision, up to which context and batch, and on how many devices it
+    trains in each of `setups`. Raises UsageError where a sheet has no memory."""
+    model, _ = _models(spec, dtype, precision)
     found = {}
     for name, sheet in sheets.items():
         memory = int(sheet.needed("memory_bytes"))

@@ -14,8 +14,7 @@ import torch
 
 from archcmp.analysis.activations import Code, passing_bytes
 from archcmp.analysis.decompose import Part, decompose
-from archcmp.analysis.memory import cache_bytes
-from archcmp.analysis.params import count_params
+from archcmp.analysis.memory import cache_bytes, weights_bytes
 from archcmp.analysis.parts import count_parts
 from archcmp.analysis.roofline import roofline
 from archcmp.analysis.traffic import least_bytes
@@ -23,6 +22,7 @@ from archcmp.analysis.training import training_memory
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Block, Decoder
 from archcmp.model.ops.packed import Padding, pack_linears
+from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.results.timings import Rates, Roofline
 from archcmp.results.training_memory import Setup, TrainingMemory
 from archcmp.spec.schema.model import ModelSpec
@@ -67,7 +67,7 @@ class Piece:
 
     @cached_property
     def weights_bytes(self) -> int:
-        return sum(int(part.count * _weights_bytes(part)) for part in self.parts)
+        return sum(int(part.count * weights_bytes(part).total) for part in self.parts)
 
     def copies(self, trains: bool) -> int:
         """How many to rotate through. A training step moves four tensors per weight, so a quarter of the
@@ -163,18 +163,15 @@ class Piece:
         return RunnableDecoder(decoders, compiled) if decoders else RunnableBlock(blocks, compiled)
 
 
-def _weights_bytes(part: Part) -> int:
-    return count_params(part)["total"].total * part.dtype.itemsize
-
-
 def code_of(device: torch.device) -> Code:
     """Whose memory counts on a device."""
     return "cpu" if device.type == "cpu" else "cuda"
 
 
-def whole(spec: ModelSpec, dtype: torch.dtype) -> list[Piece]:
-    """The model as one piece."""
-    return [Piece("model", tuple(decompose(spec, dtype)), partial(build_model, spec, "meta", dtype))]
+def whole(spec: ModelSpec, dtype: torch.dtype, precision: Precision = IN_DTYPE) -> list[Piece]:
+    """The model as one piece. What is built is in the dtype; with a `precision` it can only be counted."""
+    parts = tuple(decompose(spec, dtype, precision=precision))
+    return [Piece("model", parts, partial(build_model, spec, "meta", dtype))]
 
 
 def composed(spec: ModelSpec, dtype: torch.dtype, trains: bool) -> list[Piece]:

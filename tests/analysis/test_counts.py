@@ -291,8 +291,18 @@ def test_cache_bytes_are_what_decoding_allocates() -> None:
     assert archcmp.count(spec, 2, 700).memory["kv_cache_bytes"].total == allocated == cache.nbytes
 
 
-def test_training_state_is_what_adamw_keeps() -> None:
-    spec = tiny("output.tied=true")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("output.tied=true",),
+        (MIXTURE, "ffn.router={scoring: sigmoid, correction_bias: true}", "blocks.main.layer_scalar=true"),
+        (MIXTURE, "ffn.router={scoring: sqrt_softplus, by_token: true}"),
+    ],
+    ids=["tied", "buffers", "by-token"],
+)
+def test_training_state_is_what_adamw_keeps(changes: tuple[str, ...]) -> None:
+    """Buffers have neither gradients nor moments, and whole numbers 8 bytes each."""
+    spec = tiny(*changes)
     model = build_model(spec, dtype=torch.bfloat16)
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.zeros(1, 8, dtype=torch.int64)).sum().backward()
@@ -300,7 +310,9 @@ def test_training_state_is_what_adamw_keeps() -> None:
     moments = [
         t for state in optimizer.state.values() for name, t in state.items() if name.startswith("exp_avg")
     ]
-    kept = [t for p in model.parameters() for t in (p, p.grad) if t is not None] + moments
+    weights = [*model.parameters(), *model.buffers()]
+    kept = [*weights, *(p.grad for p in model.parameters() if p.grad is not None), *moments]
+    assert archcmp.count(spec).memory["weights_bytes"].total == sum(t.nbytes for t in weights)
     terms = count_training(spec, 1, 8, Setup()).terms
     state = ("weights_bytes", "gradients_bytes", "moments_bytes", "master_weights_bytes")
     assert sum(terms[name].total for name in state) == sum(t.nbytes for t in kept)

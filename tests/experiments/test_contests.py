@@ -19,6 +19,7 @@ from archcmp.model.hf import load_hf_weights
 from archcmp.oracle.models import transformers_model
 from archcmp.results.document import ModelResult
 from archcmp.results.timings import Throughput
+from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from archcmp.timing.pieces import Piece
@@ -149,28 +150,13 @@ def test_masks_that_do_not_fit_are_refused() -> None:
 
 # ---- transformers -------------------------------------------------------------------------------------
 
-HEADS = ("mixer.n_heads=2", "mixer.n_kv_heads=2", "mixer.head_dim=8", "ffn.d_ff=24")
-SHRUNK = ("d_model=16", "vocab_size=61", "layers[0].n_layers=2")
-MAIN = tuple(f"blocks.main.{change}" for change in HEADS)
-
-
-def _families() -> dict[str, ModelSpec]:
-    local_global = [f"blocks.{block}.{change}" for block in ("local", "global") for change in HEADS]
-    layers = ("layers=[{repeat: [local, global], n_layers: 2}]", "blocks.local.mixer.window=8")
-    return {
-        "gpt2": load_spec("gpt2", (*SHRUNK, *MAIN)),
-        "llama": tiny(),
-        "olmo2": load_spec("olmo2", (*SHRUNK, *MAIN)),
-        "gemma3": load_spec("gemma3", (*SHRUNK, *local_global, *layers)),
-    }
-
-
-FAMILIES = _families()
+FAMILIES = ("gpt2", "olmo2", "gemma3", "lfm2", "mamba2", "minimax-text-01", "deepseek-v3.2")
+"""Norms at every place, windows, and every kind of cache that transformers has."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_both_compute_the_same_at_every_workload(name: str) -> None:
-    contest = a_contest("transformers", FAMILIES[name], seq_len=20)
+    contest = a_contest("transformers", shrunk(load_spec(name)), seq_len=20)
     for cell, (theirs, ours) in raced(contest).items():
         assert theirs.figures["output_difference"] <= 1e-4 * theirs.figures["output_std"]
         speedup = ours.throughput[cell].speedup
@@ -227,7 +213,7 @@ def test_a_design_without_a_peer_is_refused_with_those_that_have_one(change: str
 
 
 def test_decoding_stays_within_learned_positions() -> None:
-    spec = FAMILIES["gpt2"].model_copy(update={"context_length": 40})
+    spec = shrunk(load_spec("gpt2")).model_copy(update={"context_length": 40})
     noisy = FakeTimer(lambda i: 1.0 + i % 2)
     contest = a_contest("transformers", spec, seq_len=40, measure=["decode"], timer=noisy)
     ours, _ = timings(contest, "decode")

@@ -7,6 +7,7 @@ prefill, and every reading decodes one token more.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -36,6 +37,8 @@ CHECKED_STEPS = 3
 UNREAD_STEPS = CHECKED_STEPS + 1 + MAX_WARM_UPS
 """Tokens that a contender decodes, at the most, before its first reading."""
 
+CACHES = ("past_key_values", "cache", "cache_params")
+"""What models of `transformers` call the cache among their arguments."""
 
 Caches = dict[type, Any]
 """The cache of each contender after a real prefill, of which every build has a copy."""
@@ -64,12 +67,13 @@ class Ours(RunnableDecoder):
 
 
 class Theirs:
-    """A model of `transformers`: its DynamicCache, or, compiled, the StaticCache made for that."""
+    """A model of `transformers` as its users call it."""
 
     def __init__(self, model: nn.Module, compiled: bool, n_steps: int, caches: Caches) -> None:
         self.copies: Sequence[nn.Module] = [model]
         self.compiled, self.n_steps, self.caches = compiled, n_steps, caches
         self._call: Callable[..., Any] = torch.compile(model) if compiled else model
+        self._cache = next(name for name in CACHES if name in inspect.signature(model.forward).parameters)
 
     def _tokens(self, batch_size: int, n_tokens: int) -> Tensor:
         model: Any = self.copies[0]
@@ -97,18 +101,18 @@ class Theirs:
         if Theirs not in self.caches:
             self.caches[Theirs] = self._filled(tokens[:, :-1])
         cache = copy.deepcopy(self.caches[Theirs])
-        return lambda: self._logits(tokens[:, -1:], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        options = {self._cache: cache, "use_cache": True, "logits_to_keep": 1}
+        return lambda: self._logits(tokens[:, -1:], **options)
 
     def _filled(self, tokens: Tensor) -> Any:
-        """The cache after a prefill."""
-        transformers, (model,) = import_transformers(), self.copies
-        cache = (
-            transformers.StaticCache(config=model.config, max_cache_len=tokens.shape[1] + self.n_steps)
-            if self.compiled
-            else transformers.DynamicCache(config=model.config)
-        )
-        model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cache
+        """The cache after a prefill: the model's own, or, compiled, the StaticCache made for that."""
+        (model,) = self.copies
+        options: dict[str, Any] = {"use_cache": True, "logits_to_keep": 1}
+        if self.compiled:
+            length = tokens.shape[1] + self.n_steps
+            static = import_transformers().StaticCache(config=model.config, max_cache_len=length)
+            options[self._cache] = static
+        return getattr(model(tokens, **options), self._cache)
 
     def _logits(self, tokens: Tensor, **options: object) -> Tensor:
         logits: Tensor = self._call(tokens, **options).logits

@@ -22,6 +22,7 @@ from archcmp.report.plots.bars import (
 from archcmp.report.table import Figure as Value
 from archcmp.report.tables.ablation import changing, path_title, steps_of
 from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit
+from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import rate, shape_text
 from archcmp.results.ablation import Step
 from archcmp.results.document import Document
@@ -79,7 +80,7 @@ def figure_of(doc: Document) -> Figure:
     told = [
         path_title(doc),
         "Each row keeps the changes above it, and is compared with the row above. "
-        f"{shape_text(doc).capitalize()}, {doc.request.dtype}. "
+        f"{shape_text(doc).capitalize()}, {stored_in(doc)}. "
         f"{conventions_note(doc)}",
     ]
     timings = [timing for step in steps for timing in step.throughput.values()]

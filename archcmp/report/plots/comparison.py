@@ -21,6 +21,7 @@ from archcmp.report.plots.bars import (
 from archcmp.report.plots.curves import Axis, Curve, Unit, figure_of_curves, logarithmic
 from archcmp.report.table import Figure as Value
 from archcmp.report.tables.effects import MAIN, QUANTITY_LABELS, conventions_note, full_unit, values_of
+from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import context_notes, rate, shape_text
 from archcmp.results.document import Document, Model, ModelResult
 from archcmp.spec.describe import parse_text
@@ -126,7 +127,7 @@ def _timed(results: Sequence[ModelResult], workload: str) -> Panel:
 
 def _told(doc: Document, judged: bool) -> list[str]:
     """What stands above the panels; how rates were judged where verdicts stand beside them."""
-    shape = f"{shape_text(doc).capitalize()}, {doc.request.dtype}."
+    shape = f"{shape_text(doc).capitalize()}, {stored_in(doc)}."
     told = [f"{shape} {conventions_note(doc)}", *context_notes(doc)]
     timings = [timing for result in doc.cells[0].models for timing in result.throughput.values()]
     return told + timings_told(doc, timings, "first model" if judged else None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archcmp.report.plots.curves import Axis, Curve, figure_of_curves
 from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit, values_of
 from archcmp.report.tables.grid import COUNTED, in_order
+from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import context_notes
 from archcmp.results.document import Document, Model
 
@@ -67,7 +68,7 @@ def figure_of(doc: Document) -> Figure:
     batches = ", ".join(f"{batch:,}" for batch in sorted({cell.point["batch_size"] for cell in doc.cells}))
     lengths = [cell.point["seq_len"] for cell in doc.cells]
     told = [
-        f"Counted, batch size {batches}, {doc.request.dtype}. {conventions_note(doc)}",
+        f"Counted, batch size {batches}, {stored_in(doc)}. {conventions_note(doc)}",
         *context_notes(doc),
     ]
     bends = {place: text for place, text in _lines(doc, max(lengths)).items() if place >= min(lengths)}

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from archcmp.report.table import Figure, Row, Table
+from archcmp.report.tables.precision import (
+    FULL_LENGTH_NOTE,
+    full_length_rows,
+    precision_notes,
+    stored_in,
+)
 from archcmp.report.tables.rows import context_notes, header, row, totals
 from archcmp.results.document import Cell, Document
 from archcmp.results.hardware import Fit
@@ -29,9 +35,11 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
 def _table(doc: Document, cell: Cell) -> Table:
     sections = [result.memory for result in cell.models]
     weights, cache = totals(sections, "weights_bytes"), totals(sections, "kv_cache_bytes")
+    at_full_length = full_length_rows(sections, DecimalBytes)
     rows = [
         row("weights", weights, DecimalBytes),
         row("KV cache", cache, DecimalBytes),
+        *at_full_length,
     ]
     batch_size, seq_len = _shape(cell)
     for sheet in dict.fromkeys(sheet for result in cell.models for sheet in result.fits):
@@ -39,10 +47,12 @@ def _table(doc: Document, cell: Cell) -> Table:
     notes = [EXCLUDED, UNITS]
     if any(fit.training for result in cell.models for fit in result.fits.values()):
         notes.append(TRAINING.format(batch=batch_size, tokens=seq_len))
-    notes += context_notes(doc)
+    notes += [*context_notes(doc), *precision_notes(doc)]
+    if at_full_length:
+        notes.append(f"{FULL_LENGTH_NOTE} Contexts and batches are without it.")
     if any(figure.marks for each in rows for figure in each.figures):
         notes.append(WHOLE)
-    title = f"Fit, batch {batch_size:,} x {seq_len:,} tokens, {doc.request.dtype}"
+    title = f"Fit, batch {batch_size:,} x {seq_len:,} tokens, {stored_in(doc)}"
     return Table(title, header(doc), rows, notes)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
-from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.base import Dim, Part, check_projections
 from archcmp.spec.schema.norms import Norm
 
 
@@ -28,12 +28,10 @@ class LightningAttention(Part):
     output_norm: Norm | None = None
     """The norm of the heads' output, the model's norm by default."""
 
-    LABELS: ClassVar[dict[str, str]] = {"lightning": "Lightning attention, a linear attention."}
-
     @property
     def label(self) -> str:
         """The usual short name."""
-        return "lightning"
+        return "lightning_attention"
 
     @property
     def width(self) -> int:
@@ -42,10 +40,5 @@ class LightningAttention(Part):
 
     @model_validator(mode="after")
     def _dimensions_fit(self) -> LightningAttention:
-        if 3 * self.width > MAX_DIM:
-            raise fault(
-                ("n_heads",),
-                f"n_heads x head_dim makes projections {3 * self.width:,} wide; at most {MAX_DIM:,} are "
-                "allowed",
-            )
+        check_projections(3 * self.width, "n_heads", "head_dim")
         return self
