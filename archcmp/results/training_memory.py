@@ -65,7 +65,7 @@ class Setup:
         """Sequences of a micro-batch. Raises UsageError where they are not whole."""
         if self.accumulate < 1 or batch_size % self.accumulate:
             raise UsageError(
-                f"--accumulate {self.accumulate:,} does not divide the batch of {batch_size:,} sequences"
+                f"--accumulate {self.accumulate:,} does not divide a batch size of {batch_size:,}"
             )
         return batch_size // self.accumulate
 

@@ -77,6 +77,6 @@ def as_kernel(result: Result, kept: Sequence[Tensor], *inputs: Any, cheap: bool 
     if not cheap:
         made = {key_of(x): x.nbytes for x in (*results, *kept)}
         _acting.get().on_kernel(sum(nbytes for key, nbytes in made.items() if key not in given))
-    handed: Any = _Kernel.apply(results, kept, *tensors)  # type: ignore[no-untyped-call]
+    handed: Any = _Kernel.apply(results, kept, *tensors)
     given_back: Result = handed[0] if isinstance(result, Tensor) else handed
     return given_back

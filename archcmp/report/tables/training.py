@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from archcmp.report.table import Figure, Row, Table
 from archcmp.report.tables.rows import header, row, section_rows, shape_text, totals
 from archcmp.results.document import Document
@@ -18,7 +20,7 @@ LABELS = {
     "gathered_bytes": "gathered weights",
     "working_bytes": "working tensors",
 }
-RECIPES = {
+RECIPE_NOTES = {
     "bf16": "weights, gradients and both AdamW moments in 16 bits, 8 bytes per parameter",
     "mixed": "16-bit weights and gradients, float32 moments and master weights, 16 bytes per parameter",
     "fp32": "everything in float32, 16 bytes per parameter",
@@ -40,32 +42,31 @@ def training_tables(doc: Document) -> list[Table]:
     rows = []
     for name, label in LABELS.items():
         if name == "activations_bytes":
-            rows += [
-                Row(label, r.figures, r.level) if not r.level else r for r in section_rows(terms, name, Bytes)
-            ]
+            whole, *components = section_rows(terms, name, Bytes)
+            rows += [replace(whole, label=label), *components]
         elif any(totals(terms, name)):
             rows.append(row(label, totals(terms, name), Bytes))
     rows.append(row("peak", [None if each is None else each.peak_bytes for each in counted], Bytes))
     for instant in dict.fromkeys(name for each in counted if each for name in each.instants):
         alive = [None if each is None else sum(each.instants[instant].values()) for each in counted]
         rows.append(row(instant, alive, Bytes, level=1))
-    title = f"Training memory, {shape_text(doc)}, recipe {setups[0].recipe}"
-    made = [Table(title, header(doc), rows, _notes(setups[0]))]
+    recipes = dict.fromkeys(setup.recipe for setup in setups)
+    title = f"Training memory, {shape_text(doc)}, recipe {' or '.join(recipes)}"
+    notes = dict.fromkeys(note for setup in setups for note in _notes(setup))
+    made = [Table(title, header(doc), rows, list(notes))]
     return [*made, _instants(doc)] if len(counted) == 1 else made
 
 
 def _notes(setup: Setup) -> list[str]:
     notes = [
-        f"Recipe {setup.recipe}: {RECIPES[setup.recipe]}.",
+        f"Recipe {setup.recipe}: {RECIPE_NOTES[setup.recipe]}.",
         "Activations: what the backward pass needs, with flash attention and fused kernels.",
     ]
     if setup.recompute in RECOMPUTED:
         notes.append(f"Recomputation {setup.recompute}: {RECOMPUTED[setup.recompute]}.")
     if setup.accumulate > 1:
-        notes.append(
-            f"Activations are those of one of {setup.accumulate:,} micro-batches; gradients are summed over "
-            "all of them."
-        )
+        summed = "in float32, " if setup.recipe == "mixed" else ""
+        notes.append(f"Activations: of one of {setup.accumulate:,} micro-batches. Gradients: {summed}of all.")
     notes.append("Peak: the fullest moment of a step. Not all terms are alive at once.")
     return [*notes, EXCLUDED]
 
