@@ -135,7 +135,7 @@ def _made(begin: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """The input of a part: the stream, or tokens, which nothing comes before."""
     if not dtype.is_floating_point:
         return torch.empty(shape, dtype=dtype, device="meta")
-    made: Tensor = _Earlier.apply(begin, shape, dtype)  # type: ignore[no-untyped-call]
+    made: Tensor = _Earlier.apply(begin, shape, dtype)
     return made
 
 
@@ -161,7 +161,7 @@ def _held(
             results = run(x)
             for other in results[1:]:
                 ledger.save(other)
-            end: Tensor = _Later.apply(*results)  # type: ignore[no-untyped-call]
+            end: Tensor = _Later.apply(*results)
         del x, results
         forward, selected = live.most, Counter(ledger.selected)
         live.reset()
@@ -236,7 +236,7 @@ def _passing(alike: Alike, batch_size: int, seq_len: int, way: Pass, code: Code)
             x, _ = module.enter(tokens, start)
             module.carried_in(tokens, x)
             module.logits(x[:, -1:] if way.last_only else x)
-        return live.most
+        return int(live.most)
     with ShapesOnly(), torch.no_grad():
         rotation = module.rotation(torch.empty(batch_size, n_tokens, 0, dtype=dtype, device="meta"), start)
         carried = module.stand_in(batch_size, start, n_tokens)
@@ -246,7 +246,7 @@ def _passing(alike: Alike, batch_size: int, seq_len: int, way: Pass, code: Code)
     with torch.no_grad(), Live(outside) as live, acting_as("meta" if code == "fused" else code):
         x = torch.empty(module.stream_shape(batch_size, n_tokens), dtype=dtype, device="meta")
         module(x, rotation, cache, start, carried)
-    return live.most
+    return int(live.most)
 
 
 def passing_bytes(

@@ -67,7 +67,7 @@ def _stages(
     else:
         ends = held_by_ends(outside, batch_size, seq_len, code, setup.state.loss)
         tables, others = _parameters_of_ends(outside)
-        layers, passes = layer_blocks(outside.spec) if blocks else [], outside.spec.passes
+        layers, passes = list(layer_blocks(outside.spec)) if blocks else [], outside.spec.passes
         yield _Stage(_summing(outside, ends.embedding), ends.embedding.kept, tables, tables)
     for visit in range(passes * len(layers)):
         part = blocks[layers[visit % len(layers)]]

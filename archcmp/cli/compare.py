@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from archcmp.cli import options as o
 from archcmp.cli.experiment import Asked, experiment_command
 
@@ -14,6 +16,6 @@ def command(
     recompute: o.Recompute = None,
     accumulate: o.Accumulate = None,
 ) -> None:
-    given = {"attribute": asked.show.details or None, "on": on}
+    given: dict[str, Any] = {"attribute": asked.show.details or None, "on": on}
     given |= o.training(recipe, recompute, accumulate)
     asked.given["options"] = {name: value for name, value in given.items() if value is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -231,7 +231,7 @@ AllChoices = Annotated[
 ]
 
 
-def training(recipe: str | None, recompute: str | None, accumulate: int | None) -> dict[str, object]:
+def training(recipe: str | None, recompute: str | None, accumulate: int | None) -> dict[str, Any]:
     """The options that say how models train, those that were given."""
     given = {"recipe": recipe, "recompute": recompute, "accumulate": accumulate}
     return {name: value for name, value in given.items() if value is not None}

@@ -144,7 +144,7 @@ def test_selective_and_full_recomputation_keep_what_torchs_checkpoints_keep() ->
     held = held_by_block(part, 4, 64)
     block = part.build("cpu")
     x = torch.randn(4, 64, block.d_model, requires_grad=True)  # type: ignore[arg-type]
-    ways = {
+    ways: dict[str, Any] = {
         "selective": partial(create_selective_checkpoint_contexts, kept_by_torch),
         "full": noop_context_fn,
     }
