@@ -20,6 +20,7 @@ LABELS = {
     "gathered_bytes": "gathered weights",
     "working_bytes": "working tensors",
 }
+INSTANTS = {"forward": "most in forward pass", "backward": "most in backward pass"}
 RECIPE_NOTES = {
     "bf16": "weights, gradients and both AdamW moments in 16 bits, 8 bytes per parameter",
     "mixed": "16-bit weights and gradients, float32 moments and master weights, 16 bytes per parameter",
@@ -46,10 +47,10 @@ def training_tables(doc: Document) -> list[Table]:
             rows += [replace(whole, label=label), *components]
         elif any(totals(terms, name)):
             rows.append(row(label, totals(terms, name), Bytes))
-    rows.append(row("peak", [None if each is None else each.peak_bytes for each in counted], Bytes))
     for instant in dict.fromkeys(name for each in counted if each for name in each.instants):
         alive = [None if each is None else sum(each.instants[instant].values()) for each in counted]
-        rows.append(row(instant, alive, Bytes, level=1))
+        rows.append(row(INSTANTS.get(instant, instant), alive, Bytes))
+    rows.append(row("peak", [None if each is None else each.peak_bytes for each in counted], Bytes))
     recipes = dict.fromkeys(setup.recipe for setup in setups)
     title = f"Training memory, {shape_text(doc)}, recipe {' or '.join(recipes)}"
     notes = dict.fromkeys(note for setup in setups for note in _notes(setup))
