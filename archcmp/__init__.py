@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from archcmp.api import ablate as ablate
     from archcmp.api import bench as bench
     from archcmp.api import compare as compare
+    from archcmp.api import draw as draw
     from archcmp.api import fit as fit
     from archcmp.api import list_specs as list_specs
     from archcmp.api import race as race
@@ -44,7 +45,19 @@ _HOMES = {
     "archcmp.analysis": ["count"],
     "archcmp.analysis.match": ["match"],
     "archcmp.api": [
-        *("Results", "ablate", "bench", "compare", "fit", "list_specs", "race", "read", "run", "stability"),
+        *(
+            "Results",
+            "ablate",
+            "bench",
+            "compare",
+            "draw",
+            "fit",
+            "list_specs",
+            "race",
+            "read",
+            "run",
+            "stability",
+        ),
     ],
     "archcmp.errors": [
         *("ArchcmpError", "ConfigError", "CountingError", "MeasureError"),

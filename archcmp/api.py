@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from archcmp.analysis import count_blocks
 from archcmp.experiments.core import OnProgress
 from archcmp.experiments.runner import Session
+from archcmp.report import diagram
 from archcmp.report.export import export
-from archcmp.report.formats.html import fragment
-from archcmp.report.tables import tables_of
+from archcmp.report.page.page import fragment
 from archcmp.results import store
 from archcmp.results.document import Document
 from archcmp.results.rows import tidy_rows
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.find import known_specs
-from archcmp.spec.yaml.load import all_sizes
+from archcmp.spec.yaml.load import all_sizes, load_models
 
 Models = str | Path | ModelSpec | Sequence[str | Path | ModelSpec]
 
@@ -44,7 +45,7 @@ class Results(Document):
         return f"<{self.kind} of {names}; {len(self.cells)} of {len(self.request.points())} cells>"
 
     def _repr_html_(self) -> str:
-        return fragment(tables_of(self))
+        return fragment(self)
 
 
 def run(
@@ -60,15 +61,18 @@ def run(
     """Run an experiment of any kind. `options` are those of Request; `output` is a new file that keeps
     every cell, `resume` continues one. Raises SpecError and UsageError for bad input, before anything is
     built, MeasureError for what cannot be measured, and KeyboardInterrupt when interrupted."""
-    given = [models] if isinstance(models, (str, Path, ModelSpec)) else models
-    references = [str(model) if isinstance(model, Path) else model for model in given]
-    session = Session(kind, references, options, None if resume is None else Path(resume), _warn)
+    session = Session(kind, _references(models), options, None if resume is None else Path(resume), _warn)
     if output is not None:
         session.keep_in(Path(output))
     try:
         return Results(**vars(session.run(on_document, on_progress)))
     finally:
         session.rescue()
+
+
+def _references(models: Models) -> list[str | ModelSpec]:
+    given = [models] if isinstance(models, (str, Path, ModelSpec)) else models
+    return [str(model) if isinstance(model, Path) else model for model in given]
 
 
 def _warn(text: str) -> None:
@@ -198,3 +202,12 @@ def read(path: str | Path) -> Results:
 def list_specs() -> list[str]:
     """A reference for every size of every known family."""
     return [reference for family in known_specs() for reference in all_sizes(family)]
+
+
+def draw(models: Models, path: str | Path, scale: str | None = None) -> None:
+    """Draw models side by side in a .svg file. With `scale` (params, or flops of a forward pass over 2,048
+    tokens) the heights of boxes are in proportion to it. Raises SpecError and UsageError."""
+    diagram.check_drawing(Path(path), scale)
+    named = load_models(_references(models))
+    subjects = [diagram.Subject.counted(each.name, each.spec, count_blocks(each.spec)) for each in named]
+    diagram.write(subjects, Path(path), scale)

@@ -69,6 +69,13 @@ class Share(float):
         return f"{percent:.0f} %" if percent >= 9.95 or not percent else f"{percent:.2g} %"
 
 
+def number(value: float) -> str:
+    """A plain number: 4096 -> '4,096', 500000.0 -> '500,000', 0.25 -> '0.25', 1e-5 -> '1e-05'."""
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    return f"{value:g}"
+
+
 def rounded(value: float) -> float:
     """A figure of a run as a document keeps it: six significant digits."""
     return float(f"{value:.6g}")

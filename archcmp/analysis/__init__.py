@@ -43,3 +43,19 @@ def count(
 
     parts = decompose(spec, getattr(torch, dtype), precision=precision)
     return count_parts(parts, batch_size, seq_len, convention)
+
+
+def count_blocks(spec: ModelSpec, batch_size: int = 1, seq_len: int | None = None) -> dict[str, Counts]:
+    """The counts of one layer of each distinct block, by the block's name, and, by "", of what is outside the
+    blocks. The arguments, units and errors are those of `count`."""
+    seq_len = seq_len or default_seq_len([spec])
+    check_shapes([spec], batch_size, seq_len)
+
+    import torch
+
+    from archcmp.analysis.decompose import decompose
+    from archcmp.analysis.parts import count_parts
+
+    parts = [part.once() for part in decompose(spec, getattr(torch, DEFAULT_DTYPE))]
+    shape = batch_size, seq_len, DEFAULT_CONVENTION
+    return {part.block or "": count_parts([part], *shape) for part in parts}

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from archcmp.analysis.decompose import Part
 from archcmp.analysis.live import Live
@@ -175,6 +176,11 @@ def _held(
     return Held(dict(ledger.kept), dict(selected), entry, forward, backward, made)
 
 
+def tensors_of(rotation: Any) -> list[Tensor]:
+    """The cosines and sines of one rotation, or of those of mixers side by side."""
+    return [each for each in tree_leaves(rotation) if isinstance(each, Tensor)]
+
+
 @lru_cache(maxsize=4096)
 def _of_block(alike: Alike, batch_size: int, seq_len: int, code: Code) -> Held:
     block, dtype = alike.part.on_meta, alike.part.dtype
@@ -182,7 +188,7 @@ def _of_block(alike: Alike, batch_size: int, seq_len: int, code: Code) -> Held:
     with ShapesOnly():
         rotation = block.rotation(torch.empty(batch_size, seq_len, 0, dtype=dtype, device="meta"), 0)
         carried = block.stand_in(batch_size, 0, seq_len)
-    outside = [*(rotation or ()), *chain.from_iterable(carried.values())]
+    outside = [*tensors_of(rotation), *chain.from_iterable(carried.values())]
     shape = block.stream_shape(batch_size, seq_len)
     return _held(block, lambda x: [block(x, rotation, None, 0, dict(carried))], shape, dtype, outside, code)
 
@@ -241,7 +247,7 @@ def _passing(alike: Alike, batch_size: int, seq_len: int, way: Pass, code: Code)
         rotation = module.rotation(torch.empty(batch_size, n_tokens, 0, dtype=dtype, device="meta"), start)
         carried = module.stand_in(batch_size, start, n_tokens)
     assert cache is None or isinstance(cache, LayerCache)
-    outside += [*(rotation or ()), *(() if cache is None else cache.tensors)]
+    outside += [*tensors_of(rotation), *(() if cache is None else cache.tensors)]
     outside += chain.from_iterable(carried.values())
     with torch.no_grad(), Live(outside) as live, acting_as("meta" if code == "fused" else code):
         x = torch.empty(module.stream_shape(batch_size, n_tokens), dtype=dtype, device="meta")

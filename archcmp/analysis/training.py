@@ -10,9 +10,10 @@ from itertools import accumulate
 
 import torch
 
-from archcmp.analysis.activations import LOSS, Code, Held, held_by_block, held_by_ends
+from archcmp.analysis.activations import LOSS, Code, Held, held_by_block, held_by_ends, tensors_of
 from archcmp.analysis.decompose import Part, decompose
 from archcmp.analysis.memory import weights_bytes
+from archcmp.analysis.meta import ShapesOnly
 from archcmp.analysis.params import count_trained
 from archcmp.model.decoder import Block
 from archcmp.results.counts import Breakdown, Section
@@ -183,12 +184,14 @@ def _alive(stage: _Stage, most: int, before: int, gradients: int, gathered: int,
 
 def _shared_bytes(parts: Sequence[Part], batch_size: int, seq_len: int) -> int:
     """Rotations, which all layers of the same positions share: a cosine and a sine of every angle."""
-    ropes = {part.on_meta.rope: part for part in parts if isinstance(part.on_meta, Block)}
-    return sum(
-        2 * seq_len * (rope.turned // 2) * part.dtype.itemsize
-        for rope, part in ropes.items()
-        if rope is not None
-    )
+    blocks = {part.on_meta.rope: part for part in parts if isinstance(part.on_meta, Block)}
+    total = 0
+    for part in blocks.values():
+        assert isinstance(part.on_meta, Block)
+        with ShapesOnly():
+            like = torch.empty(batch_size, seq_len, 0, dtype=part.dtype, device="meta")
+            total += sum(each.nbytes for each in tensors_of(part.on_meta.rotation(like, 0)))
+    return total
 
 
 def in_weights_dtype(spec: ModelSpec, setup: Setup, dtype: str) -> list[Part]:

@@ -20,6 +20,7 @@ from archcmp.errors import ArchcmpError, SpecError, UsageError, did_you_mean, on
 COMMANDS = {
     "compare": "Architectures side by side: what differs, and its cost in parameters, FLOPs, memory, speed.",
     "show": "One architecture, resolved: its choices, and what each component costs.",
+    "draw": "Architectures as pictures, drawn from their specs, with what differs marked.",
     "list": "All known families and sizes with their parameters.",
     "choices": "Every design choice: what it means, its equation, and which known models make it.",
     "bench": "Throughput, or counts, over a grid of batch sizes and sequence lengths.",
@@ -27,6 +28,7 @@ COMMANDS = {
     "fit": "Whether models fit on devices: the longest context, the largest batch, and devices to train on.",
     "race": "One model in archcmp and in transformers: the same weights, the same logits, and who is faster.",
     "stability": "Training stability: small proxies over learning rates and seeds, with a verdict.",
+    "report": "Saved results as one page to read and to mail: drawing, tables, plots, and the raw figures.",
     "check": "Validate specs, build them on the meta device, and compare with the published totals.",
     "new": "Write a spec to edit: a known one with comments, or only what a variant changes in it.",
     "import": "Turn a Hugging Face configuration into a spec.",

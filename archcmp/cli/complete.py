@@ -64,6 +64,13 @@ def workloads(incomplete: str) -> list[str]:
     return some_of(WORKLOADS)(incomplete)
 
 
+def plots(incomplete: str) -> list[str]:
+    """Kinds of plots, each before a colon."""
+    from archcmp.report.plots import listed
+
+    return [f"{kind}:" for kind in listed()]
+
+
 def choices(incomplete: str) -> list[str]:
     """Names that `archcmp choices` explains."""
     return list(dict.fromkeys(choice.name for choice in vocabulary()))

@@ -218,7 +218,14 @@ Export = Annotated[
     ),
 ]
 Plot = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE", help="Draw the results in a .svg or .png file.")
+    list[str] | None,
+    typer.Option(
+        "--plot",
+        metavar="[KIND:]FILE",
+        help="Draw all plots in a .svg, .png or .pdf file, or one: cost, cache, throughput, roofline; "
+        "repeatable.",
+        autocompletion=complete.plots,
+    ),
 ]
 Standalone = Annotated[
     bool, typer.Option("--standalone", help="Make a .tex file a document, not tables to \\input.")

@@ -12,7 +12,7 @@ from archcmp.cli.experiment import MATCHING, PRECISION, Asked, experiment_comman
 
 @experiment_command(
     "race",
-    without=("vary", *MATCHING, *PRECISION, "all_choices", "no_measure", "convention", "compose", "plot"),
+    without=("vary", *MATCHING, *PRECISION, "all_choices", "no_measure", "convention", "compose"),
 )
 def command(
     asked: Asked,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from archcmp.errors import UsageError
 from archcmp.experiments.core import OneByOne, Progress, Run, register, throughputs
 from archcmp.hardware.load import load_hardware
-from archcmp.results.document import ModelResult
+from archcmp.results.document import Model, ModelResult
 from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name
 from archcmp.results.training_memory import Setup
 from archcmp.spec.shapes import check_shapes, default_seq_len
@@ -55,6 +55,15 @@ class Comparison(OneByOne):
         for sheet in load_hardware(options.get("on", ())).values():
             sheet.rates(request.dtype or DEFAULT_DTYPE)
         return request
+
+    def counted(self, run: Run, models: Sequence[Model]) -> list[Model]:
+        """With the growth of the cache."""
+        from archcmp.analysis.growth import cache_growth
+
+        request = run.request
+        how = request.dtype or DEFAULT_DTYPE, request.axes["seq_len"], request.precision
+        growths = [cache_growth(named.spec, *how) for named in run.specs]
+        return [replace(model, cache=growth) for model, growth in zip(models, growths, strict=True)]
 
     def measure(self, run: Run, point: Point) -> Progress:
         from archcmp.analysis.attribution import effects

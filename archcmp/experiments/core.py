@@ -118,6 +118,11 @@ class Experiment(ABC):
         """The columns: a model per spec, unless the kind has others."""
         return [described(named) for named in specs]
 
+    def counted(self, run: Run, models: Sequence[Model]) -> list[Model]:
+        """The columns with what is counted of each model whatever the point. Called once, before the first
+        cell."""
+        return list(models)
+
     def packages(self, request: Request) -> list[str]:
         """Other packages whose versions the figures depend on."""
         return []

@@ -124,7 +124,8 @@ class Session:
         if not self.document.cells:
             run.request = self.experiment.settled(run)
             run.environment = replace(environment, compiled=run.request.compile if timed else None)
-        self.document = replace(self.document, request=run.request)
+        models = self.experiment.counted(run, self.document.models)
+        self.document = replace(self.document, request=run.request, models=models)
         return run
 
     def _keep(self, cell: Cell, show: OnDocument) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 COMPONENTS = ("embedding", "mixer", "ffn", "residual", "norm", "head")
 """Every breakdown is over these. Whatever is looked up by token or position counts as embedding, and tied
@@ -79,6 +80,25 @@ class Counts:
             for name, (section, key) in QUANTITIES.items()
             if key in getattr(self, section)
         }
+
+
+@dataclass(frozen=True)
+class CacheGrowth:
+    """Bytes of the cache of one sequence at each number of `tokens`, in the requested dtype and precision:
+    `stored_bytes` as decoding stores it, and `full_length_bytes` with all positions in windowed layers; empty
+    where the two are equal."""
+
+    tokens: list[int]
+    stored_bytes: list[int]
+    full_length_bytes: list[int] = field(default_factory=list)
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the lengths ascend from 1 or more, and each has its bytes."""
+        ascend = all(before < after for before, after in pairwise([0, *self.tokens]))
+        sizes = (self.stored_bytes, self.full_length_bytes or self.stored_bytes)
+        whole = all(len(own) == len(self.tokens) and min(own, default=-1) >= 0 for own in sizes)
+        return ascend and whole
 
 
 QUANTITIES = {

@@ -15,13 +15,13 @@ from archcmp.spec import reflect
 from archcmp.spec.layers import distinct_blocks, pattern
 from archcmp.spec.schema.base import Part, kind_of
 from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.schema.steps import IMPLIED
+from archcmp.units import number
 
 Value: TypeAlias = "int | float | bool | str | dict[str, Value] | None"
 Choices: TypeAlias = "dict[str, Value]"
 
 NONE = "none"
-IMPLIED = {"query_pre_attn_scalar": "head_dim", "v_head_dim": "head_dim"}
-"""Options that are shown with another option's value when they are unset."""
 
 _WHOLE_MODEL = ("d_model", "vocab_size", "context_length", "norm", "embedding", "output", "loop")
 _FROM_ELSEWHERE = (
@@ -50,9 +50,7 @@ def text(value: Value, key: str = "") -> str:
         return f"{sum(layers.values()):,} ({', '.join(f'{n} {name}' for name, n in layers.items())})"
     if isinstance(value, dict):
         return "; ".join(f"{name}: {text(inner)}" for name, inner in value.items())
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 1e15):
-        return f"{int(value):,}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, (int, float)) else str(value)
 
 
 _WORDS: dict[str, Value] = {NONE: None, "yes": True, "no": False}
@@ -120,7 +118,8 @@ def _mixer(mixer: Any) -> str | None:
 
 def _block_choices(block: Block) -> Choices:
     choices = {short_key(path): value for path, value in _flat(block)}
-    return choices | {"mixer": _mixer(block.mixer)}
+    mixers = {short_key(path): _mixer(mixer) for path, mixer in block.mixers.items()}
+    return choices | mixers | {"mixer": _mixer(block.mixer)}
 
 
 def merged_keys(choices: Iterable[Mapping[str, object]]) -> list[str]:

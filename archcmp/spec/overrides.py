@@ -17,12 +17,13 @@ from typing import Any
 
 from archcmp.errors import UsageError, did_you_mean
 from archcmp.spec import reflect
-from archcmp.spec.describe import IMPLIED, design_choices, parse_text, short_key, text
+from archcmp.spec.describe import design_choices, parse_text, short_key, text
 from archcmp.spec.edit import Change, Tree, merged, put, tree_of, validated
 from archcmp.spec.layers import parse_pattern, pattern
 from archcmp.spec.reflect import Path, value_at
 from archcmp.spec.schema.base import kind_of
 from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.schema.steps import IMPLIED
 from archcmp.spec.yaml.nodes import MAX_DEPTH, plain
 from archcmp.spec.yaml.nodes import parse as parse_yaml
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Length, Part, Positive, Slot, divisors, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
+from archcmp.spec.schema.steps import Rows, Step, projection
 
 
 class AllHeadsQKNorm(Part):
     """One norm over the whole query (and key) projection, all heads together: OLMo 2.
     https://arxiv.org/abs/2501.00656"""
+
+    ROLE: ClassVar[str] = "norm"
+    NAMES: ClassVar[dict[str, str]] = {"all_heads": "over all heads"}
+    FORMS: ClassVar[dict[str, str]] = {"norm": "{}"}
 
     kind: Literal["all_heads"]
     norm: Norm | None = None
@@ -23,6 +28,10 @@ class AllHeadsQKNorm(Part):
 class PerHeadQKNorm(Part):
     """One norm over head_dim, its weight shared by all heads: Gemma 3, Qwen3; with LayerNorm ViT-22B.
     `after_rope` normalises after the rotation (Llama 4). https://arxiv.org/abs/2302.05442"""
+
+    ROLE: ClassVar[str] = "norm"
+    NAMES: ClassVar[dict[str, str]] = {"per_head": "per head"}
+    FORMS: ClassVar[dict[str, str]] = {"norm": "{}", "after_rope": "norm after RoPE"}
 
     kind: Literal["per_head"]
     norm: Norm | None = None
@@ -34,6 +43,10 @@ class PerHeadQKNorm(Part):
 class EachHeadQKNorm(Part):
     """One norm over head_dim per head, each head with its own weights: Command R+.
     https://huggingface.co/CohereLabs/c4ai-command-r-plus"""
+
+    ROLE: ClassVar[str] = "norm"
+    NAMES: ClassVar[dict[str, str]] = {"each_head": "weights per head"}
+    FORMS: ClassVar[dict[str, str]] = {"norm": "{}"}
 
     kind: Literal["each_head"]
     norm: Norm | None = None
@@ -48,6 +61,14 @@ class QueryTemperature(Part):
     scores stay sharp over long contexts. n counts from 1 (Llama 4's layers without positions), or from 0 with
     `from_zero` (Ministral 3, Mistral Small 4). https://ai.meta.com/blog/llama-4-multimodal-intelligence"""
 
+    ROLE: ClassVar[str] = "position"
+    NAMES: ClassVar[dict[str, str]] = {"QueryTemperature": "temperature"}
+    FORMS: ClassVar[dict[str, str]] = {
+        "floor_scale": "every {} tokens",
+        "attn_scale": "\u00d7 {}",
+        "from_zero": "",
+    }
+
     floor_scale: Length
     """Tokens after which the factor grows by a step."""
     attn_scale: Positive
@@ -60,10 +81,22 @@ class OutputGate(Part):
     """The heads' output is multiplied by activation(W_g x) before the output projection.
     https://arxiv.org/abs/2505.06708"""
 
+    ROLE: ClassVar[str] = "gate"
+    NAMES: ClassVar[dict[str, str]] = {"OutputGate": "output gate"}
+    FORMS: ClassVar[dict[str, str]] = {"per": "per {}", "activation": "{}"}
+
     per: Literal["element", "head"]
     """One gate per element of the heads' output (Qwen3-Next, Trinity), or one per head (Laguna, Step 3.7)."""
     activation: Literal["sigmoid", "softplus"] = "sigmoid"
     """The function that makes gates of W_g x: sigmoid (Qwen3-Next), or softplus, ln(1 + exp(z)) (Laguna)."""
+
+
+def _gate(value: object) -> object:
+    """yes and no, as specs before 2026-11 and tables say it."""
+    return {"per": "element"} if value is True else None if value is False else value
+
+
+OptionalGate = Annotated[OutputGate | None, BeforeValidator(_gate)]
 
 
 class ALiBi(Part):
@@ -72,10 +105,29 @@ class ALiBi(Part):
     those of the lower one, then the first, third, fifth and so on of the higher one. MPT, Falcon-RW.
     https://arxiv.org/abs/2108.12409"""
 
+    ROLE: ClassVar[str] = "position"
+    NAMES: ClassVar[dict[str, str]] = {"ALiBi": "ALiBi"}
+    FORMS: ClassVar[dict[str, str]] = {"max_bias": "max bias {}"}
+
     max_bias: Positive
     """The least slope is 2^-max_bias: 8 in the paper."""
     scaled: bool = False
     """The bias is multiplied by the scale of the scores, as q k^T is: Falcon-RW."""
+
+
+class BlockIndexer(Part):
+    """MiniMax sparse attention: a query sees its own block of tokens and earlier blocks of its choice, one
+    choice for each head of keys. The score of a block is the highest q . k of its tokens, with
+    q = rope(norm(W_q x)) of each choice and one key k = rope(norm(W_k x)) per token for all. The cache holds
+    these keys, too. A choice has no gradient, so that the loss of the next token does not train the indexer.
+    MiniMax M3. https://huggingface.co/docs/transformers/model_doc/minimax_m3_vl"""
+
+    head_dim: Dim
+    """Elements of the indexer's queries and keys."""
+    block: Dim
+    """Tokens in a block."""
+    top_blocks: Dim
+    """Blocks that a query sees, its own among them."""
 
 
 _OF_KEYS_AND_VALUES = {
@@ -87,6 +139,18 @@ _OF_KEYS_AND_VALUES = {
 class Attention(Part):
     """softmax(scale * q k^T) v over causal positions. n_kv_heads = n_heads is multi-head (MHA), 1 is
     multi-query (MQA), between is grouped-query attention (GQA, https://arxiv.org/abs/2305.13245)."""
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {
+        **{"MHA": "Multi-head attention", "GQA": "Grouped-query attention", "MQA": "Multi-query attention"},
+    }
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "n_kv_heads": "{} KV heads", "head_dim": "head_dim {}"},
+        **{"v_head_dim": "value head_dim {}", "qkv_bias": "QKV bias", "qk_norm": "QK-norm"},
+        **{"query_pre_attn_scalar": "scores / sqrt({})", "values": "values from {}", "v_norm": "V-norm"},
+        **{"shared_kv": "keys and values of an earlier layer", "value_scale": "values \u00d7 {}"},
+        **{"clip_qkv": "q, k, v clipped at {}", "sinks": "attention sinks", "softcap": "softcap {}"},
+    }
 
     kind: Literal["attention"]
     n_heads: Dim
@@ -124,11 +188,12 @@ class Attention(Part):
     sinks: bool = False
     """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
     temperature: QueryTemperature | None = None
-    output_gate: OutputGate | None = None
+    output_gate: OptionalGate = None
     """The heads' output is gated. W_g has a bias where queries have one."""
     softcap: Positive | None = None
     """Scores are bounded: softcap * tanh(score / softcap)."""
     alibi: ALiBi | None = None
+    block_indexer: BlockIndexer | None = None
     rope: Rope | None = None
 
     LABELS: ClassVar[dict[str, str]] = {
@@ -138,6 +203,16 @@ class Attention(Part):
         "MQA": "Multi-query attention: all query heads share one key and value head. "
         "https://arxiv.org/abs/1911.02150",
     }
+
+    def inner(self) -> Rows:
+        """Projections of queries, keys and values, the attention, the projection of its output."""
+        key_width, value_width = self.n_kv_heads * self.head_dim, self.n_kv_heads * self.value_dim
+        made: tuple[Step, ...] = (projection("Q", self.n_heads * self.head_dim),)
+        if not self.shared_kv:
+            made += (projection("K", key_width),)
+        if not self.shared_kv and self.values == "own":
+            made += (projection("V", value_width),)
+        return made, (Step("mixer", "softmax(q k) v"),), (projection("out"),)
 
     @property
     def label(self) -> str:
@@ -177,4 +252,21 @@ class Attention(Part):
             raise fault(("chunk",), "chunk and window cannot both be set", "Set one of them to null")
         if self.rope:
             self.rope.check_width(self.head_dim, "head_dim")
+        return self
+
+    @model_validator(mode="after")
+    def _block_indexer_fits(self) -> Attention:
+        indexer = self.block_indexer
+        if indexer is None:
+            return self
+        for name in ("window", "chunk", "shared_kv", "alibi", "sinks"):
+            if getattr(self, name):
+                problem = f"block_indexer and {name} cannot both be set"
+                raise fault(("block_indexer",), problem, "Remove one of the two")
+        if self.rope and self.rope.turned(self.head_dim) > indexer.head_dim:
+            raise fault(
+                ("block_indexer", "head_dim"),
+                f"head_dim of the indexer must be at least the {self.rope.turned(self.head_dim)} dimensions "
+                "that are rotated",
+            )
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -45,6 +45,15 @@ class Part(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
+
+    ROLE: ClassVar[str] = ""
+    """The role of its box in a drawing: mixer, ffn, norm, position, gate, choice. A part inside of another
+    one without a role is no box of its own."""
+    NAMES: ClassVar[dict[str, str]] = {}
+    """How a drawing writes its label or kind: {"MLA": "Multi-head latent attention"}."""
+    FORMS: ClassVar[dict[str, str]] = {}
+    """How a drawing writes an option: "{} KV heads"; "" for one that it leaves out, by default the option's
+    name and the value. Of a part, "{}" is its name; without it the form is what stands in the part's box."""
 
 
 def kind_of(part: type[BaseModel]) -> str | None:

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
 from archcmp.spec.schema.rope import Rope
+from archcmp.spec.schema.steps import Rows, Step, projection
 
 
 class EntryIndexer(Part):
@@ -15,6 +16,12 @@ class EntryIndexer(Part):
     of entry s is the sum over heads h of w_h relu(q_h . k_s), with q = rope(W_q c) from the latent c of the
     queries, w = W_w x, and entries k of its own, compressed alike. A choice has no gradient, so that the loss
     of the next token does not train the indexer. DeepSeek V4. https://arxiv.org/abs/2512.02556"""
+
+    ROLE: ClassVar[str] = "choice"
+    NAMES: ClassVar[dict[str, str]] = {"EntryIndexer": "Lightning indexer"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "top_k": "top {} entries"},
+    }
 
     n_heads: Dim
     """Heads of the indexer's queries."""
@@ -29,6 +36,9 @@ class Compressor(Part):
     which is rotated by the position of the first of them. A query sees the entries that end at its own token
     or before. With an indexer it is compressed sparse attention (CSA), without one heavily compressed
     attention (HCA): DeepSeek V4. https://huggingface.co/docs/transformers/model_doc/deepseek_v4"""
+
+    ROLE: ClassVar[str] = "choice"
+    FORMS: ClassVar[dict[str, str]] = {"rate": "{} tokens an entry"}
 
     rate: Dim
     """Tokens per entry."""
@@ -47,6 +57,17 @@ class CompressedAttention(Part):
     its own for each of output_groups groups of heads, and then through one for all.
     https://huggingface.co/docs/transformers/model_doc/deepseek_v4
     """
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {
+        **{"CSA": "Compressed sparse attention", "HCA": "Heavily compressed attention"},
+        **{"window": "Window attention"},
+    }
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "qk_rope_head_dim": "head_dim {}, rotated"},
+        **{"q_lora_rank": "query latent {}", "window": "window {}", "output_groups": "{} output groups"},
+        **{"output_lora_rank": "output rank {}"},
+    }
 
     kind: Literal["compressed_attention"]
     n_heads: Dim
@@ -72,6 +93,22 @@ class CompressedAttention(Part):
         "HCA": "Heavily compressed attention: to a window, and to all entries that a compressor left, each "
         "of many tokens. https://arxiv.org/abs/2606.19348",
     }
+
+    def inner(self) -> Rows:
+        """The latent of the queries, the one key that is the value, too, and the two output projections."""
+        made = (projection("Q latent", self.q_lora_rank), projection("K = V", self.head_dim))
+        groups = projection("out, by group", self.output_groups * self.output_lora_rank)
+        queries = projection("Q", self.n_heads * self.head_dim), None
+        norm = Step("norm", "norm")
+        return (
+            made,
+            (norm, norm),
+            queries,
+            (norm, None),
+            (Step("mixer", "softmax(q k) v"),),
+            (groups,),
+            (projection("out"),),
+        )
 
     @property
     def label(self) -> str:

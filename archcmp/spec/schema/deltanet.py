@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from archcmp.spec.schema.base import Dim, Part, check_projections, divisors, fault
 from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class GatedDeltaNet(Part):
@@ -22,6 +23,22 @@ class GatedDeltaNet(Part):
     value heads share a query and key head. Positions are implied. Qwen3-Next and Olmo Hybrid, in three of
     four layers. https://arxiv.org/abs/2412.06464
     """
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"GDN": "Gated delta net"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{
+            "n_key_heads": "{} key heads",
+            "n_value_heads": "{} value heads",
+            "key_head_dim": "key head_dim {}",
+        },
+        **{
+            "value_head_dim": "value head_dim {}",
+            "conv_size": "convolution over {} tokens",
+            "output_norm": "",
+        },
+        **{"negative_eigenvalues": "negative eigenvalues"},
+    }
 
     kind: Literal["gated_delta_net"]
     n_key_heads: Dim
@@ -42,6 +59,18 @@ class GatedDeltaNet(Part):
     Hybrid its eps is 1e-5, and that of the other norms 1e-6."""
 
     LABELS: ClassVar[dict[str, str]] = {"GDN": "The gated delta net, a linear attention."}
+
+    def inner(self) -> Rows:
+        """The convolution, the recurrence, and the gate of its output."""
+        made = projection("Q, K, V", 2 * self.key_width + self.value_width)
+        size = Callout("state {}", f"{self.key_head_dim} x {self.value_head_dim}")
+        mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "delta rule", (size,)), None)
+        gated = Step("norm", "norm, x gate")
+        return (made, projection("gate", self.value_width)), *mixed, (gated,), (projection("out"),)
+
+    @property
+    def _state(self) -> str:
+        return f"{self.key_head_dim} x {self.value_head_dim}"
 
     @property
     def label(self) -> str:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import model_validator
 
 from archcmp.spec.schema.base import Dim, Part, Positive, Slot, divisors, fault
 from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.steps import Rows, Step, callouts, projection, step
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "relu2", "xielu"]
+
+_WRITTEN = {
+    **{"gelu": "GELU", "gelu_tanh": "GELU", "quick_gelu": "GELU", "silu": "SiLU", "relu": "ReLU"},
+    **{"relu2": "ReLU\u00b2", "xielu": "xIELU"},
+}
+"""Activations as a drawing writes them; a call-out has the name in full."""
+
+
+def _written(activation: str) -> str:
+    return _WRITTEN.get(activation, activation)
 
 
 class MLP(Part):
     """down(activation(up(x))): the original Transformer, GPT-2. relu2 is relu(x)^2."""
+
+    ROLE: ClassVar[str] = "ffn"
+    NAMES: ClassVar[dict[str, str]] = {"mlp": "MLP"}
+    FORMS: ClassVar[dict[str, str]] = {"d_ff": "d_ff {}", "activation": "{}"}
 
     kind: Literal["mlp"]
     d_ff: Dim
@@ -26,11 +41,23 @@ class MLP(Part):
     bias: bool = False
     """Every projection of the feed-forward has a bias."""
 
+    def inner(self) -> Rows:
+        """Up, the non-linearity, down."""
+        return (
+            (projection("up", self.d_ff),),
+            (Step("gate", _written(self.activation)),),
+            (projection("down"),),
+        )
+
 
 class GLU(Part):
     """down(activation(gate(x)) * up(x)): SwiGLU with silu (Llama, OLMo), GeGLU with gelu_tanh (Gemma).
     With `clamp` c, gate(x) is at most c and up(x) lies between -c and c; `up_offset` adds 1 to up(x): both
     gpt-oss. https://arxiv.org/abs/2002.05202"""
+
+    ROLE: ClassVar[str] = "ffn"
+    NAMES: ClassVar[dict[str, str]] = {"glu": "Gated feed-forward"}
+    FORMS: ClassVar[dict[str, str]] = {"d_ff": "d_ff {}", "activation": "{}", "up_offset": "1 added to up"}
 
     kind: Literal["glu"]
     d_ff: Dim
@@ -48,6 +75,15 @@ class GLU(Part):
     """activation(gate(x)) is at most clamp, not gate(x): Step 3.5 Flash, in its last layers."""
     up_offset: bool = False
     """1 is added to up(x): gpt-oss."""
+    gate_scale: Positive = 1.0
+    """gate(x) is multiplied by this number before the activation: Falcon-H1."""
+    output_scale: Positive = 1.0
+    """The output of the feed-forward is multiplied by this number: Falcon-H1."""
+
+    def inner(self) -> Rows:
+        """Gate and up side by side, their product, down."""
+        sides = (projection("gate", self.d_ff), projection("up", self.d_ff))
+        return sides, (Step("gate", f"{_written(self.activation)}(gate) * up"),), (projection("down"),)
 
     @model_validator(mode="after")
     def _clamp_has_a_bound(self) -> GLU:
@@ -64,6 +100,12 @@ class ExpertGroups(Part):
     its top_groups best groups. The score of a group is that of its best expert (`max`, DeepSeek V2) or the
     sum of its best two (`top2_sum`, DeepSeek V3). https://arxiv.org/abs/2405.04434"""
 
+    FORMS: ClassVar[dict[str, str]] = {
+        "n_groups": "{} groups",
+        "top_groups": "top {} groups",
+        "score": "score of a group: {}",
+    }
+
     n_groups: Dim
     """Groups of equal size into which the experts are divided."""
     top_groups: Dim
@@ -77,6 +119,19 @@ class Router(Part):
     where a `correction_bias` balances the load (DeepSeek V3, https://arxiv.org/abs/2408.15664). Their scores,
     divided by their sum with `renormalize`, times `scale`, multiply the experts' outputs, or their inputs
     (`weighs: input`, Llama 4)."""
+
+    ROLE: ClassVar[str] = "choice"
+    NAMES: ClassVar[dict[str, str]] = {"Router": "Router"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{
+            "scoring": "{}",
+            "renormalize": "renormalisation",
+            "scale": "scores \u00d7 {}",
+            "weighs": "weighs {}",
+        },
+        **{"softcap": "softcap {}", "input_norm": "{} before", "by_token": "experts by token id"},
+        **{"scaled": "logits / sqrt(d_model)", "jitter": "jitter {}", "correction_bias": "correction bias"},
+    }
 
     scoring: Literal["softmax", "sigmoid", "sqrt_softplus", "sparsemixer"]
     """The experts' scores are the softmax of the router's logits z over all experts, or of each logit the
@@ -139,6 +194,14 @@ class MoE(Part):
     experts work between two projections that they share (Nemotron 3). Mixtral, DeepSeek, OLMoE.
     https://arxiv.org/abs/1701.06538"""
 
+    ROLE: ClassVar[str] = "ffn"
+    NAMES: ClassVar[dict[str, str]] = {"moe": "Mixture of experts"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_experts": "{} experts", "top_k": "{} active", "shared_gate": "gate of the shared expert"},
+        **{"combine": "{} with the shared expert", "latent": "experts of width {}", "router": ""},
+        **{"expert": "", "shared": "", "branch_norm": ""},
+    }
+
     kind: Literal["moe"]
     n_experts: Dim
     """Experts among which the router chooses."""
@@ -165,6 +228,29 @@ class MoE(Part):
     """The experts work in this width: W_up experts(W_down x). The router and the shared feed-forward see x
     itself. Nemotron 3 Super and Ultra, Kimi K3.
     https://huggingface.co/docs/transformers/model_doc/nemotron_h"""
+
+    @property
+    def takes_stream(self) -> bool:
+        """Whether it has norms of its own in place of the residual's norm before it."""
+        return self.branch_norm is not None
+
+    def inner(self) -> Rows:
+        """The router, the experts beside the shared feed-forward, with what each has before and after, and
+        their sum."""
+        experts = Step("ffn", "expert", callouts(self.expert), self.expert, copies=self.n_experts)
+        rows: list[tuple[Step | None, ...]] = [(experts,)]
+        if self.shared is not None:
+            rows = [(experts, Step("ffn", "shared", callouts(self.shared), self.shared))]
+        if self.shared_gate:
+            rows.append((None, Step("gate", "gate")))
+        beside = (None,) * (len(rows[0]) - 1)
+        if self.latent is not None:
+            rows = [(projection("down", self.latent), *beside), *rows, (projection("up"), *beside)]
+        if self.branch_norm is not None:
+            norms = (step(self.branch_norm, "norm"),) * len(rows[0])
+            rows = [norms, *rows, norms]
+        chosen = Step("choice", "Router", callouts(self.router), self.router)
+        return (chosen, *beside), *rows, (Step("ffn", f"top {self.top_k}, {self.combine}"),)
 
     @model_validator(mode="after")
     def _experts_suffice(self) -> MoE:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from archcmp.spec.schema.base import Dim, Part, check_projections
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class KimiDeltaAttention(Part):
@@ -19,6 +20,13 @@ class KimiDeltaAttention(Part):
     per head, a = exp(-exp(A_log) softplus(W_a x + dt_bias)) one per channel, with A_log per head. Positions
     are implied. Kimi Linear, Ling 3. https://arxiv.org/abs/2510.26692
     """
+
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"KDA": "Kimi delta attention"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "conv_size": "convolution over {} tokens"},
+        **{"decay_rank": "decay rank {}", "decay_floor": "decay floor {}", "gate_rank": "gate rank {}"},
+    }
 
     kind: Literal["kimi_delta_attention"]
     n_heads: Dim
@@ -41,6 +49,13 @@ class KimiDeltaAttention(Part):
     beta k k^T has the eigenvalue 1 - beta. Solar Open 2. https://arxiv.org/abs/2411.12537"""
 
     LABELS: ClassVar[dict[str, str]] = {"KDA": "Kimi delta attention, a linear attention."}
+
+    def inner(self) -> Rows:
+        """The convolution, the recurrence, and the gate of its output."""
+        size = Callout("state {}", f"{self.head_dim} x {self.head_dim}")
+        mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "delta rule", (size,)), None)
+        made = (projection("Q, K, V", 3 * self.width), projection("gate", self.width))
+        return made, *mixed, (Step("norm", "norm, x gate"),), (projection("out"),)
 
     @property
     def label(self) -> str:

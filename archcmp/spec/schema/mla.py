@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from archcmp.spec.schema.attention import OutputGate, QueryTemperature
+from archcmp.spec.schema.attention import OptionalGate, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
 from archcmp.spec.schema.indexer import Indexer, Lightning
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
+from archcmp.spec.schema.steps import Rows, Step, projection
 
 
 class MLA(Part):
@@ -23,6 +24,14 @@ class MLA(Part):
     latents themselves. DeepSeek V2 and V3, Kimi K2. https://arxiv.org/abs/2405.04434
     """
 
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"MLA": "Multi-head latent attention"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"n_heads": "{} heads", "q_lora_rank": "query latent {}", "kv_lora_rank": "KV latent {}"},
+        **{"qk_nope_head_dim": "head_dim {}, not rotated", "qk_rope_head_dim": "head_dim {}, rotated"},
+        **{"v_head_dim": "value head_dim {}", "sinks": "attention sinks", "latent_norm": "latent norm"},
+    }
+
     kind: Literal["mla"]
     n_heads: Dim
     """Heads of queries, keys and values."""
@@ -32,8 +41,9 @@ class MLA(Part):
     """Width of the latent from which keys and values are projected up."""
     qk_nope_head_dim: Dim
     """Elements of a head's query and key that are not rotated."""
-    qk_rope_head_dim: Dim
-    """Elements of a head's query, and of the shared key, that are rotated."""
+    qk_rope_head_dim: Annotated[int, Field(ge=0, le=MAX_DIM)]
+    """Elements of a head's query, and of the shared key, that are rotated; 0 in GLM 5.3, which has no
+    positions."""
     v_head_dim: Dim
     """Elements of a head's value."""
     rope: Rope | None = None
@@ -42,12 +52,23 @@ class MLA(Part):
     temperature: QueryTemperature | None = None
     sinks: bool = False
     """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
-    output_gate: OutputGate | None = None
+    output_gate: OptionalGate = None
     """The heads' output is gated: per head in Ling 3, per element in Hy4 and Kimi K3."""
     latent_norm: Norm | None = None
     """The norm of the latents, the model's norm by default."""
     indexer: Indexer | None = None
     """A query attends to a few chosen tokens, not to all."""
+
+    def inner(self) -> Rows:
+        """Projections down to the latents, and up to the heads."""
+        query_latent = None if self.q_lora_rank is None else projection("Q latent", self.q_lora_rank)
+        down = projection("KV latent", self.kv_lora_rank), projection("key", self.qk_rope_head_dim)
+        queries = projection("Q", self.n_heads * self.qk_head_dim)
+        pairs = projection("K, V", self.n_heads * (self.qk_nope_head_dim + self.v_head_dim))
+        norm = Step("norm", "norm")
+        norms = None if self.q_lora_rank is None else norm, norm, None
+        attend = Step("mixer", "softmax(q k) v")
+        return (query_latent, *down), norms, (queries, pairs, None), (attend,), (projection("out"),)
 
     @property
     def label(self) -> str:

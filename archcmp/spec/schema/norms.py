@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -12,6 +12,10 @@ from archcmp.spec.schema.base import Part, Positive, Slot, fault
 class RMSNorm(Part):
     """x / sqrt(mean(x^2) + eps) * weight; with unit_offset * (1 + weight), as Gemma does; `weight: false`
     leaves it out (Llama 4's queries and keys). https://arxiv.org/abs/1910.07467"""
+
+    ROLE: ClassVar[str] = "norm"
+    NAMES: ClassVar[dict[str, str]] = {"rmsnorm": "RMSNorm"}
+    FORMS: ClassVar[dict[str, str]] = {"eps": "", "weight": "weight", "unit_offset": ""}
 
     kind: Literal["rmsnorm"]
     eps: Positive = 1e-6
@@ -32,6 +36,10 @@ class LayerNorm(Part):
     """(x - mean(x)) / sqrt(var(x) + eps) * weight + bias; with unit_offset * (1 + weight) + bias, as
     Nemotron-4 does; OLMo 1 has neither weight nor bias.
     https://arxiv.org/abs/1607.06450"""
+
+    ROLE: ClassVar[str] = "norm"
+    NAMES: ClassVar[dict[str, str]] = {"layernorm": "LayerNorm"}
+    FORMS: ClassVar[dict[str, str]] = {"eps": "", "weight": "weight", "unit_offset": ""}
 
     kind: Literal["layernorm"]
     eps: Positive = 1e-5

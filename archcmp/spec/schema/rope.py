@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,8 @@ from archcmp.spec.schema.base import Length, Part, Positive, Slot, fault
 class LinearScaling(Part):
     """Position interpolation: every frequency divided by factor. https://arxiv.org/abs/2306.15595"""
 
+    FORMS: ClassVar[dict[str, str]] = {"factor": "linear \u00d7 {}"}
+
     kind: Literal["linear"]
     factor: Positive
     """Every frequency is divided by it."""
@@ -20,6 +22,13 @@ class LinearScaling(Part):
 class Llama3Scaling(Part):
     """Low frequencies are divided by factor, high ones are kept, and those between are blended: Llama 3.1.
     The bounds are wavelengths of original_context_length / {low,high}_freq_factor."""
+
+    FORMS: ClassVar[dict[str, str]] = {
+        "factor": "Llama 3 \u00d7 {}",
+        "low_freq_factor": "",
+        "high_freq_factor": "",
+        "original_context_length": "from {} tokens",
+    }
 
     kind: Literal["llama3"]
     factor: Positive
@@ -50,6 +59,17 @@ class YarnScaling(Part):
     DeepSeek scales scores instead: with mscale m and mscale_all_dim a, cos and sin are scaled by
     (0.1 m ln(factor) + 1) / (0.1 a ln(factor) + 1), and the scores of mla by (0.1 a ln(factor) + 1)^2.
     https://arxiv.org/abs/2405.04434"""
+
+    FORMS: ClassVar[dict[str, str]] = {
+        "factor": "YaRN \u00d7 {}",
+        "original_context_length": "from {} tokens",
+        "beta_fast": "",
+        "beta_slow": "",
+        "truncate": "",
+        "attention_factor": "",
+        "mscale": "",
+        "mscale_all_dim": "",
+    }
 
     kind: Literal["yarn"]
     factor: Annotated[float, Field(ge=1)]
@@ -86,6 +106,11 @@ class DynamicScaling(Part):
     L is known before the pass: the tokens of the pass, or the capacity of the cache. So decoding computes
     what one pass over the whole sequence computes."""
 
+    FORMS: ClassVar[dict[str, str]] = {
+        "factor": "dynamic \u00d7 {}",
+        "original_context_length": "from {} tokens",
+    }
+
     kind: Literal["dynamic"]
     factor: Annotated[float, Field(ge=1)]
     """How much theta grows with the length of the sequence."""
@@ -102,6 +127,14 @@ class LongRopeScaling(Part):
     The length is known before the pass: the tokens of the pass, or the capacity of the cache. So decoding
     computes what one pass over the whole sequence computes. vLLM, too, chooses the factors once, by the
     longest sequence that it serves."""
+
+    FORMS: ClassVar[dict[str, str]] = {
+        "factor": "LongRoPE \u00d7 {}",
+        "short_factor": "",
+        "long_factor": "",
+        "original_context_length": "from {} tokens",
+        "attention_factor": "",
+    }
 
     kind: Literal["longrope"]
     factor: Annotated[float, Field(ge=1)]
@@ -125,6 +158,18 @@ class Rope(Part):
     with `interleaved`, 2i is paired with 2i + 1 (GPT-J, Command R, DeepSeek), the same function of permuted
     weights. https://arxiv.org/abs/2104.09864"""
 
+    ROLE: ClassVar[str] = "position"
+    NAMES: ClassVar[dict[str, str]] = {"Rope": "RoPE"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{
+            "theta": "theta {}",
+            "partial": "{} of the head",
+            "proportional": "frequencies of the whole head",
+            "interleaved": "",
+            "reverse": "",
+        },
+    }
+
     theta: Annotated[float, Field(gt=1)]
     """The base of the frequencies; a larger one turns more slowly."""
     partial: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -138,6 +183,10 @@ class Rope(Part):
     """Pairs are rotated by -position * theta^(-2i/d), the same function of permuted weights: nanochat."""
     scaling: Annotated[Scaling, Slot()] | None = None
     """Frequencies are scaled for contexts longer than those of pretraining."""
+
+    def turned(self, head_dim: int) -> int:
+        """Elements of a head that are rotated, those by an angle of 0 included."""
+        return head_dim if self.proportional else round(head_dim * self.partial)
 
     def check_width(self, head_dim: int, key: str) -> None:
         """Raise the fault that a head of `head_dim` elements cannot be rotated so; `key` holds head_dim."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from archcmp.spec.schema.base import Dim, Part
+from archcmp.spec.schema.steps import Rows, Step, projection
 
 
 class ShortConv(Part):
@@ -15,11 +16,27 @@ class ShortConv(Part):
     two of three layers; the others have attention. https://arxiv.org/abs/2511.23404
     """
 
+    ROLE: ClassVar[str] = "mixer"
+    NAMES: ClassVar[dict[str, str]] = {"conv": "Short convolution"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"conv_size": "convolution over {} tokens"},
+    }
+
     kind: Literal["short_conv"]
     conv_size: Dim = 3
     """Tokens that the causal convolution sees."""
 
     LABELS: ClassVar[dict[str, str]] = {"conv": "A gated short convolution."}
+
+    def inner(self) -> Rows:
+        """Two gates, before and after the convolution."""
+        mixed = (Step("gate", "b * z"), None), (Step("mixer", "convolution"), None)
+        return (
+            (projection("b, z"), projection("c")),
+            *mixed,
+            (Step("gate", "c * conv"),),
+            (projection("out"),),
+        )
 
     @property
     def label(self) -> str:

@@ -1,0 +1,45 @@
+"""Pictures of architectures, drawn from the spec that is counted and run.
+
+`picture` makes rows of the models, on which they are aligned; every output draws those. `svg` is the picture
+of a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from archcmp.report.diagram.about import summary
+from archcmp.report.diagram.markup import to_svg
+from archcmp.report.diagram.rows import picture as picture
+from archcmp.report.diagram.scene import AMOUNTS, placed
+from archcmp.report.diagram.subject import Subject as Subject
+from archcmp.results.files import check_writable, write_whole
+from archcmp.results.request import check_name
+
+SCALES = tuple(AMOUNTS)
+"""What the heights of boxes may be in proportion to."""
+
+
+def svg(subjects: Sequence[Subject], scale: str | None = None) -> str:
+    """The models side by side as a self-contained SVG. With `scale` (params or flops) the heights of boxes
+    are in proportion to it."""
+    drawn = picture(subjects)
+    names = " and ".join(subject.name for subject in subjects)
+    return to_svg(placed(drawn, scale), f"Architecture of {names}", summary(drawn))
+
+
+FORMATS: dict[str, Callable[[Sequence[Subject], str | None], str | bytes]] = {".svg": svg}
+"""Extension of a file -> what draws it."""
+
+
+def check_drawing(path: Path, scale: str | None) -> None:
+    """Raises UsageError for a file that cannot be drawn, or a scale that is not one of SCALES."""
+    if scale is not None:
+        check_name("scale", scale, SCALES)
+    check_writable(path, tuple(FORMATS))
+
+
+def write(subjects: Sequence[Subject], path: Path, scale: str | None = None) -> None:
+    """Draw the models in a file; its extension says how."""
+    write_whole(path, FORMATS[path.suffix](subjects, scale))

@@ -1,0 +1,112 @@
+"""Boxes of several models, side by side in one row: what differs, and what it was in the first model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from archcmp.spec.schema.steps import Callout, Step
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line beside a box."""
+
+    text: str
+    differs: bool = False
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A box of one model: `notes` are its call-outs, and it `differs` where it, its notes, or its presence
+    are not the same in all models. `sides` and `inner` are those of the step; a side that another model has
+    and this one has not is None, so that sides are aligned, too. `params` and `flops` are of all its
+    layers."""
+
+    step: Step
+    notes: tuple[Note, ...] = ()
+    differs: bool = False
+    sides: tuple[Cell | None, ...] = ()
+    inner: tuple[tuple[Cell | None, ...], ...] = ()
+    params: int | None = None
+    flops: int | None = None
+
+
+def compared(steps: Sequence[Step | None]) -> list[Cell | None]:
+    """The boxes of a row, one per model, None where a model has none."""
+    present = [step for step in steps if step is not None]
+    gap = len(present) < len(steps)
+    first = steps[0]
+    return [None if step is None else _cell(step, first, present, gap) for step in steps]
+
+
+def _cell(step: Step, first: Step | None, present: Sequence[Step], gap: bool) -> Cell:
+    notes = tuple(_notes(step, first, present))
+    unlike = {(other.role, other.label) for other in present} != {(step.role, step.label)}
+    values = any(_values(other) != _values(step) for other in present)
+    sides = _sides(step, present, gap)
+    inner = tuple(
+        tuple(None if box is None else _inside(box, present, gap) for box in row) for row in step.inner
+    )
+    return Cell(step, notes, gap or unlike or values, sides, inner)
+
+
+def _values(step: Step) -> dict[str, str]:
+    return {callout.form: callout.value_text for callout in step.callouts if not callout.quiet}
+
+
+def _notes(step: Step, first: Step | None, present: Sequence[Step]) -> Iterator[Note]:
+    """The call-outs of a box: those that are drawn anyway, and those in which it differs from the others."""
+    others = [other for other in present if other is not step]
+    for callout in step.callouts:
+        found = [_find(other, callout.form) for other in others]
+        differs = any(each is None or each.value_text != callout.value_text for each in found)
+        was = None if first is None or first is step else _find(first, callout.form)
+        if callout.quiet and (was is None or was.quiet or was.value_text == callout.value_text):
+            continue
+        *texts, last = callout.texts
+        for text in texts:
+            yield Note(text, differs)
+        yield Note(last + _was(callout, was), differs)
+
+
+def _was(callout: Callout, first: Callout | None) -> str:
+    """', was 32', where the first model has another value."""
+    if first is None or first.value_text == callout.value_text:
+        return ""
+    if callout.absent and first.value is True:
+        return ""
+    return ", was not" if callout.value is True and first.absent else f", was {first.value_text}"
+
+
+def _find(step: Step | None, form: str) -> Callout | None:
+    found = () if step is None else step.callouts
+    return next((callout for callout in found if callout.form == form), None)
+
+
+def _sides(step: Step, present: Sequence[Step], gap: bool) -> tuple[Cell | None, ...]:
+    """The sides of a box, with a gap for each that another model has."""
+    labels = list(dict.fromkeys(side.label for other in present for side in other.sides))
+    found: list[Cell | None] = []
+    for label in labels:
+        versions = [_labelled(other.sides, label) for other in present]
+        cells = compared([*versions, None] if gap else versions)
+        found.append(cells[_index(present, step)])
+    return tuple(found)
+
+
+def _inside(box: Step, present: Sequence[Step], gap: bool) -> Cell:
+    """A box in a box, beside those of the same label in the other models. The call-outs of the outer box say
+    what was in the first model. With a `gap`, not all models have the outer box."""
+    versions = [_labelled([x for row in other.inner for x in row if x], box.label) for other in present]
+    shown = [version for version in versions if version is not None]
+    return _cell(box, None, shown, gap or len(shown) < len(versions))
+
+
+def _labelled(steps: Sequence[Step], label: str) -> Step | None:
+    return next((step for step in steps if step.label == label), None)
+
+
+def _index(steps: Sequence[Step], wanted: Step) -> int:
+    return next(i for i, step in enumerate(steps) if step is wanted)
