@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from archcmp.analysis import count
 from archcmp.results.counts import Counts
 from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.results.request import DEFAULT_CONVENTION, DEFAULT_DTYPE, DEFAULT_SEQ_LEN, Request
+from archcmp.results.training_memory import Setup, TrainingMemory
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.shapes import check_shapes
 
@@ -32,6 +35,13 @@ class Conditions:
         """The counts of a spec. Raises UsageError and CountingError, as `archcmp.count` does."""
         stored = vars(self.precision)
         return count(spec, self.batch_size, self.seq_len, self.dtype, self.convention, **stored)
+
+    def count_training(self, spec: ModelSpec, options: Mapping[str, Any]) -> TrainingMemory:
+        """The memory that training a spec takes; `options` name the setup. Raises UsageError."""
+        from archcmp.analysis.training import count_training
+
+        setup = Setup.of(options, self.dtype)
+        return count_training(spec, self.batch_size, self.seq_len, setup, self.dtype)
 
     def check(self, spec: ModelSpec) -> None:
         """Raises UsageError for a spec whose learned positions are too few."""

@@ -51,13 +51,10 @@ that only move or shape data."""
 
 @dataclass(frozen=True)
 class Trace:
-    """One pass: its FLOPs by component, those of operators that are BETWEEN_TOKENS as `scores`, and the
-    elements that its matmuls and operators read, write and hold as scratch. The memory for activations is
-    estimated from those elements."""
+    """One pass: its FLOPs by component, those of operators that are BETWEEN_TOKENS as `scores`."""
 
     flops: dict[str, int]
     scores: int
-    elements: int
 
 
 # ---- formulas -----------------------------------------------------------------------------------------
@@ -79,15 +76,11 @@ def _value(value: Any) -> Any:
 
 def _handle(pairs: CountPairs, flops: Callable[..., int], operator: Any = None) -> Handle:
     """`operator` is the module of archcmp.model.ops, None for torch's own."""
-    scratch = getattr(operator, "scratch", None)
     between_tokens = getattr(operator, "BETWEEN_TOKENS", False)
 
     def handle(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-        values = [_value(value) for value in inputs]
-        elements = math.prod(values[0]) + math.prod(_value(outputs[0]))
-        held = 0 if scratch is None else scratch(*values)
-        counted = flops(pairs, *values)
-        return Counter(flops=counted, scores=counted * between_tokens, elements=elements + held)
+        counted = flops(pairs, *map(_value, inputs))
+        return Counter(flops=counted, scores=counted * between_tokens)
 
     return handle
 
@@ -146,7 +139,7 @@ def _outside(part: Part, batch_size: int, seq_len: int, way: Pass, convention: s
         flops[COMPONENT_OF.get(name, name)] += found[f"module.{name}"]["flops"]
     if (left := found[""]["flops"] - sum(flops[component] for component in COMPONENTS)) != 0:
         raise CountingError(f"{left:,} FLOPs outside the blocks belong to no component")
-    return Trace(+flops, 0, found[""]["elements"])
+    return Trace(+flops, 0)
 
 
 @dataclass(frozen=True)
@@ -203,7 +196,7 @@ def _sublayer(sublayer: _SubLayer, batch_size: int, seq_len: int, cached: bool, 
         call = sublayer.call(batch_size, seq_len, cached)
     found = _found(call, x, seq_len, convention)[""]
     component = COMPONENT_OF.get(sublayer.name, sublayer.name)
-    return Trace({component: found["flops"]}, found["scores"], found["elements"])
+    return Trace({component: found["flops"]}, found["scores"])
 
 
 def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:
@@ -215,7 +208,7 @@ def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str 
     flops: Counter[str] = Counter()
     for each in traces:
         flops.update(each.flops)
-    return Trace(flops, sum(each.scores for each in traces), sum(each.elements for each in traces))
+    return Trace(flops, sum(each.scores for each in traces))
 
 
 # ---- counts -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Bytes of a part: its weights, the KV cache as stored, and the state of training."""
+"""Bytes of a part: its weights, and the KV cache as stored."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from archcmp.analysis.decompose import Part
-from archcmp.analysis.params import by_component, nbytes
+from archcmp.analysis.params import by_component
 from archcmp.analysis.precision import stored_bytes
 from archcmp.model.cache import LayerCache
 from archcmp.model.decoder import Block
 from archcmp.results.counts import Breakdown, Section
-
-TRAIN_STATES = 4
-"""Tensors that training holds of what it trains: weight, gradient, and Adam's two moments."""
 
 CACHES = ("kv_cache_bytes", "kv_cache_full_length_bytes", "kv_cache_per_token_bytes", "state_bytes")
 """What every pass through a part holds anew."""
@@ -60,16 +57,10 @@ def _bytes(part: Part, cache: LayerCache, tensors: Mapping[str, Tensor]) -> int:
     )
 
 
-def train_state_bytes(part: Part) -> Breakdown:
-    """The weights in the part's dtype, and of those that a gradient trains the gradient and both moments."""
-    weights, trained = by_component(part, nbytes), by_component(part, nbytes, trained=True)
-    return Breakdown.of({c: n + (TRAIN_STATES - 1) * trained[c] for c, n in weights.items()})
-
-
 def count_memory(part: Part, batch_size: int, seq_len: int) -> Section:
-    """Bytes in the part's dtype and precision. Training holds everything in the dtype; activations are not
-    included. A cache without room for a token holds the constant state. What the first token adds to it is
-    the cache per token, or, where several tokens leave one entry, the mean of what the first of them add."""
+    """Bytes in the part's dtype and precision. A cache without room for a token holds the constant state.
+    What the first token adds to it is the cache per token, or, where several tokens leave one entry, the mean
+    of what the first of them add."""
     state = cache_bytes(part, 1, 0)
     first = _cache(part, 1, 0).tokens_per_entry
     shape = part, batch_size, seq_len
@@ -79,5 +70,4 @@ def count_memory(part: Part, batch_size: int, seq_len: int) -> Section:
         "kv_cache_full_length_bytes": Breakdown.of({"mixer": full_length_bytes(*shape)}),
         "kv_cache_per_token_bytes": Breakdown.of({"mixer": (cache_bytes(part, 1, first) - state) // first}),
         "state_bytes": Breakdown.of({"mixer": state}),
-        "train_state_bytes": train_state_bytes(part),
     }

@@ -62,6 +62,27 @@ def _normed(x: Tensor, dims: Sequence[int], *affine: Any) -> tuple[Tensor, Tenso
     return _empty(x.shape, x), statistic, statistic
 
 
+def _normed_backward(
+    gradient: Tensor, x: Tensor, dims: Sequence[int], mean: Tensor, rstd: Tensor, *affine: Any
+) -> tuple[Tensor | None, ...]:
+    weight, bias, needed = affine
+    return tuple(
+        None if like is None or not need else _empty(like.shape, like)
+        for like, need in zip((x, weight, bias), needed, strict=True)
+    )
+
+
+def _padded(x: Tensor, pad: Sequence[int], *value: float) -> Tensor:
+    shape = list(x.shape)
+    for i in range(len(pad) // 2):
+        shape[-1 - i] += pad[2 * i] + pad[2 * i + 1]
+    return _empty(shape, x)
+
+
+def _solved(a: Tensor, b: Tensor, **options: bool) -> Tensor:
+    return _empty((*broadcast(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b)
+
+
 def _counted_up(*bounds: int, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
     start, end, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
     return torch.empty(math.ceil((end - start) / step), dtype=dtype or torch.int64, device="meta")
@@ -73,11 +94,19 @@ RESULTS: Mapping[Any, Callable[..., Any]] = {
     aten.addmm.default: lambda bias, a, b: _empty((a.shape[0], b.shape[1]), a),
     aten.mean.dim: _reduced,
     aten.sum.dim_IntList: _reduced,
+    aten.logsumexp.default: _reduced,
+    aten.cumsum.default: lambda x, dim, **options: _empty(x.shape, x, options.get("dtype")),
+    aten.tril.default: lambda x, *diagonal: _empty(x.shape, x),
+    aten.triu.default: lambda x, *diagonal: _empty(x.shape, x),
+    aten.constant_pad_nd.default: _padded,
+    aten.linalg_solve_triangular.default: _solved,
     aten.cat.default: _joined,
     aten.stack.default: _stacked,
     aten.topk.default: _top,
     aten.native_layer_norm.default: _normed,
     aten._softmax.default: lambda x, dim, to_float: _empty(x.shape, x),
+    aten._log_softmax.default: lambda x, dim, to_float: _empty(x.shape, x),
+    aten.nll_loss_forward.default: lambda x, *others: (_empty((), x), _empty((), x)),
     aten.embedding.default: lambda table, rows, *options: _empty((*rows.shape, table.shape[1]), table),
     aten.gather.default: lambda x, dim, index: _empty(index.shape, x),
     aten.scatter.value: lambda x, dim, index, value: _empty(x.shape, x),
@@ -86,7 +115,17 @@ RESULTS: Mapping[Any, Callable[..., Any]] = {
     aten.searchsorted.Tensor: lambda sorted, x, **options: _empty(x.shape, x, torch.int64),
     aten.empty_like.default: lambda x, **options: _empty(x.shape, x),
     aten.zeros_like.default: lambda x, **options: _empty(x.shape, x),
+    aten.ones_like.default: lambda x, **options: _empty(x.shape, x),
     aten.full_like.default: lambda x, value, **options: _empty(x.shape, x),
+    aten.native_layer_norm_backward.default: _normed_backward,
+    aten._softmax_backward_data.default: lambda gradient, y, *others: _empty(y.shape, y),
+    aten._log_softmax_backward_data.default: lambda gradient, y, *others: _empty(y.shape, y),
+    aten.nll_loss_backward.default: lambda gradient, x, *others: _empty(x.shape, x),
+    aten.softplus_backward.default: lambda gradient, x, *others: _empty(x.shape, x),
+    aten.select_backward.default: lambda gradient, shape, *where: _empty(shape, gradient),
+    aten.slice_backward.default: lambda gradient, shape, *where: _empty(shape, gradient),
+    aten.index_add.default: lambda x, *others, **options: _empty(x.shape, x),
+    aten.scatter_add.default: lambda x, *others: _empty(x.shape, x),
     aten.arange.default: _counted_up,
     aten.arange.start: _counted_up,
     aten.arange.start_step: _counted_up,
@@ -113,7 +152,9 @@ def _is_elementwise(operator: Any) -> bool:
 
 
 def _on_meta(args: Sequence[Any], options: Mapping[str, Any]) -> bool:
-    first = args[0][0] if args and isinstance(args[0], (list, tuple)) else args[0] if args else None
+    first = args[0] if args else None
+    if isinstance(first, (list, tuple)) and first:
+        first = first[0]
     if isinstance(first, Tensor) or options.get("device") is None:
         return any(isinstance(value, Tensor) and value.is_meta for value in (first, *args))
     return torch.device(options["device"]).type == "meta"

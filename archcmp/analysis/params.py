@@ -63,6 +63,11 @@ def unvisited(part: Part, n_tokens: int, size: Size = Tensor.numel) -> int:
     )
 
 
+def count_trained(part: Part) -> Breakdown:
+    """The parameters that a gradient trains."""
+    return Breakdown.of(by_component(part, trained=True))
+
+
 def count_params(part: Part) -> Section:
     """`total`, `active`: the parameters that one token visits, and those of them in neither embedding nor
     head."""

@@ -14,7 +14,7 @@ from archcmp.results.counts import Breakdown, Counts, Section
 
 
 @dataclass(frozen=True)
-class _Alike:
+class Alike:
     """A part, equal to all parts that have its counts."""
 
     counted: Hashable
@@ -22,7 +22,7 @@ class _Alike:
 
 
 @lru_cache(maxsize=4096)
-def _counted(alike: _Alike, batch_size: int, seq_len: int, convention: str) -> Counts:
+def _counted(alike: Alike, batch_size: int, seq_len: int, convention: str) -> Counts:
     """The counts of a part alone."""
     return Counts(
         params=count_params(alike.part),
@@ -41,7 +41,7 @@ def count_parts(parts: Sequence[Part], batch_size: int, seq_len: int, convention
     """The sum over `parts` of their counts: parameters and their bytes once for each part, FLOPs and caches
     once for each visit."""
     shape = batch_size, seq_len, convention
-    counted = [(part, _counted(_Alike(part.counted, part), *shape)) for part in parts]
+    counted = [(part, _counted(Alike(part.counted, part), *shape)) for part in parts]
     caches = [(part.visits, {name: each.memory[name] for name in CACHES}) for part, each in counted]
     return Counts(
         params=_summed([(part.count, each.params) for part, each in counted]),

@@ -13,6 +13,7 @@ from archcmp.experiments.contests import CONTESTS
 from archcmp.results.counts import QUANTITIES
 from archcmp.results.precision import EXPERTS, KV, WEIGHTS
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
+from archcmp.results.training_memory import RECIPES, RECOMPUTE
 from archcmp.spec.yaml.find import known_specs
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ kv = one_of(KV)
 conventions = one_of(CONVENTIONS)
 contests = one_of(CONTESTS)
 compose = one_of(COMPOSE)
+recipes = one_of(RECIPES)
+ways_to_recompute = one_of(RECOMPUTE)
 quantities = one_of(QUANTITIES)
 devices = one_of(["cpu", "cuda"])
 

@@ -24,6 +24,9 @@ def command(
         str | None,
         typer.Option("--context", "-t", metavar="N", help="Tokens of each: 2k (k is 1,024)."),
     ] = None,
+    recipe: o.Recipe = None,
+    recompute: o.Recompute = None,
+    accumulate: o.Accumulate = None,
 ) -> None:
     asked.given["axes"] = o.axes(batch_size, context, "--context")
-    asked.given["options"] = {} if on is None else {"on": on}
+    asked.given["options"] = ({} if on is None else {"on": on}) | o.training(recipe, recompute, accumulate)

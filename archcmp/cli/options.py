@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -169,6 +169,36 @@ On = Annotated[
         autocompletion=complete.hardware,
     ),
 ]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="Precision of training: bf16, mixed (float32 master weights and moments) or fp32.",
+        show_default="that of --dtype",
+        autocompletion=complete.recipes,
+    ),
+]
+Recompute = Annotated[
+    str | None,
+    typer.Option(
+        "--recompute",
+        metavar="NAME",
+        help="Activations that training computes again: none, selective (all but matmuls and attention) or "
+        "full.",
+        show_default="none",
+        autocompletion=complete.ways_to_recompute,
+    ),
+]
+Accumulate = Annotated[
+    int | None,
+    typer.Option(
+        "--accumulate",
+        metavar="N",
+        help="Micro-batches that training cuts a batch into.",
+        show_default="1",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -206,6 +236,12 @@ Details = Annotated[
 AllChoices = Annotated[
     bool, typer.Option("--all", help="Show all design choices, not only those that differ.")
 ]
+
+
+def training(recipe: str | None, recompute: str | None, accumulate: int | None) -> dict[str, Any]:
+    """The options that say how models train, those that were given."""
+    given = {"recipe": recipe, "recompute": recompute, "accumulate": accumulate}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def names(text: str | None) -> list[str] | None:

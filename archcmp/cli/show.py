@@ -31,6 +31,9 @@ def command(
     weights: o.Weights = None,
     kv: o.KV = None,
     convention: o.Convention = None,
+    recipe: o.Recipe = None,
+    recompute: o.Recompute = None,
+    accumulate: o.Accumulate = None,
 ) -> None:
     if as_yaml:
         (named,) = load_models([spec], overrides or (), notify=say)
@@ -47,7 +50,7 @@ def command(
         "weights": weights,
         "kv": kv,
         "convention": convention,
-        "options": {"crossover": convention != "6n"},
+        "options": {"crossover": convention != "6n", **o.training(recipe, recompute, accumulate)},
     }
     show = Show(as_json, all_choices=True, exports=export or ())
     show.check()

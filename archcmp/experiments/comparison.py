@@ -12,6 +12,7 @@ from archcmp.experiments.core import OneByOne, Progress, Run, register, throughp
 from archcmp.hardware.load import load_hardware
 from archcmp.results.document import Model, ModelResult
 from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name
+from archcmp.results.training_memory import Setup
 from archcmp.spec.shapes import check_shapes, default_seq_len
 from archcmp.spec.yaml.load import NamedSpec
 from archcmp.timing.workloads import WORKLOADS
@@ -21,7 +22,8 @@ from archcmp.timing.workloads import WORKLOADS
 class Comparison(OneByOne):
     """Counts, and the throughput of every workload that `measure` names, all models in the same rounds. The
     option `attribute` (by default, for two models) adds what each difference costs, `crossover` the length
-    from which scores cost more than the feed-forward, `on` what the sheets of these devices allow at best."""
+    from which scores cost more than the feed-forward, `on` what the sheets of these devices allow at best.
+    `recipe`, `recompute` and `accumulate` say how the models train whose memory is counted."""
 
     kind = "comparison"
     defaults: ClassVar[dict[str, Any]] = {"measure": list(WORKLOADS), "budget_s": 60.0}
@@ -30,6 +32,9 @@ class Comparison(OneByOne):
     takes_precision = True
     explains_two: ClassVar[bool] = True
     """Whether two models get the option `attribute`."""
+
+    counts_training: ClassVar[bool] = True
+    """Whether the memory that training takes is counted."""
 
     def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
         if not specs:
@@ -43,8 +48,10 @@ class Comparison(OneByOne):
         }
         options = {"attribute": self.explains_two and len(specs) == 2} | request.options
         request = replace(request, axes=axes, options=options)
+        setup = Setup.of(options, request.dtype or DEFAULT_DTYPE)
         for point in request.points():
             check_shapes(models, point["batch_size"], point["seq_len"])
+            setup.micro_batch(point["batch_size"])
         for sheet in load_hardware(options.get("on", ())).values():
             sheet.rates(request.dtype or DEFAULT_DTYPE)
         return request
@@ -75,6 +82,11 @@ class Comparison(OneByOne):
         if request.options.get("crossover"):
             found = [crossover(named.spec, request.convention) for named in run.specs]
             results = [replace(r, figures={"crossover": n}) for r, n in zip(results, found, strict=True)]
+        if self.counts_training:
+            results = [
+                replace(r, training=conditions.count_training(named.spec, request.options))
+                for r, named in zip(results, run.specs, strict=True)
+            ]
         if on := request.options.get("on"):
             from archcmp.timing.elsewhere import bounds
 
@@ -92,7 +104,7 @@ class Grid(Comparison):
     """A comparison at every pair of a batch size and a sequence length."""
 
     kind = "grid"
-    explains_two = False
+    explains_two = counts_training = False
     defaults: ClassVar[dict[str, Any]] = {"measure": ["prefill", "decode"], "budget_s": 20.0}
     default_axes: ClassVar[dict[str, list[int] | None]] = {
         "batch_size": [1, 8],

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from archcmp.model.ops.norm import rms_norm
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.norms import LayerNorm as LayerNormSpec
 from archcmp.spec.schema.norms import Norm
@@ -28,7 +29,7 @@ class RMSNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = 1 + self.weight if self.unit_offset and self.weight is not None else self.weight
-        return F.rms_norm(x, x.shape[-1:], weight, self.eps)
+        return rms_norm(x, weight, self.eps)
 
 
 class LayerNorm(nn.LayerNorm, Normalization):
@@ -56,7 +57,7 @@ class GroupedRMSNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         groups = x.unflatten(-1, (self.n_groups, -1))
-        normed: Tensor = F.rms_norm(groups, groups.shape[-1:], None, self.eps).flatten(-2)
+        normed: Tensor = rms_norm(groups, None, self.eps).flatten(-2)
         return normed * self.weight
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.norms import build_norm
+from archcmp.model.ops.norm import rms_norm
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import HyperConnections as HyperConnectionsSpec
@@ -164,7 +165,7 @@ class StreamWeights(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         flat = x.flatten(-2).to(torch.promote_types(x.dtype, torch.float32))
-        flat = F.rms_norm(flat, flat.shape[-1:], None, self.eps)
+        flat = rms_norm(flat, None, self.eps)
         parts = F.linear(flat, self.weight.to(flat.dtype)).split(self.widths, dim=-1)
         affine = zip(parts, self.scale.unbind(), self.bias.split(self.widths), strict=True)
         return [scale * part + bias for part, scale, bias in affine]

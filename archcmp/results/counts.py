@@ -58,10 +58,9 @@ class Counts:
     flops: `forward` (logits at every position), `prefill` (logits at the last), `decode` (one token per
     sequence) and `train`; a multiply-add is two.
     memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, `kv_cache_full_length_bytes` with all
-    positions in windowed layers, too, in the requested dtype and precision, and `train_state_bytes` (weights,
-    gradients and both Adam moments), in the dtype. Of one sequence: `kv_cache_per_token_bytes`,
-    what a token adds to the cache before any window is full, and `state_bytes`, what recurrent layers keep at
-    every length.
+    positions in windowed layers, too, in the requested dtype and precision. Of one sequence:
+    `kv_cache_per_token_bytes`, what a token adds to the cache before any window is full, and `state_bytes`,
+    what recurrent layers keep at every length. What training takes is a record of its own (training_memory).
     """
 
     params: Section = field(default_factory=dict)

@@ -15,6 +15,7 @@ from archcmp.results.hardware import Bound, Fit
 from archcmp.results.match import Matched
 from archcmp.results.request import Point, Request
 from archcmp.results.timings import Rates, Throughput
+from archcmp.results.training_memory import TrainingMemory
 
 SCHEMA = "archcmp/2"
 
@@ -86,12 +87,13 @@ class Model:
 @dataclass(frozen=True)
 class ModelResult(Counts):
     """What one cell found of one model: its counts, its throughput by workload, what each of its differences
-    does alone to the first model, the plain figures of another kind of experiment, and, by sheet of published
-    figures, the bounds of each workload and whether the model fits."""
+    does alone to the first model, the plain figures of another kind of experiment, the memory that training
+    takes, and, by sheet of published figures, the bounds of each workload and whether the model fits."""
 
     throughput: dict[str, Throughput] = field(default_factory=dict)
     alone: list[Effect] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    training: TrainingMemory | None = None
     bounds: dict[str, dict[str, Bound]] = field(default_factory=dict)
     fits: dict[str, Fit] = field(default_factory=dict)
 

@@ -3,7 +3,7 @@ is measured, and no figure is a prediction."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from archcmp.results.timings import Roofline
 
@@ -26,18 +26,20 @@ class Bound(Roofline):
 
 @dataclass(frozen=True)
 class Fit:
-    """A model in the memory of a device, without activations and what frameworks and drivers keep.
+    """A model in the memory of a device, without what frameworks and drivers keep.
 
-    `devices` is the fewest whose memories together hold the weights and the cache, `training_devices` those
-    that hold the training state. On one device: `longest_context` is the most tokens at this batch, up to the
-    model's own context, and `largest_batch` the most sequences of this length; 0 where none fits.
+    `devices` is the fewest whose memories together hold the weights, the cache, and the activations of a step
+    of prefill. On one device: `longest_context` is the most tokens at this batch, up to the model's own
+    context, and `largest_batch` the most sequences of this length; 0 where none fits. `training` says by
+    recipe, and then by what is computed again, how many devices train the model together, each with a batch
+    of this size; 0 where the activations of such a batch do not fit in one.
     """
 
     memory_bytes: int
     devices: int
     longest_context: int
     largest_batch: int
-    training_devices: int
+    training: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:

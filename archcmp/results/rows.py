@@ -9,6 +9,7 @@ from typing import Any
 from archcmp.results.counts import QUANTITIES, Section
 from archcmp.results.document import Document, Model, ModelResult
 from archcmp.results.timings import Throughput
+from archcmp.results.training_memory import RECOMPUTE
 
 _UNITS = {
     "tokens_per_second": "tokens/s",
@@ -21,7 +22,7 @@ _UNITS = {
     "longest_context": "tokens",
     "largest_batch": "sequences",
     "devices": "devices",
-    "training_devices": "devices",
+    **dict.fromkeys(RECOMPUTE, "devices"),
 }
 _SUFFIXES = {"flops_per_s": "FLOP/s", "bytes_per_s": "bytes/s", "_bytes": "bytes", "_s": "s"}
 _SECTIONS = {"params": "parameters", "flops": "FLOP", "memory": "bytes"}
@@ -74,6 +75,14 @@ def _plain(result: ModelResult) -> Iterator[dict[str, Any]]:
     for sheet, workloads in result.bounds.items():
         for workload, bound in workloads.items():
             yield {"quantity": f"bounds.{sheet}.{workload}.binds", "value": bound.binds, "unit": ""}
+    if result.training is not None:
+        of_training = [
+            *_counted("training", result.training.terms),
+            ("training.peak_bytes", result.training.peak_bytes),
+        ]
+        of_training += numbers("training", result.training.instants)
+        for quantity, value in of_training:
+            yield {"quantity": quantity, "value": value, "unit": "bytes"}
     for name in ("figures", "bounds", "fits"):
         for quantity, value in numbers(name, getattr(result, name)):
             yield {"quantity": quantity, "value": value, "unit": unit_of(quantity.rpartition(".")[2])}

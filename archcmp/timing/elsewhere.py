@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 
+from archcmp.analysis.activations import passing_bytes
+from archcmp.analysis.passes import PREFILL
+from archcmp.analysis.training import devices_to_train, training_memory
 from archcmp.hardware.sheet import Hardware
 from archcmp.results.hardware import Bound, Fit
 from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.results.request import MAX_TOKENS
 from archcmp.results.timings import Rates
+from archcmp.results.training_memory import Setup
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.pieces import Piece, whole
 from archcmp.timing.workloads import WORKLOADS
 from archcmp.timing.workloads.base import Workload
 
+PREFILL_STEP = 8192
+"""Tokens of all sequences that an engine takes at once: it cuts longer prompts into steps, as vLLM does.
+https://docs.vllm.ai/en/stable/configuration/optimization.html"""
 
-def held_bytes(model: Piece, trains: bool, batch_size: int, seq_len: int) -> int:
-    """Bytes that a device must hold at the least: weights and the cache, or the training state. Neither
-    activations nor what frameworks and drivers keep are counted."""
-    if trains:
-        return model.train_state_bytes
-    return model.weights_bytes + model.cache_bytes(batch_size, seq_len)
+
+def held_bytes(model: Piece, batch_size: int, seq_len: int) -> int:
+    """Bytes that a device must hold to run a model: weights, the cache, and the activations of a step of
+    prefill. What frameworks and drivers keep is not counted."""
+    n_tokens = min(batch_size * seq_len, PREFILL_STEP)
+    activations = passing_bytes(model.parts, 1, min(n_tokens, _positions(model)), PREFILL)
+    return model.weights_bytes + model.cache_bytes(batch_size, seq_len) + activations
+
+
+def _positions(model: Piece) -> int:
+    """The most tokens that one sequence may have."""
+    spec = model.parts[0].spec
+    return spec.context_length if spec.embedding.positions == "learned" else PREFILL_STEP
 
 
 def _devices(needed: int, memory_bytes: float) -> int:
@@ -79,7 +94,11 @@ def _bound(
 ) -> Bound:
     memory, matmul = sheet.value("memory_bytes"), rates.matmul_flops_per_s
     found = model.bound(workload, batch_size, seq_len, rates)
-    needed = held_bytes(model, workload.trains, batch_size, seq_len)
+    needed = (
+        _trained_bytes(model, batch_size, seq_len)
+        if workload.trains
+        else held_bytes(model, batch_size, seq_len)
+    )
     return Bound(
         **vars(found),
         label=workload.label(seq_len),
@@ -90,6 +109,12 @@ def _bound(
     )
 
 
+def _trained_bytes(model: Piece, batch_size: int, seq_len: int) -> int:
+    """The peak of training in the dtype of the weights."""
+    setup = Setup.of({}, str(model.parts[0].dtype).removeprefix("torch."))
+    return training_memory(model.parts, batch_size, seq_len, setup).peak_bytes
+
+
 def fits(
     spec: ModelSpec,
     dtype: str,
@@ -97,22 +122,29 @@ def fits(
     seq_len: int,
     sheets: Mapping[str, Hardware],
     precision: Precision = IN_DTYPE,
+    setups: Sequence[Setup] = (),
 ) -> dict[str, Fit]:
-    """Sheet -> whether a model fits in a precision, and up to which context and batch; training is in the
-    dtype. Raises UsageError where a sheet has no memory."""
-    models = _models(spec, dtype, precision)
-    return {name: _fit(*models, spec.context_length, batch_size, seq_len, s) for name, s in sheets.items()}
+    """Sheet -> whether a model fits in a precision, up to which context and batch, and on how many devices it
+    trains in each of `setups`. Raises UsageError where a sheet has no memory."""
+    model, _ = _models(spec, dtype, precision)
+    found = {}
+    for name, sheet in sheets.items():
+        memory = int(sheet.needed("memory_bytes"))
+        training: dict[str, dict[str, int]] = defaultdict(dict)
+        for setup in setups:
+            devices = devices_to_train(spec, batch_size, seq_len, setup, dtype, memory)
+            training[setup.recipe][setup.recompute] = devices
+        fit = _fit(model, spec.context_length, batch_size, seq_len, sheet)
+        found[name] = replace(fit, training=dict(training))
+    return found
 
 
-def _fit(
-    model: Piece, trained: Piece, context_length: int, batch_size: int, seq_len: int, sheet: Hardware
-) -> Fit:
+def _fit(model: Piece, context_length: int, batch_size: int, seq_len: int, sheet: Hardware) -> Fit:
     memory = sheet.needed("memory_bytes")
     contexts, batches = range(1, context_length + 1), range(1, MAX_TOKENS // seq_len + 1)
     return Fit(
         memory_bytes=int(memory),
-        devices=_devices(held_bytes(model, False, batch_size, seq_len), memory),
-        longest_context=bisect_right(contexts, memory, key=lambda n: held_bytes(model, False, batch_size, n)),
-        largest_batch=bisect_right(batches, memory, key=lambda n: held_bytes(model, False, n, seq_len)),
-        training_devices=_devices(held_bytes(trained, True, batch_size, seq_len), memory),
+        devices=_devices(held_bytes(model, batch_size, seq_len), memory),
+        longest_context=bisect_right(contexts, memory, key=lambda n: held_bytes(model, batch_size, n)),
+        largest_batch=bisect_right(batches, memory, key=lambda n: held_bytes(model, n, seq_len)),
     )

@@ -5,24 +5,26 @@ Estimates here only decide what is measured; every figure that is shown is a rea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import torch
 
+from archcmp.analysis.activations import Code, passing_bytes
 from archcmp.analysis.decompose import Part, decompose
-from archcmp.analysis.flops import trace
-from archcmp.analysis.memory import TRAIN_STATES, cache_bytes, train_state_bytes, weights_bytes
+from archcmp.analysis.memory import cache_bytes, weights_bytes
 from archcmp.analysis.parts import count_parts
-from archcmp.analysis.passes import Pass
 from archcmp.analysis.roofline import roofline
 from archcmp.analysis.traffic import least_bytes
+from archcmp.analysis.training import training_memory
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Block, Decoder
 from archcmp.model.ops.packed import Padding, pack_linears
 from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.results.timings import Rates, Roofline
+from archcmp.results.training_memory import Setup, TrainingMemory
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.runnable import Runnable, RunnableBlock, RunnableDecoder
 from archcmp.timing.weights import fill_random
@@ -40,12 +42,14 @@ EFFICIENCY = 0.6
 LAUNCH_S = 1e-3
 """What calling the kernels of one run takes at the least."""
 
+TRAINED_TENSORS = 4
+"""A weight, its gradient, and its two moments."""
+
 COPIES_PER_BUILD = 16
 """Copying a tensor takes so many times less than allocating it, filling it, and packing it for inference."""
 
-HELD_FORWARD, HELD_FOR_BACKWARD = 2, 4
-"""Bytes of activations held, on the high side, per byte that the matmuls of a pass read and write: in the
-widest part alone, or in all parts, where backward needs them."""
+HEADROOM = 1.05
+"""What must be free, per counted byte: the counted peak of a training step is within 5 % of the measured."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,6 @@ class Piece:
     def weights_bytes(self) -> int:
         return sum(int(part.count * weights_bytes(part).total) for part in self.parts)
 
-    @cached_property
-    def train_state_bytes(self) -> int:
-        return sum(int(part.count * train_state_bytes(part).total) for part in self.parts)
-
     def copies(self, trains: bool) -> int:
         """How many to rotate through. A training step moves four tensors per weight, so a quarter of the
         copies outgrows the processor's cache."""
@@ -81,7 +81,7 @@ class Piece:
 
     def build_s(self, trains: bool, rates: Rates) -> float:
         """Seconds that building all copies should take, with what training keeps for each weight."""
-        states = TRAIN_STATES if trains else 1
+        states = TRAINED_TENSORS if trains else 1
         return states * COPIES_PER_BUILD * self.copies(trains) * self.weights_bytes / rates.copy_bytes_per_s
 
     def bound(self, workload: Workload, batch_size: int, seq_len: int, rates: Rates) -> Roofline:
@@ -97,24 +97,42 @@ class Piece:
         shortest_s = sum(rates.shortest_s(work.flops, work.moved_bytes))
         return self.runs(workload) * (LAUNCH_S + shortest_s / EFFICIENCY)
 
-    def activation_bytes(self, way: Pass, batch_size: int, seq_len: int, trains: bool = False) -> int:
-        """An estimate of what one pass holds at once."""
-        held = [
-            (part.visits, trace(part, batch_size, seq_len, way).elements * part.dtype.itemsize)
-            for part in self.parts
-        ]
-        if trains:
-            return int(HELD_FOR_BACKWARD * sum(count * nbytes for count, nbytes in held))
-        return HELD_FORWARD * max(nbytes for _, nbytes in held)
+    def _training(self, batch_size: int, seq_len: int, code: Code) -> TrainingMemory:
+        setup = Setup.of({}, str(self.parts[0].dtype).removeprefix("torch."))
+        return training_memory(self.parts, batch_size, seq_len, setup, code)
 
-    def needed_bytes(self, workload: Workload, batch_size: int, seq_len: int) -> int:
-        """Weights, states, caches and an estimate of activations, on the high side."""
-        copies = self.copies(workload.trains)
-        held = self.activation_bytes(workload.way, batch_size, seq_len, workload.trains)
+    def training_bytes(self, batch_size: int, seq_len: int, code: Code) -> int:
+        """The peak of a training step. Other copies keep their weights and moments."""
+        memory = self._training(batch_size, seq_len, code)
+        waiting = memory.terms["weights_bytes"].total + memory.terms["moments_bytes"].total
+        others = (self.copies(trains=True) - 1) * waiting
+        return memory.peak_bytes + others + self._given_bytes(batch_size, seq_len)
+
+    def activation_bytes(self, workload: Workload, batch_size: int, seq_len: int, code: Code) -> int:
+        """What one pass holds at once beside weights, their gradients and caches."""
+        if not workload.trains:
+            return passing_bytes(self.parts, batch_size, seq_len, workload.way, code)
+        terms = self._training(batch_size, seq_len, code).terms
+        return terms["activations_bytes"].total + terms["logits_and_loss_bytes"].total
+
+    def _given_bytes(self, batch_size: int, seq_len: int) -> int:
+        """A block alone is given an input and a gradient, and gives an output; the caller holds all three."""
+        blocks = [part for part in self.parts if part.block is not None]
+        if len(self.parts) > 1 or not blocks:
+            return 0
+        block = blocks[0].on_meta
+        assert isinstance(block, Block)
+        return 3 * math.prod(block.stream_shape(batch_size, seq_len)) * blocks[0].dtype.itemsize
+
+    def needed_bytes(self, workload: Workload, batch_size: int, seq_len: int, code: Code) -> int:
+        """What must be free for a workload, as `code` runs it: a little more than weights, states, caches and
+        activations."""
         if workload.trains:
-            return copies * self.train_state_bytes + held
+            return int(HEADROOM * self.training_bytes(batch_size, seq_len, code))
+        copies = self.copies(trains=False)
+        held = self.activation_bytes(workload, batch_size, seq_len, code)
         caches = copies * self.cache_bytes(batch_size, seq_len) if workload.way.cached else 0
-        return copies * self.weights_bytes + self._packing_bytes() + held + caches
+        return int(HEADROOM * (copies * self.weights_bytes + self._packing_bytes() + held + caches))
 
     def cache_bytes(self, batch_size: int, seq_len: int) -> int:
         """The cache of one copy."""
@@ -143,6 +161,11 @@ class Piece:
         decoders = [copy for copy in copies if isinstance(copy, Decoder)]
         blocks = [copy for copy in copies if isinstance(copy, Block)]
         return RunnableDecoder(decoders, compiled) if decoders else RunnableBlock(blocks, compiled)
+
+
+def code_of(device: torch.device) -> Code:
+    """Whose memory counts on a device."""
+    return "cpu" if device.type == "cpu" else "cuda"
 
 
 def whole(spec: ModelSpec, dtype: torch.dtype, precision: Precision = IN_DTYPE) -> list[Piece]:

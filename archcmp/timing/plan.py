@@ -11,7 +11,7 @@ from archcmp.results.timings import Rates
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.device import settled
 from archcmp.timing.memory import available_bytes, shortage
-from archcmp.timing.pieces import Piece, composed, whole
+from archcmp.timing.pieces import Piece, code_of, composed, whole
 from archcmp.timing.rounds import ENOUGH_ROUNDS
 from archcmp.timing.workloads import WORKLOADS
 from archcmp.timing.workloads.base import Workload
@@ -67,6 +67,7 @@ class Planner:
     ) -> None:
         self.request, self.batch_size, self.seq_len, self.rates = request, batch_size, seq_len, rates
         device, dtype = settled(request)
+        self.code = code_of(device)
         self.n_models = len(specs)
         self.whole = [whole(spec, dtype) for spec in specs]
         self.composed = {
@@ -123,5 +124,5 @@ class Planner:
 
     def _shortage(self, pieces: Sequence[Piece], workload: Workload, seq_len: int) -> str | None:
         """What to say if the largest piece does not fit in memory; pieces are in memory one at a time."""
-        needed = max(piece.needed_bytes(workload, self.batch_size, seq_len) for piece in pieces)
+        needed = max(piece.needed_bytes(workload, self.batch_size, seq_len, self.code) for piece in pieces)
         return shortage(needed, self.available, self.n_models)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from archcmp.model.cache import Cache, LayerCache
 from archcmp.model.decoder import Block, Decoder
-from archcmp.training.step import next_token_loss
+from archcmp.model.loss import next_token_loss
 
 AnyCache = TypeVar("AnyCache", Cache, LayerCache)
 
@@ -31,7 +31,8 @@ class Runnable(Protocol):
         """A step of every copy in turn: the last of `seq_len` tokens, the others in the copy's cache."""
 
     def backward(self, batch_size: int, seq_len: int) -> Run:
-        """A pass over all tokens and back, which leaves gradients on the copy's parameters."""
+        """A pass over all tokens and back, which leaves gradients on the copy's parameters: gives the logits
+        at the last position, or a block's hidden states."""
 
 
 def random_tokens(vocab_size: int, batch_size: int, n_tokens: int, device: torch.device) -> Tensor:
@@ -96,8 +97,10 @@ class RunnableDecoder:
 
         def run(model: nn.Module) -> Tensor:
             logits = call(model, tokens[:, :-1])
-            next_token_loss(logits, tokens).backward()
-            return logits
+            last, loss = logits[:, -1:].detach().clone(), next_token_loss(logits, tokens)
+            del logits  # or they would take memory until the gradients are there
+            loss.backward()
+            return last
 
         return run
 

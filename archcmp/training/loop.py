@@ -19,11 +19,12 @@ from torch.optim import AdamW
 from archcmp.errors import MeasureError
 from archcmp.model.build import build_model
 from archcmp.model.init import Init, initialise
+from archcmp.model.loss import next_token_loss
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.training.probes import Probe, probe
 from archcmp.training.recipe import Recipe, parse_init
 from archcmp.training.spikes import spike_share
-from archcmp.training.step import FlatParameters, next_token_loss, train_step
+from archcmp.training.step import FlatParameters, train_step
 from archcmp.training.text import Text
 from archcmp.units import rounded
 

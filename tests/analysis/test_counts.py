@@ -11,9 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 import archcmp
 from archcmp.analysis.check import total_params
 from archcmp.analysis.decompose import decompose
+from archcmp.analysis.training import count_training
 from archcmp.model.build import build_model
-from archcmp.model.ops.attention import scratch
 from archcmp.results.counts import COMPONENTS
+from archcmp.results.training_memory import Setup
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.ffn import MoE
@@ -272,20 +273,9 @@ def test_training_state_is_what_adamw_keeps(changes: tuple[str, ...]) -> None:
     moments = [
         t for state in optimizer.state.values() for name, t in state.items() if name.startswith("exp_avg")
     ]
-    stored = [*model.parameters(), *model.buffers()]
-    kept = [*stored, *(p.grad for p in model.parameters() if p.grad is not None), *moments]
-    memory = archcmp.count(spec).memory
-    assert memory["weights_bytes"].total == sum(t.nbytes for t in stored)
-    assert memory["train_state_bytes"].total == sum(t.nbytes for t in kept)
-
-
-def test_a_token_with_chosen_keys_holds_copies_of_them() -> None:
-    """Of 9 keys of 10 elements and values of 8 in each of two sequences, whatever the context; a prompt holds
-    the scores of 4 heads for 256 queries, twice for float32."""
-    for n_keys in (100, 10_000):
-        k, v = (2, 1, n_keys, 10), (2, 1, n_keys, 8)
-        none = [None] * 5
-        assert scratch((2, 4, 1, 10), k, v, 1.0, *none, (2, 1, 9), 1) == 2 * 9 * 18
-        prompt = scratch((2, 4, 1000, 10), k, v, 1.0, *none, (2, 1000, 9), 1)
-        assert prompt == 2 * 2 * 4 * 256 * n_keys
-        assert scratch((2, 4, 1, 10), k, v, 1.0, *none, (2, 1, n_keys), 1) == 0, "all are chosen"
+    weights = [*model.parameters(), *model.buffers()]
+    kept = [*weights, *(p.grad for p in model.parameters() if p.grad is not None), *moments]
+    assert archcmp.count(spec).memory["weights_bytes"].total == sum(t.nbytes for t in weights)
+    terms = count_training(spec, 1, 8, Setup()).terms
+    state = ("weights_bytes", "gradients_bytes", "moments_bytes", "master_weights_bytes")
+    assert sum(terms[name].total for name in state) == sum(t.nbytes for t in kept)

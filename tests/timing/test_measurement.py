@@ -214,7 +214,7 @@ def test_others_are_measured_where_the_first_model_does_not_fit() -> None:
     asked = request(measure=["decode"], compose="never")
     large = tiny("layers=[{repeat: [main], n_layers: 500}]")
     (needed,) = whole(tiny(), torch.float32)
-    room = 2 * 3 * needed.needed_bytes(WORKLOADS["decode"], 1, 8)
+    room = 2 * 3 * needed.needed_bytes(WORKLOADS["decode"], 1, 8, "cpu")
     measurement = Measurement([large, tiny()], asked, 1, 8, timer=FakeTimer(), available=room)
     list(measurement.run())
     first, second = (result["decode"] for result in measurement.results())

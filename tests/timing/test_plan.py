@@ -60,14 +60,14 @@ def test_needed_bytes_cover_what_is_allocated() -> None:
     state = {name: term.total for name, term in archcmp.count(spec, 1, 64, "float32").memory.items()}
     head = spec.vocab_size * spec.d_model * 4
     assert piece.weights_bytes == state["weights_bytes"]
-    assert piece.needed_bytes(PREFILL, 1, 64) > state["weights_bytes"] + head
-    decoding = piece.needed_bytes(DECODE, 1, 64)
+    assert piece.needed_bytes(PREFILL, 1, 64, "cpu") > state["weights_bytes"] + head
+    decoding = piece.needed_bytes(DECODE, 1, 64, "cpu")
     packed = state["weights_bytes"] + 2 * head  # one packed, and one more while it is packed
     assert decoding > packed + state["kv_cache_bytes"], (
         "the tied head packed, and while it is packed once more"
     )
-    assert decoding < 1.01 * (packed + state["kv_cache_bytes"]), "one token's activations are small"
-    assert piece.needed_bytes(TRAIN, 1, 64) > state["train_state_bytes"]
+    assert decoding < 1.06 * (packed + state["kv_cache_bytes"]), "one token's activations are small"
+    assert piece.needed_bytes(TRAIN, 1, 64, "cpu") > 4 * state["weights_bytes"]
 
 
 def test_needed_bytes_cover_the_activations_that_backward_holds() -> None:
@@ -84,7 +84,7 @@ def test_needed_bytes_cover_the_activations_that_backward_holds() -> None:
         model(torch.zeros(2, 64, dtype=torch.int64)).logsumexp(-1).sum()
     (piece,) = whole(spec, torch.float32)
     assert sum(saved.values()) > piece.weights_bytes
-    assert piece.needed_bytes(TRAIN, 2, 64) > sum(saved.values()) + 3 * piece.weights_bytes
+    assert piece.needed_bytes(TRAIN, 2, 64, "cpu") > sum(saved.values()) + 3 * piece.weights_bytes
 
 
 def test_block_copies_outgrow_processor_caches_but_not_the_model() -> None:
@@ -119,5 +119,5 @@ def test_planning_a_deep_model_builds_no_deep_model() -> None:
     model = archcmp.build_model(tiny(), "meta")
     per_layer = sum(weight.nbytes for weight in model.blocks[0].parameters())
     assert many.weights_bytes - ten.weights_bytes == 990 * per_layer
-    assert many.needed_bytes(TRAIN, 1, 16) > 50 * ten.needed_bytes(TRAIN, 1, 16)
+    assert many.needed_bytes(TRAIN, 1, 16, "cpu") > 50 * ten.needed_bytes(TRAIN, 1, 16, "cpu")
     assert len(many.parts) == len(ten.parts) == 2

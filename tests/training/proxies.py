@@ -15,12 +15,12 @@ from torch import Tensor
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.init import Init, initialise
+from archcmp.model.loss import next_token_loss
 from archcmp.model.ops.attention import attention
 from archcmp.spec.scale import proxy
 from archcmp.spec.yaml.load import load_spec
 from archcmp.training.loop import Trainer
 from archcmp.training.recipe import Recipe
-from archcmp.training.step import next_token_loss
 from archcmp.training.text import Text
 
 PRE, POST, REORDERED, SANDWICH = (

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from archcmp.model.decoder import Decoder
+from archcmp.model.loss import next_token_loss
 from archcmp.training.recipe import Recipe
-from archcmp.training.step import FlatParameters, next_token_loss, train_step
+from archcmp.training.step import FlatParameters, train_step
 from tests.training.proxies import (
     FAN_IN,
     PRE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from archcmp.experiments.contests.core import Contest, Distance, Entry
 from archcmp.results.request import Request
 from archcmp.spec.schema.model import ModelSpec
-from archcmp.timing.pieces import Piece, composed, whole
+from archcmp.timing.pieces import Piece, code_of, composed, whole
 from archcmp.timing.workloads import WORKLOADS
 
 
@@ -27,7 +27,7 @@ class Composed(Contest):
     def needed_bytes(self) -> int:
         return max(
             sum(
-                piece.needed_bytes(WORKLOADS[cell], self.batch_size, self.seq_len)
+                piece.needed_bytes(WORKLOADS[cell], self.batch_size, self.seq_len, code_of(self.device))
                 for piece in self._pieces(cell)
             )
             for cell in self.shares

@@ -14,23 +14,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from archcmp.analysis.passes import PREFILL
 from archcmp.errors import UsageError
 from archcmp.experiments.contests.core import Contest, Distance, Entry
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
+from archcmp.model.loss import next_token_loss
 from archcmp.model.ops.packed import pack_linears
 from archcmp.oracle.models import find_config, import_transformers, transformers_model
 from archcmp.results.request import Request
 from archcmp.spec.schema.model import ModelSpec
-from archcmp.timing.pieces import whole
+from archcmp.timing.pieces import code_of, whole
 from archcmp.timing.rounds import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
 from archcmp.timing.runnable import Run, RunnableDecoder, random_tokens
 from archcmp.timing.weights import fill_random
 from archcmp.timing.workloads import WORKLOADS
 from archcmp.timing.workloads.base import Workload
-from archcmp.training.step import next_token_loss
 
 CHECKED_STEPS = 3
 """Tokens decoded before the first reading. When compiled, the second has the lengths become variables."""
@@ -89,8 +88,10 @@ class Theirs:
 
         def run(model: nn.Module) -> Tensor:
             logits = self._logits(tokens[:, :-1], use_cache=False)
-            next_token_loss(logits, tokens).backward()
-            return logits
+            last, loss = logits[:, -1:].detach().clone(), next_token_loss(logits, tokens)
+            del logits
+            loss.backward()
+            return last
 
         return run
 
@@ -138,15 +139,18 @@ class Transformers(Contest):
         return {name: WORKLOADS[name].share for name in request.measure}
 
     def needed_bytes(self) -> int:
-        """Each model as if it ran alone, and, for decoding, the prefill that it begins with and a copy of
-        both caches."""
+        """Each model as if it ran alone, theirs with twice our activations, and, for decoding, the prefill
+        that it begins with and a copy of both caches."""
         (piece,) = whole(self.spec, self.dtype)
-        shape = (self.batch_size, self.seq_len)
-        return max(
-            2 * piece.needed_bytes(workload, *shape)
-            + (2 * piece.cache_bytes(*shape) + piece.activation_bytes(PREFILL, *shape)) * workload.way.cached
-            for workload in (WORKLOADS[name] for name in self.shares)
-        )
+        shape, code = (self.batch_size, self.seq_len), code_of(self.device)
+
+        def needed(workload: Workload) -> int:
+            begins = WORKLOADS["prefill"] if workload.way.cached else workload
+            caches = 2 * piece.cache_bytes(*shape) if workload.way.cached else 0
+            activations = piece.activation_bytes(begins, *shape, code)
+            return 2 * piece.needed_bytes(workload, *shape, code) + activations + caches
+
+        return max(needed(WORKLOADS[name]) for name in self.shares)
 
     def distance(self, cell: str) -> Distance:
         workload = WORKLOADS[cell]

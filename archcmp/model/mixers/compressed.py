@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from archcmp.model.cache import LayerCache, rolled
 from archcmp.model.linear import Linear
@@ -14,6 +13,7 @@ from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.ops.compressed import compressed_attention
 from archcmp.model.ops.index import choose
+from archcmp.model.ops.norm import rms_norm
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.compressed import CompressedAttention as CompressedAttentionSpec
 from archcmp.spec.schema.compressed import Compressor as CompressorSpec
@@ -143,7 +143,7 @@ class CompressedAttention(nn.Module):
         assert rotation is not None
         latent = self.q.latent(x)
         q = self.q.up(latent).unflatten(-1, (self.spec.n_heads, self.spec.head_dim)).transpose(1, 2)
-        q = _turned(self.rope, F.rms_norm(q, q.shape[-1:], None, self.eps), rotation)
+        q = _turned(self.rope, rms_norm(q, None, self.eps), rotation)
         kv = _turned(self.rope, self.kv_norm(self.kv(x))[:, None], rotation)
         if cache is not None:
             kv = rolled(cache.kv, kv, start)

@@ -1,9 +1,10 @@
 """Operators of archcmp: each file holds an operator, its gradient and its FLOPs formula.
 
 A module that defines `OPERATOR`, the name that a trace shows, defines `flops(pairs, *inputs)` beside it. The
-inputs are the operator's own: the Shape of every tensor, every other argument as it is. A module may define
-`scratch(*inputs)`, the elements that the operator holds beside its inputs and output. `BETWEEN_TOKENS = True`
-marks an operator that multiplies tokens with tokens, or with a state, and not with weights.
+inputs are the operator's own: the Shape of every tensor, every other argument as it is.
+`BETWEEN_TOKENS = True` marks an operator that multiplies tokens with tokens, or with a state, and not with
+weights. On the meta device an operator is one kernel, which keeps for its gradient what published kernels
+keep (`kernels`).
 """
 
 from __future__ import annotations

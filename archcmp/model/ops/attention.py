@@ -6,7 +6,6 @@ which (query, key) pairs count, whichever kernels compute it.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 
 from archcmp.model.ops import CountPairs, Shape
 from archcmp.model.ops.chosen import Groups, gathered
+from archcmp.model.ops.kernels import as_kernel, device_type
 
 OPERATOR = "archcmp::attention"
 BETWEEN_TOKENS = True
@@ -87,8 +87,8 @@ def _attention(
     rate: int = 1,
 ) -> Tensor:
     n_new, n_keys = q.shape[2], k.shape[2]
-    if q.device.type == "meta":  # one tensor, however many pieces the work would be cut into
-        return torch.empty(*q.shape[:3], v.shape[3], dtype=v.dtype, device=v.device)
+    if device_type(q) == "meta":  # one tensor, however many pieces the work would be cut into
+        return _kernel(q, k, v, window, softcap, chunk, sinks, slopes, chosen)
     if chunk is not None and chunk < n_keys and chosen is None:
         return _by_chunk(q, k, v, scale, softcap, chunk, sinks, slopes)
     if window is None or window >= n_keys:
@@ -103,11 +103,27 @@ def _attention(
         return _last_token(q, k[:, :, -window:], v[:, :, -window:], scale, softcap, sinks, slopes)
     if n_new == n_keys == window and chosen is None and _fusible(softcap, sinks, slopes):
         grouped = bool(q.shape[1] != k.shape[1])
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
+        return _fused(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
     return _in_pieces(q, k, v, scale, window, softcap, sinks, slopes, chosen, groups)
 
 
 _library.impl("attention", _attention, "CompositeImplicitAutograd")
+
+
+def _kernel(q: Tensor, k: Tensor, v: Tensor, *which: Any) -> Tensor:
+    """As flash kernels: the heads of a token lie beside one another; kept are queries, keys, values, the
+    result, the log-sum-exp of every row of scores in float32, and sinks, slopes and chosen keys where there
+    are any."""
+    batch_size, n_heads, n_new, _ = q.shape
+    result = v.new_empty(batch_size, n_new, n_heads, v.shape[3]).transpose(1, 2)
+    log_sum_exp = q.new_empty(q.shape[:3], dtype=torch.float32)
+    others = [x for x in which if isinstance(x, Tensor)]
+    return as_kernel(result, [q, k, v, result, log_sum_exp, *others], q, k, v, *others)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+    """torch's kernel."""
+    return _kernel(q, k, v) if q.is_meta else F.scaled_dot_product_attention(q, k, v, **options)
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
@@ -123,20 +139,6 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which:
         left = pairs(n_new, None, None, rate) - (pairs(n_new, chosen[2], None, rate) if chosen[2] else 0)
         seen = pairs(n_new, None, None) - rate * left
     return seen * batch * n_heads * 2 * (d_qk + v[3])
-
-
-def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
-    """Elements of the scores where no fused kernel takes them, twice for float32. With chosen keys, one token
-    holds copies of these keys and values, and several tokens hold the scores of one piece."""
-    window, softcap, chunk, sinks, slopes, chosen, rate = which
-    batch, n_heads, n_new, _ = q
-    n_chosen = k[2] if chosen is None else chosen[2] * (chunk or rate)
-    if n_chosen < k[2]:
-        copies = batch * k[1] * n_chosen * (k[3] + v[3])
-        return copies if n_new == 1 else 2 * batch * n_heads * min(PIECE, n_new) * k[2]
-    if _fusible(softcap, sinks, slopes):
-        return 0
-    return 2 * math.prod(q[:3]) * min(k[2], 2 * (window or k[2]))
 
 
 def _fusible(softcap: float | None, sinks: Any, slopes: Any) -> bool:
@@ -179,10 +181,10 @@ def _last_token(
     cache."""
     rows = _as_rows(q, k.shape[1])
     fusible = _fusible(softcap, sinks, slopes) and k.shape[3] == v.shape[3]
-    ways = _preferred.get(q.dtype, WAYS) if q.device.type == "cpu" else WAYS
+    ways = _preferred.get(q.dtype, WAYS) if device_type(q) == "cpu" else WAYS
     way = next(way for way in ways if way != "fused" or fusible)
     if way == "fused":
-        mixed = F.scaled_dot_product_attention(rows, k, v, scale=scale)
+        mixed = _fused(rows, k, v, scale=scale)
     else:
         scores = (
             (rows * scale) @ k.transpose(2, 3)
@@ -209,7 +211,7 @@ def _in_pieces(
     """Attention for one piece of the queries at a time, against the keys that the piece may see. Work and
     memory grow with T * window instead of T^2, and the result is exact."""
     n_new, n_keys, n_groups = q.shape[2], k.shape[2], k.shape[1]
-    fused = chosen is None and _fusible(softcap, sinks, slopes) and q.device.type != "cpu"
+    fused = chosen is None and _fusible(softcap, sinks, slopes) and device_type(q) != "cpu"
     piece = min(n_new, max(window, PIECE) if fused else PIECE)
     visible = torch.ones(piece, piece + window - 1, dtype=torch.bool, device=q.device)
     visible = visible.triu().tril(window - 1)
@@ -267,8 +269,8 @@ def _masked(
     """Attention of rows (B, G, R, D) under an explicit mask (R, S) or (B, 1, R, S). Scores with softcaps,
     sinks or biases are computed by matmuls; so is all attention on the CPU, where the masked kernel is no
     faster, and half as fast in bfloat16."""
-    if _fusible(softcap, sinks, bias) and rows.device.type != "cpu":
-        return F.scaled_dot_product_attention(rows, k, v, attn_mask=mask, scale=scale)
+    if _fusible(softcap, sinks, bias) and device_type(rows) != "cpu":
+        return _fused(rows, k, v, attn_mask=mask, scale=scale)
     return _mixed((rows * scale) @ k.transpose(2, 3), v, mask, softcap, sinks, bias)
 
 

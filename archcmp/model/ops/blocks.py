@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.kernels import device_type
 
 OPERATOR = "archcmp::choose_blocks"
 BETWEEN_TOKENS = True
@@ -37,7 +38,7 @@ def _choose_blocks(q: Tensor, k: Tensor, block: int, most: int) -> Tensor:
     n_keys = k.shape[1]
     n_before = (n_keys - 1) // block
     n_chosen = min(most, n_before)
-    if q.device.type == "meta":
+    if device_type(q) == "meta":
         return torch.empty(*q.shape[:3], n_chosen, dtype=torch.int64, device=q.device)
     precise = torch.promote_types(q.dtype, torch.float32)
     keys = k[:, : n_before * block].to(precise).transpose(1, 2)[:, None]
@@ -60,9 +61,3 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, block: int, most: int) -> int:
     """pairs x batch x n_heads x 2 d: q k^T."""
     batch_size, n_heads, n_new, dim = q
     return pairs(n_new, None, None) * batch_size * n_heads * 2 * dim
-
-
-def scratch(q: Shape, k: Shape, *which: int) -> int:
-    """Elements of the scores of one piece, in float32."""
-    batch_size, n_heads, n_new, _ = q
-    return 2 * min(max(PIECE_ELEMENTS, batch_size * n_heads * k[1]), batch_size * n_new * n_heads * k[1])

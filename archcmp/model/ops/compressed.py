@@ -11,6 +11,7 @@ from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
 from archcmp.model.ops.index import visible_keys
+from archcmp.model.ops.kernels import as_kernel, device_type
 
 OPERATOR = "archcmp::compressed_attention"
 BETWEEN_TOKENS = True
@@ -60,8 +61,8 @@ def _compressed_attention(
     start: int,
     chosen: Tensor | None = None,
 ) -> Tensor:
-    if q.device.type == "meta":
-        return torch.empty_like(q)
+    if device_type(q) == "meta":
+        return _kernel(q, kv, entries, sinks, chosen)
     n_new, n_old = q.shape[2], kv.shape[2] - q.shape[2]
     if n_new == 1:
         if chosen is not None:
@@ -85,6 +86,14 @@ def _compressed_attention(
         queries = q[:, :, first : first + n_queries]
         mixed.append(_attend(queries, keys, sinks, scale, torch.cat((near, seen), dim=-1)[:, None]))
     return torch.cat(mixed, dim=2)
+
+
+def _kernel(q: Tensor, *others: Tensor | None) -> Tensor:
+    """As flash kernels: kept are the inputs, the result, and the log-sum-exp of every row of scores in
+    float32."""
+    inputs = [q, *(x for x in others if x is not None)]
+    result, log_sum_exp = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
+    return as_kernel(result, [*inputs, result, log_sum_exp], *inputs)
 
 
 def _attend(q: Tensor, keys: Tensor, sinks: Tensor, scale: float, mask: Tensor | None) -> Tensor:
@@ -122,23 +131,3 @@ def flops(
     top_k = None if chosen is None else chosen[2]
     counted = pairs(n_new, window, None) + (pairs(n_new, top_k, None, rate) if entries[1] else 0)
     return counted * batch * n_heads * 4 * dim
-
-
-def scratch(
-    q: Shape,
-    kv: Shape,
-    entries: Shape,
-    sinks: Shape,
-    scale: float,
-    window: int,
-    rate: int,
-    start: int,
-    chosen: Shape | None = None,
-) -> int:
-    """Elements of the keys that one piece of the queries is multiplied with, tokens and entries in one
-    tensor, and of its scores, twice for float32. One token reads only the entries chosen for it."""
-    batch, n_heads, n_new, dim = q
-    piece = min(PIECE, n_new)
-    n_entries = chosen[2] if chosen is not None and n_new == 1 else entries[1]
-    n_keys = min(kv[2], piece + window) + n_entries
-    return batch * n_keys * (dim + 2 * n_heads * piece)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from archcmp.model.ops import CountPairs, Shape
 from archcmp.model.ops.chunks import CHUNK, in_chunks
 from archcmp.model.ops.decay import decays_between
+from archcmp.model.ops.kernels import as_kernel, device_type
 
 OPERATOR = "archcmp::gated_delta_rule"
 BETWEEN_TOKENS = True
@@ -50,8 +51,8 @@ def _gated_delta_rule(
     precise = torch.promote_types(v.dtype, torch.float32)
     if state is None:
         state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
-    if v.device.type == "meta":
-        return torch.empty_like(v), torch.empty_like(state)
+    if device_type(v) == "meta":
+        return _kernel((torch.empty_like(v), torch.empty_like(state)), q, k, v, log_decay, beta)
     if log_decay.dim() == beta.dim():
         log_decay = log_decay[..., None]
     dtype, of_value_heads = v.dtype, (v, log_decay, beta[..., None])
@@ -67,6 +68,19 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) 
     products of D x Dv, which are S^T k, the update of rank one, and S^T q. Chunks do more work and count the
     same. All conventions count the same, because a token reads only the state."""
     return 3 * 2 * math.prod(v) * k[3]
+
+
+def _kernel(
+    results: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As the chunk kernels of flash-linear-attention: kept are the inputs, the sums of the log decays, and of
+    every token and head its row of the chunk's inverse; with decays by channel also that of the chunk's
+    scores. The states are computed again. https://github.com/fla-org/flash-linear-attention"""
+    n_matrices = 1 if log_decay.dim() == beta.dim() else 2
+    rows = v.new_empty(n_matrices, *v.shape[:3], min(CHUNK, v.shape[1]))
+    sums = torch.empty_like(log_decay, dtype=torch.float32)
+    inputs = q, k, v, log_decay, beta
+    return as_kernel(results, [*inputs, sums, rows], *inputs)
 
 
 _library.impl("gated_delta_rule", _gated_delta_rule, "CompositeImplicitAutograd")

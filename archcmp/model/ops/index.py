@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.kernels import device_type
 
 OPERATOR = "archcmp::choose"
 BETWEEN_TOKENS = True
@@ -43,7 +44,7 @@ def _choose(q: Tensor, k: Tensor, weights: Tensor, top_k: int, start: int, rate:
     batch_size, n_new, n_heads, _ = q.shape
     n_keys = k.shape[1]
     n_chosen = min(top_k, n_keys)
-    if q.device.type == "meta":
+    if device_type(q) == "meta":
         return torch.empty(batch_size, n_new, n_chosen, dtype=torch.int64, device=q.device)
     precise = torch.promote_types(q.dtype, torch.float32)
     keys = k.to(precise).transpose(1, 2)
@@ -68,9 +69,3 @@ def flops(
     """pairs x batch x n_heads x 2 (d + 1): q k^T and the product with the heads' weights."""
     batch_size, n_new, n_heads, dim = q
     return pairs(n_new, None, None, rate) * batch_size * n_heads * 2 * (dim + 1)
-
-
-def scratch(q: Shape, k: Shape, weights: Shape, *which: int) -> int:
-    """Elements of the scores of one piece, in float32."""
-    batch_size, n_new, n_heads, _ = q
-    return 2 * min(max(PIECE_ELEMENTS, batch_size * n_heads * k[1]), batch_size * n_new * n_heads * k[1])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
 from archcmp.model.ops.chunks import CHUNK, in_chunks
+from archcmp.model.ops.kernels import as_kernel, device_type
 
 OPERATOR = "archcmp::lightning_attention"
 BETWEEN_TOKENS = True
@@ -45,8 +46,8 @@ def _lightning_attention(
     precise = torch.promote_types(v.dtype, torch.float32)
     if state is None:
         state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
-    if v.device.type == "meta":
-        return torch.empty_like(v), torch.empty_like(state)
+    if device_type(v) == "meta":
+        return _kernel((torch.empty_like(v), torch.empty_like(state)), q, k, v, slopes)
     slopes, state = slopes.to(precise)[:, None, None], state.to(precise)
     inputs = [t.to(precise) for t in (q, k, v)]
     output, state = in_chunks(inputs, state, partial(_one_token, slopes), partial(_chunks, slopes))
@@ -58,6 +59,12 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) 
     which are k v^T and S^T q. Chunks do more work and count the same. All conventions count the same, because
     a token reads only the state."""
     return 2 * 2 * math.prod(v) * k[3]
+
+
+def _kernel(results: tuple[Tensor, Tensor], *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """As the kernels of lightning attention: kept are the inputs. The states are computed again.
+    https://github.com/OpenNLPLab/lightning-attention"""
+    return as_kernel(results, inputs, *inputs)
 
 
 _library.impl("lightning_attention", _lightning_attention, "CompositeImplicitAutograd")

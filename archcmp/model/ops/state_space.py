@@ -17,6 +17,7 @@ from torch import Tensor
 from archcmp.model.ops import CountPairs, Shape
 from archcmp.model.ops.chunks import CHUNK, in_chunks
 from archcmp.model.ops.decay import decays_between
+from archcmp.model.ops.kernels import as_kernel, device_type
 
 OPERATOR = "archcmp::state_space"
 BETWEEN_TOKENS = True
@@ -47,8 +48,8 @@ def _state_space(
     precise = torch.promote_types(x.dtype, torch.float32)
     if state is None:
         state = x.new_zeros(x.shape[0], x.shape[2], d_state, x.shape[3], dtype=precise)
-    if x.device.type == "meta":
-        return torch.empty_like(x), torch.empty_like(state)
+    if device_type(x) == "meta":
+        return _kernel((torch.empty_like(x), torch.empty_like(state)), x, log_decay, b, c)
     dtype = x.dtype
     inputs = [t.to(precise).unflatten(2, (n_groups, -1)) for t in (x, log_decay[..., None])]
     inputs += [t.to(precise).unsqueeze(3) for t in (b, c)]
@@ -62,6 +63,17 @@ def flops(pairs: CountPairs, x: Shape, log_decay: Shape, b: Shape, *rest: Shape 
     N x P, which are the update of rank one and S^T c. Chunks do more work and count the same. All conventions
     count the same, because a token reads only the state."""
     return 2 * 2 * math.prod(x) * b[3]
+
+
+def _kernel(
+    results: tuple[Tensor, Tensor], x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As the chunk scan of Mamba-2's authors: kept are the inputs, the sums of the log decays, and the
+    result. The states are computed again. https://github.com/state-spaces/mamba"""
+    inputs = x, log_decay, b, c
+    return as_kernel(
+        results, [*inputs, torch.empty_like(log_decay, dtype=torch.float32), results[0]], *inputs
+    )
 
 
 _library.impl("state_space", _state_space, "CompositeImplicitAutograd")

@@ -65,7 +65,7 @@ def _notes(doc: Document, sheet: str) -> list[str]:
     if not rates:
         notes.append(f"No rate in {doc.request.dtype} is published, so memory alone bounds decoding.")
     if any((bound.devices or 1) > 1 for bound in every):
-        notes.append("^ one device cannot hold it, even without activations; the time is still that of one.")
+        notes.append("^ one device cannot hold it; the time is still that of one.")
     return notes
 
 

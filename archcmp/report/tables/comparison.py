@@ -26,6 +26,7 @@ from archcmp.report.tables.rows import (
     totals,
     where_measured,
 )
+from archcmp.report.tables.training import training_tables
 from archcmp.results.counts import Section
 from archcmp.results.document import Document
 from archcmp.results.request import CONVENTIONS
@@ -39,6 +40,7 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
     if doc.cells:
         made += [params_table(doc), flops_table(doc), memory_table(doc)]
         made += alone_tables(doc) if len(doc.models) > 2 else []
+        made += training_tables(doc)
         made += bounds_tables(doc)
         made += [throughput_table(doc)] if doc.measured else []
     return made

@@ -16,10 +16,14 @@ from archcmp.results.document import Cell, Document
 from archcmp.results.hardware import Fit
 from archcmp.units import DecimalBytes
 
-EXCLUDED = "Activations, and what frameworks and drivers keep, are not counted: leave room for them."
+EXCLUDED = "What frameworks and drivers keep, and fragmentation, are not counted: leave room for them."
 UNITS = (
-    "GB are 1e9 bytes. Devices: the fewest that hold the bytes together, spread evenly. Training state: "
-    "weights, gradients and both Adam moments."
+    "GB are 1e9 bytes. Inference: weights, KV cache, and activations of a prefill step of up to 8,192 "
+    "tokens. Devices: the fewest that hold these bytes together, spread evenly."
+)
+TRAINING = (
+    "Training: the fewest devices that share weights, gradients, moments and master weights, each with a "
+    "batch of {batch:,} x {tokens:,} tokens and its activations. none: these activations alone do not fit."
 )
 WHOLE = "* the model's whole context fits."
 
@@ -36,12 +40,14 @@ def _table(doc: Document, cell: Cell) -> Table:
         row("weights", weights, DecimalBytes),
         row("KV cache", cache, DecimalBytes),
         *at_full_length,
-        row("training state", totals(sections, "train_state_bytes"), DecimalBytes),
     ]
     batch_size, seq_len = _shape(cell)
     for sheet in dict.fromkeys(sheet for result in cell.models for sheet in result.fits):
         rows += _rows(doc, cell, sheet)
-    notes = [EXCLUDED, UNITS, *context_notes(doc), *precision_notes(doc)]
+    notes = [EXCLUDED, UNITS]
+    if any(fit.training for result in cell.models for fit in result.fits.values()):
+        notes.append(TRAINING.format(batch=batch_size, tokens=seq_len))
+    notes += [*context_notes(doc), *precision_notes(doc)]
     if at_full_length:
         notes.append(f"{FULL_LENGTH_NOTE} Contexts and batches are without it.")
     if any(figure.marks for each in rows for figure in each.figures):
@@ -71,7 +77,7 @@ def _rows(doc: Document, cell: Cell, sheet: str) -> list[Row]:
         Row(f"{sheet}, {DecimalBytes(memory)}", figures(lambda f: "fits" if f.fits else _takes(f.devices))),
         Row(f"longest context, batch {batch_size:,}", contexts, level=1),
         Row(f"largest batch, {seq_len:,} tokens", figures(lambda f: _most(f.largest_batch)), level=1),
-        Row("training state", figures(lambda fit: _takes(fit.training_devices)), level=1),
+        *_training_rows(fits),
     ]
 
 
@@ -82,6 +88,22 @@ def _shape(cell: Cell) -> tuple[int, int]:
 
 def _most(n: int) -> str:
     return f"{n:,}" if n else "none"
+
+
+def _training_rows(fits: list[Fit | None]) -> list[Row]:
+    """How many devices train each model, by recipe and by what is computed again."""
+    known = [fit.training for fit in fits if fit is not None]
+    pairs = dict.fromkeys((recipe, way) for each in known for recipe, ways in each.items() for way in ways)
+    rows, named = [], set()
+    for recipe, way in pairs:
+        found = [None if fit is None else fit.training.get(recipe, {}).get(way) for fit in fits]
+        figures = [Figure(None if n is None else _takes(n) if n else "none") for n in found]
+        label = f"training, {recipe}" if way == "none" else f"recomputation {way}"
+        if way != "none" and recipe not in named:
+            label = f"training, {recipe}, {label}"
+        rows.append(Row(label, figures, level=2 if recipe in named else 1))
+        named.add(recipe)
+    return rows
 
 
 def _takes(n: int) -> str:

@@ -1,0 +1,225 @@
+"""The memory that training takes: its terms, which of them are alive when, and the peak."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import torch
+
+from archcmp.analysis.activations import LOSS, Code, Held, held_by_block, held_by_ends, tensors_of
+from archcmp.analysis.decompose import Part, decompose
+from archcmp.analysis.memory import weights_bytes
+from archcmp.analysis.meta import ShapesOnly
+from archcmp.analysis.params import count_trained
+from archcmp.model.decoder import Block
+from archcmp.results.counts import Breakdown, Section
+from archcmp.results.training_memory import Setup, TrainingMemory
+from archcmp.spec.layers import layer_blocks
+from archcmp.spec.schema.model import ModelSpec
+
+MOST_DEVICES = 2**16
+
+Alive = dict[str, int]
+"""Term -> bytes."""
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A step of the forward pass, and, in the other direction, of the backward pass: the embedding, a layer,
+    or the head with the loss. Between the two passes `kept` is alive, by component. Of the step's parameters,
+    `trained` are those whose gradients it makes first."""
+
+    held: Held
+    kept: dict[str, int]
+    parameters: int
+    trained: int
+    again: bool = False
+
+    @property
+    def kept_bytes(self) -> int:
+        return sum(self.kept.values())
+
+    @property
+    def backward(self) -> int:
+        """The most that is alive in the backward pass, in which a layer may first be computed again."""
+        return max(self.held.forward, self.held.backward) if self.again else self.held.backward
+
+
+def _kept(held: Held, recompute: str) -> dict[str, int]:
+    return {
+        "none": held.kept,
+        "selective": held.selected,
+        "full": {"residual": held.entry},
+    }[recompute]
+
+
+def _stages(
+    parts: Sequence[Part], batch_size: int, seq_len: int, setup: Setup, code: Code
+) -> Iterator[_Stage]:
+    """Of a whole model, or of one part alone."""
+    outside = next((part for part in parts if part.block is None), None)
+    blocks = {part.block: part for part in parts if part.block is not None}
+    if outside is None:
+        layers, passes = list(blocks), 1
+    else:
+        ends = held_by_ends(outside, batch_size, seq_len, code, setup.state.loss)
+        tables, others = _parameters_of_ends(outside)
+        layers, passes = list(layer_blocks(outside.spec)) if blocks else [], outside.spec.passes
+        yield _Stage(_summing(outside, ends.embedding), ends.embedding.kept, tables, tables)
+    for visit in range(passes * len(layers)):
+        part = blocks[layers[visit % len(layers)]]
+        held = held_by_block(part, batch_size, seq_len, code)
+        n = count_trained(part).total
+        # The last visit of a looped layer makes its gradients: the backward pass meets it first.
+        is_last = visit >= (passes - 1) * len(layers)
+        kept = _kept(held, setup.recompute)
+        yield _Stage(held, kept, n, n if is_last else 0, setup.recompute != "none")
+    if outside is not None:
+        yield _Stage(ends.head, ends.head.kept, others, others)
+
+
+def _parameters_of_ends(outside: Part) -> tuple[int, int]:
+    """Parameters of the embedding, and of what comes after the blocks; a tied table is with both."""
+    counted = count_trained(outside)
+    tables = counted.by_component.get("embedding", 0)
+    tied = outside.spec.d_model * outside.spec.vocab_size if outside.spec.output.tied else 0
+    return tables, counted.total - tables + tied
+
+
+def _summing(outside: Part, embedding: Held) -> Held:
+    """The gradients of a table that the head uses, too, are added up in a third tensor."""
+    if not outside.spec.output.tied:
+        return embedding
+    table = outside.spec.d_model * outside.spec.vocab_size * outside.dtype.itemsize
+    return replace(embedding, backward=embedding.backward + table, made=embedding.made + table)
+
+
+def training_memory(
+    parts: Sequence[Part], batch_size: int, seq_len: int, setup: Setup, code: Code = "fused"
+) -> TrainingMemory:
+    """What training a model, or one part of it, takes in memory with batches of `batch_size` sequences.
+    Weights are in the dtype of the parts. Raises UsageError where micro-batches are not whole."""
+    micro_batch = setup.micro_batch(batch_size)
+    stages = list(_stages(parts, micro_batch, seq_len, setup, code))
+    shared = _shared_bytes(parts, micro_batch, seq_len)
+    terms = _state(parts, setup)
+    instants = _instants(stages, terms, shared, setup)
+    kept: Counter[str] = Counter(mixer=shared)
+    for stage in stages:
+        kept.update(stage.kept)
+    kept.pop(LOSS, None)
+    terms["activations_bytes"] = Breakdown.of(kept)
+    terms["logits_and_loss_bytes"] = Breakdown.of({"head": _loss_bytes(stages)})
+    return TrainingMemory(setup, terms, instants)
+
+
+def _state(parts: Sequence[Part], setup: Setup) -> Section:
+    """What does not depend on the batch."""
+    trained = Breakdown.sum((part.count, count_trained(part)) for part in parts)
+    each = setup.state
+    return {
+        "weights_bytes": Breakdown.sum((part.count, weights_bytes(part)) for part in parts),
+        "gradients_bytes": trained.times(each.summed if setup.accumulate > 1 else each.gradients),
+        "moments_bytes": trained.times(each.moments),
+        "master_weights_bytes": trained.times(each.master),
+    }
+
+
+def _instants(
+    stages: Sequence[_Stage], terms: Section, shared: int, setup: Setup, devices: int = 1
+) -> dict[str, Alive]:
+    """What is alive at the fullest moment of the forward pass, the backward pass and the optimizer's step.
+    `shared` is kept by all layers together. Each of several devices has a batch of its own, keeps its share
+    of weights, gradients, moments and master weights, and gathers the weights of the layer at work and of the
+    next."""
+    state = {name: -(-term.total // devices) for name, term in terms.items()}
+    gradients = state.pop("gradients_bytes")
+    each, several = setup.state, setup.accumulate > 1
+    before = gradients if several else 0
+    left = [shared + n for n in accumulate((s.kept_bytes for s in stages), initial=0)]
+    new = (0 if several else each.gradients * s.trained for s in reversed(stages))
+    made = [-(-n // devices) for n in accumulate(new, initial=0)][:-1][::-1]
+    gathered = [2 * each.weights * s.parameters if devices > 1 else 0 for s in stages]
+    steps = list(zip(stages, left, made, gathered, strict=False))
+    forward = [_alive(s, s.held.forward, n, before, whole) for s, n, _, whole in steps]
+    backward = [_alive(s, s.backward, n, before + later, whole, s.held.made) for s, n, later, whole in steps]
+    return {
+        "forward": state | max(forward, key=_total),
+        "backward": state | max(backward, key=_total),
+        "optimizer step": state | {"gradients_bytes": gradients},
+    }
+
+
+def _loss_bytes(stages: Sequence[_Stage]) -> int:
+    """The most that logits, the loss and their gradients take at once."""
+    sides = [(s, most) for s in stages for most in (s.held.forward, s.held.backward - s.held.made)]
+    return max((most - _own_bytes(s) for s, most in sides if LOSS in s.held.kept), default=0)
+
+
+def _own_bytes(stage: _Stage) -> int:
+    """What a step needs in its backward pass, but for logits and loss."""
+    return sum(n for component, n in stage.held.kept.items() if component != LOSS)
+
+
+def _total(alive: Alive) -> int:
+    return sum(alive.values())
+
+
+def _alive(stage: _Stage, most: int, before: int, gradients: int, gathered: int, made: int = 0) -> Alive:
+    """What is alive beside the weights when a step is at its fullest: `before` are activations of earlier
+    steps, and `made` the gradients that the step makes."""
+    own = min(_own_bytes(stage), most - made)
+    rest = "logits_and_loss_bytes" if LOSS in stage.held.kept else "working_bytes"
+    return {
+        "gradients_bytes": gradients + made,
+        "activations_bytes": before + own,
+        "gathered_bytes": gathered,
+        rest: most - own - made,
+    }
+
+
+def _shared_bytes(parts: Sequence[Part], batch_size: int, seq_len: int) -> int:
+    """Rotations, which all layers of the same positions share: a cosine and a sine of every angle."""
+    blocks = {part.on_meta.rope: part for part in parts if isinstance(part.on_meta, Block)}
+    total = 0
+    for part in blocks.values():
+        assert isinstance(part.on_meta, Block)
+        with ShapesOnly():
+            like = torch.empty(batch_size, seq_len, 0, dtype=part.dtype, device="meta")
+            total += sum(each.nbytes for each in tensors_of(part.on_meta.rotation(like, 0)))
+    return total
+
+
+def in_weights_dtype(spec: ModelSpec, setup: Setup, dtype: str) -> list[Part]:
+    """The parts of a spec with weights as the recipe has them; `dtype` is that of 16-bit weights."""
+    usual = "bfloat16" if dtype == "float32" else dtype
+    return decompose(spec, getattr(torch, "float32" if setup.recipe == "fp32" else usual))
+
+
+def count_training(
+    spec: ModelSpec, batch_size: int, seq_len: int, setup: Setup, dtype: str = "bfloat16"
+) -> TrainingMemory:
+    """What training a spec takes in memory, with fused kernels. `dtype` is that of 16-bit weights."""
+    return training_memory(in_weights_dtype(spec, setup, dtype), batch_size, seq_len, setup)
+
+
+def devices_to_train(
+    spec: ModelSpec, batch_size: int, seq_len: int, setup: Setup, dtype: str, memory_bytes: int
+) -> int:
+    """The fewest devices that train a spec together, each with a batch of its own; 0 where the activations
+    of a batch do not fit in one of them, whatever their number."""
+    parts = in_weights_dtype(spec, setup, dtype)
+    micro_batch = setup.micro_batch(batch_size)
+    stages = list(_stages(parts, micro_batch, seq_len, setup, "fused"))
+    terms, shared = _state(parts, setup), _shared_bytes(parts, micro_batch, seq_len)
+    numbers = range(1, MOST_DEVICES + 1)
+
+    def fits(n: int) -> bool:
+        return max(map(_total, _instants(stages, terms, shared, setup, n).values())) <= memory_bytes
+
+    fewest = 1 if fits(1) else bisect_left(numbers, True, key=fits) + 1
+    return fewest if fewest <= MOST_DEVICES else 0
