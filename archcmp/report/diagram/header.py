@@ -16,15 +16,19 @@ def _title(column: Column, width: float) -> list[str]:
     return wrapped(column.subject.name, HEADER_SIZE, width, bold=True)
 
 
-def _lines(column: Column, width: float) -> list[str]:
+def facts(column: Column) -> list[str]:
+    """What stands below the name: parameters, and how often the layers run."""
     subject = column.subject
     texts = []
     if subject.params is not None:
         sparse = subject.active not in (None, subject.params)
         active = f", {Count(subject.active or 0)} active" if sparse else ""
         texts.append(f"{Count(subject.params)} parameters{active}")
-    texts += [note.text for note in column.notes]
-    return [line for text in texts for line in wrapped(text, SMALL, width)]
+    return texts + [note.text for note in column.notes]
+
+
+def _lines(column: Column, width: float) -> list[str]:
+    return [line for text in facts(column) for line in wrapped(text, SMALL, width)]
 
 
 def kinds(column: Column) -> list[str]:
