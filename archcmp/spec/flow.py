@@ -66,7 +66,7 @@ def above(spec: ModelSpec) -> tuple[Step, ...]:
     if output.norm:
         boxes.append(_norm(spec, output.final_norm))
     head = (
-        Callout("tied to the embedding", output.tied, not output.tied),
+        Callout("tied weights", output.tied, not output.tied),
         Callout("bias", output.bias, not output.bias),
         Callout("logits \u00d7 {}", output.scale, output.scale == 1),
         Callout("softcap {}", output.softcap, output.softcap is None),

@@ -19,7 +19,7 @@ from archcmp.report.diagram import Subject, picture, svg
 from archcmp.report.diagram.metrics import text_width, wrapped
 from archcmp.report.diagram.rows import Fork, Key
 from archcmp.report.diagram.scene import AMOUNTS, placed
-from archcmp.report.diagram.shapes import Box, Scene
+from archcmp.report.diagram.shapes import Box, Line, Scene
 from archcmp.spec import reflect
 from archcmp.spec.flow import block
 from archcmp.spec.schema.attention import Attention
@@ -234,9 +234,22 @@ def faults(scene: Scene) -> list[str]:
         for box in solid
         if box.role != "scale" and overlap((*map(min, start, end), *map(max, start, end)), _rectangle(box))
     ]
+    found += [f"ends nowhere: {line}" for line in scene.lines if line.arrow and not _arrives(line, scene)]
     rectangles = sorted((_rectangle(box), box.role) for box in solid)
     found += [f"covered: {a} by {b}" for a, b in _pairs(rectangles) if overlap(a[0], b[0])]
     return found
+
+
+def _arrives(line: Line, scene: Scene) -> bool:
+    """Whether an arrow ends at the edge of a box or of a circle."""
+    x, y = line.points[-1]
+    boxes = (_rectangle(box) for box in scene.boxes)
+    at_box = any(
+        (left <= x <= right and min(abs(y - top), abs(y - bottom)) < 0.2)
+        or (top <= y <= bottom and min(abs(x - left), abs(x - right)) < 0.2)
+        for left, top, right, bottom in boxes
+    )
+    return at_box or any(abs(abs(x - plus.x) + abs(y - plus.y) - plus.RADIUS) < 0.2 for plus in scene.pluses)
 
 
 def _inside(inner: Sequence[float], outer: Sequence[float]) -> bool:

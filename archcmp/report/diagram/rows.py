@@ -248,7 +248,8 @@ def _fork(branch: Branch, frame: Frame, boxes: _Boxes) -> Fork:
 
 
 def _titled(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns with the titles of their frames, marked where they differ from those of the same place."""
+    """The columns with the titles of their frames. The residuals of one place are compared, and the layers of
+    the largest frames."""
 
     def titles(column: Column, frame: DrawnFrame) -> tuple[Note, ...]:
         beside = [other for each in columns for other in each.frames if other.place == frame.place]
@@ -257,9 +258,13 @@ def _titled(columns: Sequence[Column]) -> tuple[Column, ...]:
         text = f"\u00d7 {frame.n_layers}"
         if len(column.frames) > 1 or len(frame.layers) > 1:
             text = named if len(frame.layers) == 1 else f"{text}: {named}"
-        layers = Note(_was(text, frame.n_layers, first.n_layers), _differ([x.n_layers for x in beside]), True)
+        if frame.place == 0:
+            differs = _differ([other.n_layers for other in beside])
+            layers = Note(_was(text, frame.n_layers, first.n_layers), differs, strong=True)
+        else:
+            layers = Note(text, strong=True)
         kind = _was(frame.residual, frame.residual, first.residual)
-        return layers, Note(kind, _differ([x.residual for x in beside]))
+        return layers, Note(kind, _differ([other.residual for other in beside]))
 
     def marked(column: Column) -> Column:
         return replace(

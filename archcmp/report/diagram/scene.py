@@ -105,7 +105,7 @@ class _Drawing:
         if row.key.region == "track":
             self._track(cell, y, band)
             return
-        stretched = bool(cell.inner) and not self.unit
+        stretched = bool(cell.inner or cell.sides) and not self.unit
         height = band.height if stretched else box_height(cell, self.unit, self.amount)
         top = round(y + (band.height - height) / 2, 1)
         box = self._box(cell, self.x + BOX_X, top, BOX_WIDTH, height)

@@ -31,7 +31,7 @@ class PerHeadQKNorm(Part):
 
     ROLE: ClassVar[str] = "norm"
     NAMES: ClassVar[dict[str, str]] = {"per_head": "per head"}
-    FORMS: ClassVar[dict[str, str]] = {"norm": "{}"}
+    FORMS: ClassVar[dict[str, str]] = {"norm": "{}", "after_rope": "norm after RoPE"}
 
     kind: Literal["per_head"]
     norm: Norm | None = None

@@ -53,7 +53,7 @@ class GLU(Part):
 
     ROLE: ClassVar[str] = "ffn"
     NAMES: ClassVar[dict[str, str]] = {"glu": "Gated feed-forward"}
-    FORMS: ClassVar[dict[str, str]] = {"d_ff": "d_ff {}", "activation": "{}", "up_offset": "up + 1"}
+    FORMS: ClassVar[dict[str, str]] = {"d_ff": "d_ff {}", "activation": "{}", "up_offset": "1 added to up"}
 
     kind: Literal["glu"]
     d_ff: Dim
@@ -114,7 +114,7 @@ class Router(Part):
     FORMS: ClassVar[dict[str, str]] = {
         **{
             "scoring": "{}",
-            "renormalize": "renormalised",
+            "renormalize": "renormalisation",
             "scale": "scores \u00d7 {}",
             "weighs": "weighs {}",
         },

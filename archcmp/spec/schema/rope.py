@@ -161,7 +161,13 @@ class Rope(Part):
     ROLE: ClassVar[str] = "position"
     NAMES: ClassVar[dict[str, str]] = {"Rope": "RoPE"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"theta": "theta {}", "partial": "{} of the head", "interleaved": "", "reverse": ""},
+        **{
+            "theta": "theta {}",
+            "partial": "{} of the head",
+            "proportional": "frequencies of the whole head",
+            "interleaved": "",
+            "reverse": "",
+        },
     }
 
     theta: Annotated[float, Field(gt=1)]
