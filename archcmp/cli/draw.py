@@ -11,8 +11,7 @@ import typer
 from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.progress import say, waiting
-from archcmp.errors import UsageError
-from archcmp.report.diagram import Subject, check_drawing, write
+from archcmp.report.diagram import FORMATS, Subject, check_drawing, show, write
 from archcmp.spec.yaml.load import NamedSpec, load_models
 
 
@@ -30,7 +29,12 @@ def command(
     vary: o.Vary = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.svg", help="The picture; it needs no other file."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=f"A {' or '.join(FORMATS)} file, instead of the terminal.",
+        ),
     ] = None,
     scale: Annotated[
         str | None,
@@ -41,11 +45,12 @@ def command(
         ),
     ] = None,
 ) -> None:
-    if output is None:
-        raise UsageError("nothing says where to draw; add -o picture.svg")
     check_drawing(output, scale)
-    models = load_models(specs, overrides or (), vary or (), notify=say)
-    write(_counted(models), output, scale)
+    subjects = _counted(load_models(specs, overrides or (), vary or (), notify=say))
+    if output is None:
+        show(subjects)
+        return
+    write(subjects, output, scale)
     typer.echo(f"wrote {output}", err=True)
 
 

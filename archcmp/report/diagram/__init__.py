@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from archcmp.errors import UsageError
 from archcmp.report.diagram.about import summary
 from archcmp.report.diagram.markup import to_svg
+from archcmp.report.diagram.mermaid import to_mermaid
 from archcmp.report.diagram.rows import picture as picture
 from archcmp.report.diagram.scene import AMOUNTS, placed
 from archcmp.report.diagram.subject import Subject as Subject
+from archcmp.report.diagram.terminal import show as show
 from archcmp.results.files import check_writable, write_whole
 from archcmp.results.request import check_name
 
@@ -29,15 +33,30 @@ def svg(subjects: Sequence[Subject], scale: str | None = None) -> str:
     return to_svg(placed(drawn, scale), f"Architecture of {names}", summary(drawn))
 
 
-FORMATS: dict[str, Callable[[Sequence[Subject], str | None], str | bytes]] = {".svg": svg}
+def mermaid(subjects: Sequence[Subject], scale: None = None) -> str:
+    """The models side by side as a Mermaid flowchart."""
+    return to_mermaid(picture(subjects))
+
+
+FORMATS: dict[str, Callable[[Sequence[Subject], Any], str | bytes]] = {".svg": svg, ".mmd": mermaid}
 """Extension of a file -> what draws it."""
 
 
-def check_drawing(path: Path, scale: str | None) -> None:
-    """Raises UsageError for a file that cannot be drawn, or a scale that is not one of SCALES."""
+SCALED = (".svg",)
+"""Extensions of files in which heights can be in proportion."""
+
+
+def check_drawing(path: Path | None, scale: str | None) -> None:
+    """Raises UsageError for a file that cannot be drawn, or a scale that is not one of SCALES or that the
+    file cannot have. Without a path the terminal is drawn on."""
     if scale is not None:
         check_name("scale", scale, SCALES)
-    check_writable(path, tuple(FORMATS))
+        if path is None or (path.suffix in FORMATS and path.suffix not in SCALED):
+            raise UsageError(
+                f"only a file of {' or '.join(SCALED)} has heights in proportion; add -o picture.svg"
+            )
+    if path is not None:
+        check_writable(path, tuple(FORMATS))
 
 
 def write(subjects: Sequence[Subject], path: Path, scale: str | None = None) -> None:

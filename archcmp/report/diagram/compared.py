@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from archcmp.spec.schema.steps import Callout, Step
 
 
+BADGE = "\u2260 "
+"""Stands before a call-out that differs, where badges cannot be drawn."""
+
+
 @dataclass(frozen=True)
 class Note:
     """A line beside a box."""

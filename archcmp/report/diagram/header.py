@@ -10,6 +10,8 @@ from archcmp.units import Count
 HEADER_SIZE = 15
 SMALL = 11
 STRIP = 22.0
+LAYERS = "\u2588\u2584\u2591\u2593\u2581\u25c6\u25cb\u2592"
+"""The letters of kinds of layers."""
 
 
 def _title(column: Column, width: float) -> list[str]:
@@ -34,6 +36,11 @@ def _lines(column: Column, width: float) -> list[str]:
 def kinds(column: Column) -> list[str]:
     """The names of the blocks in the order of first use."""
     return list(dict.fromkeys(column.layers))
+
+
+def letter(kind: int) -> str:
+    """What stands for a layer of a kind in a strip of text."""
+    return LAYERS[kind % len(LAYERS)]
 
 
 def _key_lines(column: Column, width: float) -> list[str]:

@@ -10,26 +10,25 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from archcmp.report.diagram.header import facts, kinds
+from archcmp.report.diagram.compared import BADGE
+from archcmp.report.diagram.header import facts, kinds, letter
 from archcmp.report.diagram.rows import ABOVE, BELOW, Column, Key, Picture, picture
 from archcmp.report.diagram.subject import Subject
-from archcmp.report.diagram.terminal.boxes import BADGE, Line, hanging, wrapped
+from archcmp.report.diagram.terminal.boxes import Line, hanging, wrapped
 from archcmp.report.diagram.terminal.canvas import ASCII, Canvas
 from archcmp.report.diagram.terminal.column import ColumnDrawing
 from archcmp.report.diagram.terminal.layout import (
     GAP,
     NARROWEST,
     WIDEST,
-    Content,
     Shape,
     content,
+    has_second_path,
     places,
     title_lines,
     track_content,
 )
 
-LAYERS = "\u2588\u2584\u2591\u2593\u2581\u25c6\u25cb\u2592"
-"""The letter of each kind of layer in a strip."""
 COLOURS = ("bright_blue", "yellow", "green", "magenta", "white", "cyan", "red", "bright_black")
 MINIMUM, USUAL = 60, 80
 """The least width of a drawing, and that in a pipe."""
@@ -46,7 +45,8 @@ def lines_of(subjects: Sequence[Subject], width: int = USUAL) -> list[Text]:
     lines: list[Text] = []
     for start in range(0, len(subjects), size):
         chosen = range(start, min(start + size, len(subjects)))
-        shape = Shape(min(WIDEST, (width + GAP) // size - GAP))
+        lanes = any(has_second_path(drawn.columns[i]) for i in chosen)
+        shape = Shape(min(WIDEST, (width + GAP) // size - GAP), lanes)
         lines += [*_group(drawn, chosen, shape, alone=len(subjects) == 1), Text()]
     return lines + _legend(drawn, width) if len(subjects) > 1 else lines[:-1]
 
@@ -111,7 +111,7 @@ def _head(column: Column, width: int) -> list[list[Line]]:
 
 
 def _layer(kind: int) -> Line:
-    return Line(LAYERS[kind % len(LAYERS)], COLOURS[kind % len(COLOURS)])
+    return Line(letter(kind), COLOURS[kind % len(COLOURS)])
 
 
 def _print(canvas: Canvas, x: int, y: int, pieces: Sequence[Line]) -> None:
@@ -122,9 +122,7 @@ def _print(canvas: Canvas, x: int, y: int, pieces: Sequence[Line]) -> None:
 
 def _legend(drawn: Picture, width: int) -> list[Text]:
     first = drawn.columns[0].subject.name
-    text = (
-        f"{BADGE}and thick outlines: differs, or not in all models; 'was' is the value in {first}."
-    )
+    text = f"{BADGE}and thick outlines: differs, or not in all models; 'was' is the value in {first}."
     return [Text(line) for line in wrapped(text, width)]
 
 
@@ -133,5 +131,7 @@ def show(subjects: Sequence[Subject]) -> None:
     console = Console(highlight=False, width=shutil.get_terminal_size((USUAL, 24)).columns)
     for line in lines_of(subjects, console.width):
         if not console.encoding.startswith("utf"):
-            line.plain = line.plain.translate(ASCII).encode(console.encoding, "replace").decode(console.encoding)
+            line.plain = (
+                line.plain.translate(ASCII).encode(console.encoding, "replace").decode(console.encoding)
+            )
         console.print(line, soft_wrap=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from archcmp.report.diagram.beside import side_text
-from archcmp.report.diagram.compared import Cell, Note
+from archcmp.report.diagram.compared import BADGE, Cell, Note
 from archcmp.report.diagram.terminal.canvas import HEAVY, LIGHT, Canvas
 from archcmp.report.formats._text import CELL, NAME, lines, printable
 
@@ -19,7 +19,6 @@ COLOURS = {
 }
 """Role -> colour; other roles have that of the text."""
 SAME, DIFFERS = "dim", "bold"
-BADGE = "\u2260 "
 SIDE = "\u25c2 "
 PASSES = "\u2191"
 WAYS = (CELL[0], NAME[0], re.compile("."))
@@ -38,9 +37,12 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def hanging(text: str, width: int, mark: str) -> list[str]:
-    """The lines of a text after a mark, with an indent as wide as the mark."""
-    indent = " " * len(mark)
-    return [(indent if i else mark) + line for i, line in enumerate(wrapped(text, width - len(mark)))]
+    """The lines of a text after a mark, further lines with an indent."""
+    indent = " " * min(len(mark), 2)
+    lines = wrapped(mark + text, width)
+    if len(lines) > 1:
+        lines = wrapped(mark + text, width - len(indent))
+    return [(indent if i else "") + line for i, line in enumerate(lines)]
 
 
 def note_lines(notes: Sequence[Note], width: int, alone: bool) -> list[Line]:
@@ -85,13 +87,21 @@ class Compartment:
 def compartments(cell: Cell, width: int, alone: bool) -> list[list[Compartment]]:
     """The rows of boxes inside of a box, the first on top; `width` is that of the outline."""
     shared = {len(row): _spans(row, width) for row in cell.inner if any(box and _many(box) for box in row)}
-    return [
-        [
-            Compartment(left, wide, tuple(_box_lines(box, wide)), look(box, alone) if box else SAME)
-            for box, (left, wide) in zip(row, shared.get(len(row), _spans(row, width)), strict=True)
-        ]
-        for row in reversed(cell.inner)
-    ]
+    found = []
+    for row in reversed(cell.inner):
+        spans = shared.get(len(row), _spans(row, width))
+        joined = all(
+            box is None or cell_len(_joined(box)) <= w for box, (_, w) in zip(row, spans, strict=True)
+        )
+        found.append(
+            [
+                Compartment(
+                    left, wide, tuple(_box_lines(box, wide, joined)), look(box, alone) if box else SAME
+                )
+                for box, (left, wide) in zip(row, spans, strict=True)
+            ]
+        )
+    return found
 
 
 def _many(cell: Cell) -> bool:
@@ -106,22 +116,34 @@ def _spans(row: Sequence[Cell | None], width: int) -> list[tuple[int, int]]:
     return [(1 + ends[i] + i, ends[i + 1] - ends[i]) for i in range(len(row))]
 
 
-def _box_lines(cell: Cell | None, width: int) -> list[str]:
+def _named(cell: Cell) -> str:
+    return f"{cell.step.label} \u00d7 {cell.step.copies}" if _many(cell) else cell.step.label
+
+
+def _noted(cell: Cell) -> str:
+    return ", ".join(note.text for note in cell.notes)
+
+
+def _joined(cell: Cell) -> str:
+    """'Q 4,096', 'Router: softmax'."""
+    between = " " if cell.step.role == "projection" and len(cell.notes) == 1 else ": "
+    return between.join(filter(None, (_named(cell), _noted(cell))))
+
+
+def _box_lines(cell: Cell | None, width: int, joined: bool) -> list[str]:
+    """The label and the call-outs of a box, in one line if those of the row are `joined`."""
     if cell is None:
         return []
-    step, notes = cell.step, ", ".join(note.text for note in cell.notes)
-    between = " " if step.role == "projection" and len(cell.notes) < 2 else ": "
-    if not _many(cell):
-        return _fitted(between.join(filter(None, (step.label, notes))), width)
-    cards = f"[1] [2] \u2026 [{step.copies}]"
-    label = f"{step.label} \u00d7 {step.copies}"
-    shown = [cards] if len(cards) <= width else []
-    return [*shown, *_fitted(": ".join(filter(None, (label, notes))), width)]
+    cards = f"[1] [2] \u2026 [{cell.step.copies}]"
+    shown = [cards] if _many(cell) and len(cards) <= width else []
+    texts = [_joined(cell)] if joined or cell.step.role == "choice" else [_named(cell), _noted(cell)]
+    return [*shown, *(line for text in texts if text for line in _fitted(text, width))]
 
 
 def _fitted(text: str, width: int) -> list[str]:
-    """One line if it fits, or else lines with room at their ends."""
-    return wrapped(text, width if cell_len(text) <= width else width - 2)
+    """One line if it fits, or else lines with room at their ends, if words fit."""
+    words = max(map(cell_len, text.split()))
+    return wrapped(text, width if cell_len(text) <= width or words > width - 2 else width - 2)
 
 
 def inner_height(rows: Sequence[Sequence[Compartment]]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -22,7 +23,7 @@ ASCII = {
     **{ord(char): "=" for char in "\u2550\u2501"},
     **{ord(char): "+" for char in "".join(_CHARACTERS) if char not in " \u2502\u2503\u2500\u2501"},
     **{ord(char): "+" for char in "\u255e\u2561\u2564\u2523\u252b"},
-    **str.maketrans("\u25b2\u25c0\u25b6\u25c2\u2191\u00d7\u2260\u2026", "^<><^x*."),
+    **str.maketrans("\u25b2\u25c0\u25b6\u25c2\u2191\u00d7\u2260\u2026\u00b7", "^<><^x*.-"),
     **str.maketrans("\u2588\u2584\u2591\u2593\u2581\u25c6\u25cb\u2592", "#o.@_%0:"),
 }
 """For outputs that cannot encode the characters of a drawing."""
@@ -46,7 +47,7 @@ class Canvas:
             wide = cell_len(letter)
             if wide == 0 and 0 < x <= self.width:
                 self._letters[y][x - 1] += letter
-            elif 0 <= x and x + wide <= self.width and wide:
+            elif wide and x >= 0 and x + wide <= self.width:
                 self._put(x, y, letter, style)
                 for empty in range(x + 1, x + wide):
                     self._put(empty, y, "", style)
@@ -58,7 +59,7 @@ class Canvas:
 
     def line(self, points: Sequence[Point], style: str = "", kind: int = TRACK) -> None:
         """Straight pieces from point to point."""
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(points):
             dx, dy = (x1 > x0) - (x1 < x0), (y1 > y0) - (y1 < y0)
             ahead, back = (RIGHT, LEFT) if dx > 0 else (LEFT, RIGHT) if dx else (DOWN, UP)
             if dy < 0:

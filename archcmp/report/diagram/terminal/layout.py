@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from archcmp.report.diagram.compared import Cell, Note
@@ -23,15 +23,18 @@ from archcmp.report.diagram.terminal.boxes import (
 NARROWEST, WIDEST = 25, 84
 WIDE = 56
 """From here on, call-outs stand beside boxes, and not in them."""
+ROOMY = 30
+"""From here on, boxes are apart from the frame around them."""
 GAP = 2
 
 
 @dataclass(frozen=True)
 class Shape:
     """The places of a column, from its left edge: the track of the stream, the lane of a second path, the
-    boxes, the lane right of them, and the call-outs beside."""
+    boxes, the lane right of them, and the call-outs beside. `lanes`: a model has a second path."""
 
     width: int
+    lanes: bool = False
 
     @property
     def beside(self) -> bool:
@@ -39,20 +42,22 @@ class Shape:
 
     @property
     def track(self) -> int:
-        return 3 if self.beside else 2
+        return 3 if self.beside else 2 if self.width >= ROOMY else 1
 
     @property
     def left(self) -> int:
-        return self.track + (2 if self.beside else 1)
+        return self.track + 2 if self.beside else self.track + 1
 
     @property
     def box(self) -> int:
-        return self.left + (2 if self.beside else 1)
+        return self.track + 4 if self.beside else self.track + 2
 
     @property
     def right(self) -> int:
         """The right edge of the boxes."""
-        return (self.width * 3) // 5 if self.beside else self.width - 3
+        if self.beside:
+            return self.width * 3 // 5
+        return self.width - 3 if self.lanes or self.width >= ROOMY else self.width - 2
 
     @property
     def box_width(self) -> int:
@@ -111,7 +116,9 @@ def content(cell: Cell, shape: Shape, alone: bool) -> Content:
 def track_content(cell: Cell, shape: Shape, alone: bool) -> Content:
     """A box on the track of the stream: all call-outs are in it."""
     width = track_width(shape) - 2
-    label = tuple(Line(text, DIFFERS if alone or cell.differs else "dim") for text in wrapped(cell.step.label, width))
+    label = tuple(
+        Line(text, DIFFERS if alone or cell.differs else "dim") for text in wrapped(cell.step.label, width)
+    )
     return Content(label, tuple(note_lines(cell.notes, width, alone)))
 
 
@@ -139,10 +146,18 @@ class Places:
     height: int
 
 
+def _forks(column: Column) -> Iterator[Fork]:
+    return (item for frame in column.frames for item in frame.way if isinstance(item, Fork))
+
+
+def has_second_path(column: Column) -> bool:
+    return any(len(fork.paths) > 1 for fork in _forks(column))
+
+
 def turns(column: Column) -> Counter[Key]:
     """How many lines below a box the tracks of its model take."""
     found: Counter[Key] = Counter()
-    for fork in (item for frame in column.frames for item in frame.way if isinstance(item, Fork)):
+    for fork in _forks(column):
         firsts = [path[0] for path in fork.paths]
         found.update({(fork.before or firsts)[0]: 1})
         if fork.before and len(firsts) > 1:
