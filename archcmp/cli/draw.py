@@ -11,20 +11,24 @@ import typer
 from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.progress import say, waiting
+from archcmp.errors import ArchcmpError, UsageError
 from archcmp.report.diagram import FORMATS, Subject, check_drawing, show, write
+from archcmp.report.diagram.gallery import gallery
+from archcmp.results.files import write_whole
+from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import NamedSpec, load_models
 
 
 def command(
     specs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SPEC...",
             help="Families, family:size, paths; several are drawn side by side.",
             show_default=False,
             autocompletion=complete.specs,
         ),
-    ],
+    ] = None,
     overrides: o.Set = None,
     vary: o.Vary = None,
     output: Annotated[
@@ -44,7 +48,20 @@ def command(
             help="Heights in proportion to params or flops (of a forward pass over 2,048 tokens).",
         ),
     ] = None,
+    everything: Annotated[
+        Path | None,
+        typer.Option(
+            "--all", metavar="FOLDER", help="A picture of every known family, and a page that lists them."
+        ),
+    ] = None,
 ) -> None:
+    if everything is not None:
+        if specs or output or scale:
+            raise UsageError("--all draws every family; leave SPEC, --output and --scale out")
+        _draw_all(everything)
+        return
+    if not specs:
+        raise UsageError("nothing to draw; name a spec, such as olmo2, or --all FOLDER")
     check_drawing(output, scale)
     subjects = _counted(load_models(specs, overrides or (), vary or (), notify=say))
     if output is None:
@@ -59,3 +76,21 @@ def _counted(models: Sequence[NamedSpec]) -> list[Subject]:
         from archcmp.analysis import count_blocks
 
         return [Subject.counted(named.name, named.spec, count_blocks(named.spec)) for named in models]
+
+
+def _draw_all(folder: Path) -> None:
+    """The gallery of the known families. A family that cannot be read is named and left out."""
+    families: dict[str, NamedSpec] = {}
+    for family in known_specs():
+        try:
+            (families[family],) = load_models([family])
+        except ArchcmpError as error:
+            say(str(error))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write '{folder}': {error.strerror}") from None
+    subjects = dict(zip(families, _counted(list(families.values())), strict=True))
+    for name, content in gallery(subjects).items():
+        write_whole(folder / name, content)
+    typer.echo(f"wrote {len(subjects)} pictures to {folder}", err=True)

@@ -16,6 +16,7 @@ import pytest
 import archcmp
 from archcmp.analysis import count_blocks
 from archcmp.report.diagram import Subject, picture, svg
+from archcmp.report.diagram.gallery import gallery
 from archcmp.report.diagram.metrics import text_width, wrapped
 from archcmp.report.diagram.rows import Fork, Key
 from archcmp.report.diagram.scene import AMOUNTS, placed
@@ -328,6 +329,21 @@ def test_counts_of_a_subject_are_those_of_the_model() -> None:
         assert (counted.params, counted.active) == (whole.quantity("params"), whole.quantity("active"))
 
 
+def test_a_gallery_has_a_picture_of_each_family_and_a_page() -> None:
+    subjects = {"gpt2": subject("gpt2", params=124_000_000), "mixtral": subject("mixtral", params=9, active=3)}
+    files = gallery(subjects)
+    assert list(files) == ["gpt2.svg", "mixtral.svg", "README.md"]
+    newest, oldest = [line for line in files["README.md"].splitlines() if ".svg" in line]
+    assert "(mixtral.svg)" in newest and "9, 3 active" in newest and "| 124 M | 12 | pre_norm |" in oldest
+
+
+@pytest.mark.parametrize("family", ["gpt2", "olmo2"])
+def test_the_gallery_is_what_the_command_draws(family: str, tmp_path: Path) -> None:
+    archcmp.draw(family, tmp_path / "drawn.svg")
+    committed = Path(__file__).parents[2] / f"docs/gallery/{family}.svg"
+    assert (tmp_path / "drawn.svg").read_text() == committed.read_text()
+
+
 def test_a_box_tells_its_equation() -> None:
     titles = re.findall(r"<title>(.*?)</title>", svg([subject("llama3")]), re.DOTALL)
     assert any("x / sqrt(mean(x^2) + eps) * weight" in title for title in titles)
@@ -350,6 +366,7 @@ def test_the_command_names_what_it_cannot_draw(tmp_path: Path) -> None:
         (["-o", "x.gif"], "the extension must be one of"),
         (["-o", "x.svg", "--scale", "parms"], "no scale 'parms'"),
         (["-o", "none/x.svg"], "cannot write"),
+        (["--all", "x"], "leave SPEC"),
     ]:
         result = run("draw", "gpt2", *arguments, cwd=tmp_path)
         assert result.returncode == 2 and words in result.stderr and result.stderr.count("\n") == 1

@@ -40,9 +40,11 @@ def _meaning(step: Step) -> str:
 
 
 def _counts(cell: Cell) -> tuple[str, ...]:
-    params = f"{Count(cell.params)} parameters" if cell.params is not None else ""
-    flops = f"{Flops(cell.flops)}" if cell.flops is not None else ""
-    return tuple(text for text in (params, flops) if text)
+    """Those of the component that the box is, as tables count it."""
+    params = [] if cell.params is None else [f"{Count(cell.params)} parameters"]
+    flops = [] if cell.flops is None else [f"{Flops(cell.flops)} forward"]
+    found = ", ".join((*params, *flops))
+    return (f"{cell.step.role}, all layers: {found}",) if found else ()
 
 
 def summary(picture: Picture) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from archcmp.spec.schema.steps import Callout, Step
 
-
 BADGE = "\u2260 "
 """Stands before a call-out that differs, where badges cannot be drawn."""
 

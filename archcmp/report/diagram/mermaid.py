@@ -12,21 +12,25 @@ from archcmp.report.diagram.rows import ABOVE, BELOW, BLOCKS, Column, Fork, Key,
 from archcmp.report.formats._text import printable
 
 INDENT = "  "
+DIRECTION = "BT"
+"""From the bottom to the top; a subgraph that says none goes downwards."""
 BREAK = "<br/>"
 RULE = "\u2500" * 8
 """Between what a box is and what is inside of it."""
+DIFFERS, SAME = "_differs", "same"
 STREAM, SIDE = "-->", "-.->"
-CODES = {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "*": "#42;"}
+CODES = {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"}
 """Characters that mean something in a label, and what is written instead."""
 
 
 def to_mermaid(picture: Picture) -> str:
-    """The text of a flowchart: a subgraph per model, and in it one per block."""
+    """The text of a flowchart: a subgraph per model, and in it one per block. Mermaid draws the last subgraph
+    leftmost, so that the models stand in reverse order."""
     names = " and ".join(column.subject.name for column in picture.columns)
-    lines = [f"%% Architecture of {printable(names)}, drawn by archcmp", "flowchart BT"]
-    for i, column in enumerate(picture.columns):
-        lines += [INDENT + line for line in _Model(picture, i, column).lines()]
-    lines += [INDENT + line for line in _classes(picture)]
+    lines = [f"%% Architecture of {printable(names)}, drawn by archcmp", f"flowchart {DIRECTION}"]
+    models = [_Model(picture, i, column) for i, column in enumerate(picture.columns)]
+    lines += [INDENT + line for model in reversed(models) for line in model.lines()]
+    lines += [INDENT + line for line in _classes(set().union(*(model.used for model in models)))]
     return "\n".join(lines) + "\n"
 
 
@@ -40,7 +44,7 @@ def _quoted(lines: Sequence[str]) -> str:
 
 
 class _Model:
-    """A column as statements. A box is called by its model and its row."""
+    """A column as statements. A box is called by its model and its row; `used` are the classes of boxes."""
 
     def __init__(self, picture: Picture, i: int, column: Column) -> None:
         self.name, self.column = f"m{i}", column
@@ -48,14 +52,15 @@ class _Model:
         self.cells: Mapping[Key, Cell] = {
             row.key: cell for row in picture.rows if (cell := row.cells[i]) is not None
         }
+        self.used: set[str] = set()
         self.ids = {key: f"{self.name}_{n}" for n, key in enumerate(self.cells)}
 
     def lines(self) -> Iterator[str]:
-        yield f"subgraph {self.name}[{_quoted([self.column.subject.name])}]"
+        yield from _subgraph(self.name, self.column.subject.name)
         body = [line for key in self._zone(BELOW) for line in self._box(key)]
         for n, frame in enumerate(self.column.frames):
             title = ", ".join(map(_noted, frame.titles))
-            body.append(f"subgraph {self.name}_block{n}[{_quoted([title])}]")
+            body += _subgraph(f"{self.name}_block{n}", title)
             inside = [key for key in self.cells if key.zone == BLOCKS and key.frame == frame.place]
             body += [INDENT + line for key in inside for line in self._box(key)]
             body.append("end")
@@ -64,6 +69,9 @@ class _Model:
         body += self._about()
         yield from (INDENT + line for line in body)
         yield "end"
+        yield f"class {self.name} model"
+        if self.column.frames:
+            yield f"class {','.join(f'{self.name}_block{n}' for n, _ in enumerate(self.column.frames))} block"
 
     def _zone(self, zone: int) -> list[Key]:
         return [key for key in self.cells if key.zone == zone]
@@ -82,7 +90,9 @@ class _Model:
 
     def _class(self, cell: Cell) -> str:
         role = cell.step.role if cell.step.role in COLOURS else OTHER
-        return role if self.alone else f"{role}_differs" if cell.differs else "same"
+        found = role if self.alone else role + DIFFERS if cell.differs else SAME
+        self.used.add(found)
+        return found
 
     def _edges(self) -> Iterator[str]:
         at: str | None = None
@@ -115,6 +125,10 @@ class _Model:
             yield f"{[*self.ids.values()][-1]} ~~~ {self.name}_about"
 
 
+def _subgraph(name: str, title: str) -> list[str]:
+    return [f"subgraph {name}[{_quoted([title])}]", f"{INDENT}direction {DIRECTION}"]
+
+
 def _noted(note: Note) -> str:
     return (BADGE if note.differs else "") + note.text
 
@@ -133,15 +147,15 @@ def _inside(cell: Cell) -> str:
     return f"{cell.step.label}{many}" + (f" {notes}" if notes else "")
 
 
-def _classes(picture: Picture) -> Iterator[str]:
-    """The colours of roles; where models are compared, thick outlines of what differs, and grey of what does
-    not."""
-    for role, (fill, stroke) in COLOURS.items():
-        look = f"fill:{fill},stroke:{stroke},color:#1a1a1a"
-        if len(picture.columns) == 1:
-            yield f"classDef {role} {look}"
-        else:
-            yield f"classDef {role}_differs {look},stroke-width:4px,font-weight:bold"
-    if len(picture.columns) > 1:
-        yield "classDef same fill:#f3f3f3,stroke:#b5b5b5,color:#1a1a1a"
+def _classes(used: set[str]) -> Iterator[str]:
+    """The look of each class that is used: the colour of a role, with a thick outline for what differs; grey
+    for what does not."""
+    looks = {role: f"fill:{fill},stroke:{stroke}" for role, (fill, stroke) in COLOURS.items()}
+    looks |= {f"{role}{DIFFERS}": f"{look},stroke-width:4px,font-weight:bold" for role, look in looks.items()}
+    looks[SAME] = "fill:#f3f3f3,stroke:#b5b5b5"
+    for name, look in looks.items():
+        if name in used:
+            yield f"classDef {name} {look},color:#1a1a1a"
     yield "classDef about fill:none,stroke:none"
+    yield "classDef model fill:none,stroke:none,font-weight:bold"
+    yield "classDef block fill:none,stroke:#888,stroke-dasharray:6 4"

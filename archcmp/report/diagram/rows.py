@@ -98,13 +98,14 @@ _Counted = list[tuple[str, str, int]]
 
 @dataclass
 class _Boxes:
-    """The boxes of a model by their keys; the names of their counts; the frames in which a sub-layer stands
-    already."""
+    """The boxes of a model by their keys; the names of their counts; what stands in place of a sub-layer that
+    another frame shows; and a name for each frame."""
 
     spec: ModelSpec
     steps: dict[Key, Step] = field(default_factory=dict)
     counted: dict[Key, _Counted] = field(default_factory=dict)
     same_as: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     def put(self, key: Key, step: Step, counted: _Counted | None = None) -> Key:
         self.steps[key] = step
@@ -116,14 +117,15 @@ class _Boxes:
 
     def put_sublayer(self, key: Key, step: Step, frame: Frame) -> Key:
         """A sub-layer. One frame shows it in full, others what they have in its place."""
+        self.names[frame.place] = next(iter(frame.layers))
         for other, shown in self.steps.items():
             if other.region == "main" and other.zone == BLOCKS and outline(shown) == outline(step):
                 unlike = [text for text in _texts(step) if text not in _texts(shown)]
                 if len(unlike) <= MOST_UNLIKE:
-                    but = (f"as in {self.counted[other][0][0]}", *(f"but {text}" for text in unlike))
+                    but = (f"as in {self.names[other.frame]}", *(f"but {text}" for text in unlike))
                     self.same_as.setdefault(key, but)
-        component = "mixer" if key.slot == "mixer" else "ffn"
-        return self.put(key, step, [(name, component, n) for name, n in frame.layers.items()])
+        layers = frame.layers.items() if key.slot in ("mixer", "ffn") else ()
+        return self.put(key, step, [(name, key.slot, n) for name, n in layers])
 
 
 def _texts(step: Step) -> list[str]:

@@ -63,7 +63,11 @@ class QueryTemperature(Part):
 
     ROLE: ClassVar[str] = "position"
     NAMES: ClassVar[dict[str, str]] = {"QueryTemperature": "temperature"}
-    FORMS: ClassVar[dict[str, str]] = {"floor_scale": "every {} tokens", "attn_scale": "", "from_zero": ""}
+    FORMS: ClassVar[dict[str, str]] = {
+        "floor_scale": "every {} tokens",
+        "attn_scale": "\u00d7 {}",
+        "from_zero": "",
+    }
 
     floor_scale: Length
     """Tokens after which the factor grows by a step."""
@@ -95,7 +99,7 @@ class ALiBi(Part):
 
     ROLE: ClassVar[str] = "position"
     NAMES: ClassVar[dict[str, str]] = {"ALiBi": "ALiBi"}
-    FORMS: ClassVar[dict[str, str]] = {"max_bias": ""}
+    FORMS: ClassVar[dict[str, str]] = {"max_bias": "max bias {}"}
 
     max_bias: Positive
     """The least slope is 2^-max_bias: 8 in the paper."""

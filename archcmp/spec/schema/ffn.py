@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from archcmp.spec.schema.base import Dim, Part, Positive, Slot, divisors, fault
 from archcmp.spec.schema.norms import Norm
-from archcmp.spec.schema.steps import Callout, Rows, Step, callouts, projection, step
+from archcmp.spec.schema.steps import Rows, Step, callouts, projection, step
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "relu2", "xielu"]
 
@@ -17,6 +17,10 @@ _WRITTEN = {
     **{"relu2": "ReLU\u00b2", "xielu": "xIELU"},
 }
 """Activations as a drawing writes them; a call-out has the name in full."""
+
+
+def _written(activation: str) -> str:
+    return _WRITTEN.get(activation, activation)
 
 
 class MLP(Part):
@@ -41,7 +45,7 @@ class MLP(Part):
         """Up, the non-linearity, down."""
         return (
             (projection("up", self.d_ff),),
-            (Step("gate", _WRITTEN[self.activation]),),
+            (Step("gate", _written(self.activation)),),
             (projection("down"),),
         )
 
@@ -75,7 +79,7 @@ class GLU(Part):
     def inner(self) -> Rows:
         """Gate and up side by side, their product, down."""
         sides = (projection("gate", self.d_ff), projection("up", self.d_ff))
-        return sides, (Step("gate", f"{_WRITTEN[self.activation]}(gate) * up"),), (projection("down"),)
+        return sides, (Step("gate", f"{_written(self.activation)}(gate) * up"),), (projection("down"),)
 
     @model_validator(mode="after")
     def _clamp_has_a_bound(self) -> GLU:
@@ -92,8 +96,11 @@ class ExpertGroups(Part):
     its top_groups best groups. The score of a group is that of its best expert (`max`, DeepSeek V2) or the
     sum of its best two (`top2_sum`, DeepSeek V3). https://arxiv.org/abs/2405.04434"""
 
-    NAMES: ClassVar[dict[str, str]] = {"ExpertGroups": "grouped"}
-    FORMS: ClassVar[dict[str, str]] = {"n_groups": "{} groups", "top_groups": "top {} groups", "score": ""}
+    FORMS: ClassVar[dict[str, str]] = {
+        "n_groups": "{} groups",
+        "top_groups": "top {} groups",
+        "score": "score of a group: {}",
+    }
 
     n_groups: Dim
     """Groups of equal size into which the experts are divided."""
@@ -119,7 +126,7 @@ class Router(Part):
             "weighs": "weighs {}",
         },
         **{"softcap": "softcap {}", "input_norm": "{} before", "by_token": "experts by token id"},
-        **{"scaled": "logits / sqrt(d_model)", "jitter": "", "correction_bias": "correction bias"},
+        **{"scaled": "logits / sqrt(d_model)", "jitter": "jitter {}", "correction_bias": "correction bias"},
     }
 
     scoring: Literal["softmax", "sigmoid", "sqrt_softplus", "sparsemixer"]
@@ -226,10 +233,10 @@ class MoE(Part):
     def inner(self) -> Rows:
         """The router, the experts beside the shared feed-forward, with what each has before and after, and
         their sum."""
-        experts = Step("ffn", "expert", self._width(self.expert), self.expert, copies=self.n_experts)
+        experts = Step("ffn", "expert", callouts(self.expert), self.expert, copies=self.n_experts)
         rows: list[tuple[Step | None, ...]] = [(experts,)]
         if self.shared is not None:
-            rows = [(experts, Step("ffn", "shared", self._width(self.shared), self.shared))]
+            rows = [(experts, Step("ffn", "shared", callouts(self.shared), self.shared))]
         if self.shared_gate:
             rows.append((None, Step("gate", "gate")))
         beside = (None,) * (len(rows[0]) - 1)
@@ -240,10 +247,6 @@ class MoE(Part):
             rows = [norms, *rows, norms]
         chosen = Step("choice", "Router", callouts(self.router), self.router)
         return (chosen, *beside), *rows, (Step("ffn", f"top {self.top_k}, {self.combine}"),)
-
-    @staticmethod
-    def _width(expert: MLP | GLU) -> tuple[Callout, ...]:
-        return (Callout("d_ff {}", expert.d_ff), Callout("{}", expert.activation))
 
     @model_validator(mode="after")
     def _experts_suffice(self) -> MoE:

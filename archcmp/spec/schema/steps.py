@@ -136,8 +136,6 @@ def _callouts(part: Part) -> Iterator[Callout]:
             if BLANK in form:
                 yield Callout(form, name_of(value))
             elif not value.ROLE:
-                if kind_of(type(value)) is None:
-                    yield Callout(name_of(value), True)
                 yield from _callouts(value)
         elif not isinstance(value, (dict, tuple)) and option not in _boxes_of(type(part)):
             words = form if BLANK in form or isinstance(value, bool) else f"{form} {BLANK}"
