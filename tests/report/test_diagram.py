@@ -330,7 +330,10 @@ def test_counts_of_a_subject_are_those_of_the_model() -> None:
 
 
 def test_a_gallery_has_a_picture_of_each_family_and_a_page() -> None:
-    subjects = {"gpt2": subject("gpt2", params=124_000_000), "mixtral": subject("mixtral", params=9, active=3)}
+    subjects = {
+        "gpt2": subject("gpt2", params=124_000_000),
+        "mixtral": subject("mixtral", params=9, active=3),
+    }
     files = gallery(subjects)
     assert list(files) == ["gpt2.svg", "mixtral.svg", "README.md"]
     newest, oldest = [line for line in files["README.md"].splitlines() if ".svg" in line]

@@ -42,7 +42,7 @@ def svg(subjects: Sequence[Subject], scale: str | None = None) -> str:
 
 def html(subjects: Sequence[Subject], scale: str | None = None) -> str:
     """The SVG on a page of its own."""
-    return to_page(names_of(subjects), svg(subjects, scale))
+    return to_page(", ".join(subject.name for subject in subjects), svg(subjects, scale))
 
 
 def png(subjects: Sequence[Subject], scale: str | None = None) -> bytes:

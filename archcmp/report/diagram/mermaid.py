@@ -19,7 +19,16 @@ RULE = "\u2500" * 8
 """Between what a box is and what is inside of it."""
 DIFFERS, SAME = "_differs", "same"
 STREAM, SIDE = "-->", "-.->"
-CODES = {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"}
+CODES = {
+    "#": "#35;",
+    '"': "#quot;",
+    "<": "#lt;",
+    ">": "#gt;",
+    "&": "#amp;",
+    "`": "#96;",
+    "$": "#36;",
+    "%": "#37;",
+}
 """Characters that mean something in a label, and what is written instead."""
 
 
@@ -27,7 +36,7 @@ def to_mermaid(picture: Picture) -> str:
     """The text of a flowchart: a subgraph per model, and in it one per block. Mermaid draws the last subgraph
     leftmost, so that the models stand in reverse order."""
     names = " and ".join(column.subject.name for column in picture.columns)
-    lines = [f"%% Architecture of {printable(names)}, drawn by archcmp", f"flowchart {DIRECTION}"]
+    lines = [f"%% Architecture of {escaped(names)}, drawn by archcmp", f"flowchart {DIRECTION}"]
     models = [_Model(picture, i, column) for i, column in enumerate(picture.columns)]
     lines += [INDENT + line for model in reversed(models) for line in model.lines()]
     lines += [INDENT + line for line in _classes(set().union(*(model.used for model in models)))]

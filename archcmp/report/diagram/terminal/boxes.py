@@ -181,7 +181,7 @@ def _double(canvas: Canvas, x: int, y: int, width: int, edges: set[int], kind: i
 
 
 def _fill(canvas: Canvas, box: Compartment, x: int, y: int, height: int) -> None:
-    texts = box.lines or (PASSES, *("\u2502",) * (height - 1))
+    texts = box.lines or (PASSES,)
     top = y + (height - len(texts)) // 2
     for i, text in enumerate(texts):
         canvas.text(x + box.left + (box.width - cell_len(text)) // 2, top + i, text, box.style)

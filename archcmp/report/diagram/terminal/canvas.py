@@ -17,13 +17,13 @@ _CHARACTERS = (
     " \u2579\u257b\u2503\u2578\u251b\u2513\u2528\u257a\u2517\u250f\u2520\u2501\u2537\u252f\u253f",
 )
 """Kind -> the character of each set of directions; a thick outline meets thin lines."""
-ASCII = {
+ASCII: dict[int, str | int] = {
     **{ord(char): "|" for char in "\u2502\u2503\u254e"},
     **{ord(char): "-" for char in "\u2500\u254c\u2574\u2576"},
     **{ord(char): "=" for char in "\u2550\u2501"},
     **{ord(char): "+" for char in "".join(_CHARACTERS) if char not in " \u2502\u2503\u2500\u2501"},
     **{ord(char): "+" for char in "\u255e\u2561\u2564\u2523\u252b"},
-    **str.maketrans("\u25b2\u25c0\u25b6\u25c2\u2191\u00d7\u2260\u2026\u00b7", "^<><^x*.-"),
+    **str.maketrans("\u25b2\u25c0\u25b6\u25c2\u2191\u00d7\u2260\u2026\u00b7\u00b2", "^<><^x*.-2"),
     **str.maketrans("\u2588\u2584\u2591\u2593\u2581\u25c6\u25cb\u2592", "#o.@_%0:"),
 }
 """For outputs that cannot encode the characters of a drawing."""
