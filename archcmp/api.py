@@ -84,6 +84,11 @@ def _listed(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
+def _with_devices(options: dict[str, Any], on: str | Sequence[str]) -> dict[str, Any]:
+    """The options of an experiment, with the devices that `on` names, if any."""
+    return {**options, "options": {**options.get("options", {}), "on": _listed(on)}} if on else options
+
+
 def _axes(**given: Any) -> dict[str, list[Any]]:
     """The axes that were given; one value is an axis of one."""
     found = {axis: value for axis, value in given.items() if value is not None}
@@ -108,9 +113,7 @@ def compare(
     others are given. `measure` names the workloads to time, all by default; None counts only. `on` names
     devices whose published figures bound the speed, such as "h100". Other options: `run`'s and Request's."""
     axes = _axes(batch_size=batch_size, seq_len=seq_len)
-    if on:
-        options["options"] = {**options.get("options", {}), "on": _listed(on)}
-    return run("comparison", models, measure=_workloads(measure), axes=axes, **options)
+    return run("comparison", models, measure=_workloads(measure), axes=axes, **_with_devices(options, on))
 
 
 def fit(
@@ -133,12 +136,13 @@ def bench(
     *,
     batch_sizes: Sequence[int] | None = None,
     seq_lens: Sequence[int] | None = None,
+    on: str | Sequence[str] = (),
     **options: Any,
 ) -> Results:
     """A comparison at every pair of a batch size and a sequence length. `budget_s` is for each. `measure`
-    names the workloads to time, prefill and decode by default; None counts only."""
+    names the workloads to time, prefill and decode by default; None counts only. `on` is as in `compare`."""
     axes = _axes(batch_size=batch_sizes, seq_len=seq_lens)
-    return run("grid", models, measure=_workloads(measure), axes=axes, **options)
+    return run("grid", models, measure=_workloads(measure), axes=axes, **_with_devices(options, on))
 
 
 def race(

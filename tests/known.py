@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from archcmp.spec.describe import places
 from archcmp.spec.layers import distinct_blocks
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.ffn import GLU, MLP
 from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.vocabulary import places
 from archcmp.spec.yaml.find import bundled_folder
 from archcmp.spec.yaml.load import all_sizes, load_spec
 

@@ -12,7 +12,8 @@ from archcmp.analysis import count
 from archcmp.cli import app
 from archcmp.cli.choices import wanted
 from archcmp.errors import UsageError
-from archcmp.spec.describe import Choice, by_place, design_choices, differing, names_of, shown, vocabulary
+from archcmp.spec.describe import design_choices, differing, shown
+from archcmp.spec.vocabulary import Choice, by_place, names_of, vocabulary
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED_IDS, TINY, WITH_TOTAL
 
@@ -96,7 +97,7 @@ def test_list_marks_models_of_which_a_field_is_not_certain(
 
 
 def test_list_takes_the_labels_that_tables_print() -> None:
-    for label in ("MHA", "GQA", "MQA", "MLA", "GDN", "KDA", "lightning", "conv"):
+    for label in ("MHA", "GQA", "MQA", "MLA", "GDN", "KDA", "lightning_attention", "conv"):
         assert _listed("--with", label) == _listed("--with", label.lower()) != []
 
 
@@ -133,7 +134,7 @@ def test_choices_are_explained_by_name() -> None:
 
     assert named("GQA") == ["gqa"]
     assert named("qk_norm", "sinks") == [
-        "qk_norm", "all_heads", "per_head", "each_head", "after_rope", "sinks",
+        "qk_norm", "all_heads", "per_head", "each_head", "norm", "after_rope", "sinks",
     ]  # fmt: skip
     assert {"softmax", "sigmoid", "renormalize", "groups", "top2_sum"} <= {*named("router")}
     scorings = ["softmax", "sigmoid", "sqrt_softplus", "sparsemixer"]

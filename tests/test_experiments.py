@@ -229,7 +229,8 @@ def test_variants_are_the_product_of_what_is_varied() -> None:
         ([TINY, "--dtype", "fp8"], "no dtype"),
         ([TINY, "-t", "8,x"], "whole numbers"),
         ([TINY, "-t", "8", "-o", "y.csv"], r"ends with .json"),
-        ([TINY, "--plot", "y.pdf"], "must be one of .svg, .png"),
+        ([TINY, "--plot", "y.gif"], "must be one of .svg, .png, .pdf"),
+        ([TINY, "--plot", "cahce:y.svg"], "no plot 'cahce' for --plot cahce:y.svg. Did you mean cache?"),
         ([TINY, "--plot", "no/y.svg"], "cannot write"),
         ([TINY, "-t", "8", "--device", "tpu"], "no device 'tpu'"),
         (["--resume", "no.json"], "cannot read"),
@@ -255,10 +256,17 @@ def drawn(svg: Path) -> str:
 
 def test_curves_name_models_units_and_the_device() -> None:
     assert invoke("bench", *SPECS, *GRID, "-o", "x.json", "--plot", "x.svg").exit_code == 0
-    for said in ("batch 1: Tiny", "batch 2: Tiny window=4", "tokens/s", "prefill", "decode", "threads"):
+    for said in ("Tiny, batch 1", "Tiny window=4, batch 2", "tokens/s", "prefill", "decode", "threads"):
         assert said in drawn(Path("x.svg"))
-    assert invoke("bench", "x.json", "--plot", "x.png").exit_code == 0
-    assert Path("x.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_one_plot_of_saved_results_is_drawn_or_refused_before_anything_is_shown() -> None:
+    assert invoke("compare", *SPECS, "--no-measure", "-t", "8", "-o", "x.json").exit_code == 0
+    result = invoke("compare", "x.json", "--plot", "cache:a.pdf", "--plot", "cost:b.svg")
+    assert result.exit_code == 0 and "wrote a.pdf" in result.stderr and "embedding" in drawn(Path("b.svg"))
+    refused = invoke("compare", "x.json", "--plot", "roofline:c.svg")
+    said = "this comparison has no figures for the plot 'roofline'; it has those of cost, cache"
+    assert str(refused.exception) == said and not refused.stdout and not Path("c.svg").exists()
 
 
 # ---- only counted -----------------------------------------------------------------------------------
@@ -352,7 +360,7 @@ def test_sigterm_is_taken_as_ctrl_c(tmp_path: Path) -> None:
 def test_interrupted_before_the_first_figure_leaves_no_file_and_names_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("archcmp.analysis.conditions.count", interrupted)

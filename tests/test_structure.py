@@ -93,6 +93,7 @@ def _run_and_list_modules(*arguments: str) -> tuple[int, set[str]]:
         (["bench", str(FOLDER / "sweep-1.json"), "--json"], 0),
         (["race", str(FOLDER / "race-1.json"), "--details"], 0),
         (["bench", "olmo2", "--measure", "sing"], 2),
+        (["hardware"], 0),
         (["hardware", "h100", "--json"], 0),
         (["hardware", "h10"], 2),
         (["compare", "olmo2", "--on", "h10"], 2),

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from archcmp.analysis.meta import ShapesOnly
 from archcmp.model.build import build_block, build_model
 from archcmp.model.decoder import Block, Decoder
+from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.spec.layers import distinct_blocks
 from archcmp.spec.schema.model import ModelSpec
 
@@ -26,8 +27,9 @@ class Part:
     """A part of a model that is built alone. The model has `count` such parts, and a token goes through each
     `passes` times.
 
-    `block` names a block of `spec`; None is the decoder without layers: embedding, final norm and head. Two
-    parts of any models are equal if they compute the same function in the same dtype.
+    `block` names a block of `spec`; None is the decoder without layers: embedding, final norm and head.
+    `precision` says what is stored otherwise than in `dtype`. Two parts of any models are equal if they
+    compute the same function in the same dtype and precision.
     """
 
     spec: ModelSpec
@@ -35,6 +37,7 @@ class Part:
     block: str | None = None
     count: float = 1
     passes: int = 1
+    precision: Precision = IN_DTYPE
 
     @property
     def visits(self) -> float:
@@ -56,7 +59,7 @@ class Part:
         if self.block is not None:
             block = spec.blocks[self.block]
             rows = spec.vocab_size if block.reads_tokens else None
-            return self.dtype, block, spec.d_model, spec.norm, rows
+            return self.dtype, self.precision, block, spec.d_model, spec.norm, rows
         sizes = spec.vocab_size, spec.d_model, spec.context_length
         outside = tuple(spec.per_layer_dims), spec.streams
         return self.dtype, *sizes, spec.norm, spec.embedding, spec.output, *outside
@@ -94,7 +97,9 @@ def sizes(design: Any) -> Hashable:
     return float if isinstance(design, float) else design
 
 
-def decompose(spec: ModelSpec, dtype: torch.dtype, vocab_slices: int = 1) -> list[Part]:
+def decompose(
+    spec: ModelSpec, dtype: torch.dtype, vocab_slices: int = 1, precision: Precision = IN_DTYPE
+) -> list[Part]:
     """The part outside the blocks, then each distinct block with its number of layers.
 
     The part outside the blocks may hold one of `vocab_slices` equal slices of the vocabulary; its count is
@@ -104,4 +109,4 @@ def decompose(spec: ModelSpec, dtype: torch.dtype, vocab_slices: int = 1) -> lis
     count = 1 if vocab_slices == 1 else spec.vocab_size / rows
     outside = Part(spec.model_copy(update={"vocab_size": rows}), dtype, count=count)
     blocks = distinct_blocks(spec).items()
-    return [outside, *(Part(spec, dtype, name, n, spec.passes) for name, n in blocks)]
+    return [outside, *(Part(spec, dtype, name, n, spec.passes, precision) for name, n in blocks)]

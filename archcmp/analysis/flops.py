@@ -141,10 +141,12 @@ def _outside(part: Part, batch_size: int, seq_len: int, way: Pass, convention: s
         return decoder(tokens, cache, way.last_only), *chain.from_iterable(carried.values())
 
     found = _found(_Call(decoder, outputs), tokens, seq_len, convention)
-    children = {name: found[f"module.{name}"]["flops"] for name in COMPONENTS if hasattr(decoder, name)}
-    if (left := found[""]["flops"] - sum(children.values())) != 0:
+    flops: Counter[str] = Counter()
+    for name, _ in decoder.named_children():
+        flops[COMPONENT_OF.get(name, name)] += found[f"module.{name}"]["flops"]
+    if (left := found[""]["flops"] - sum(flops[component] for component in COMPONENTS)) != 0:
         raise CountingError(f"{left:,} FLOPs outside the blocks belong to no component")
-    return Trace(children, 0, found[""]["elements"])
+    return Trace(+flops, 0, found[""]["elements"])
 
 
 @dataclass(frozen=True)

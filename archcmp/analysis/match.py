@@ -12,6 +12,7 @@ from typing import Any
 from archcmp.analysis.conditions import Conditions
 from archcmp.errors import ArchcmpError, UsageError, did_you_mean
 from archcmp.results.match import RESIDUAL_LIMIT, Matched
+from archcmp.results.precision import Precision
 from archcmp.results.request import DEFAULT_CONVENTION, DEFAULT_DTYPE, check_match
 from archcmp.spec.describe import design_choices, text
 from archcmp.spec.overrides import override_spec
@@ -37,15 +38,19 @@ def match(
     seq_len: int | None = None,
     dtype: str = DEFAULT_DTYPE,
     convention: str = DEFAULT_CONVENTION,
+    weights: str | None = None,
+    kv: str | None = None,
 ) -> tuple[ModelSpec, Matched]:
     """`spec` with the option `by` changed so that it meets `to` in a quantity: params, active, forward,
     prefill, decode, train, kv_cache or weights. `by` is any option that is a whole number, such as d_ff,
     n_layers or n_experts, and becomes a multiple of `multiple`: 1 unless given; for a width, the largest
     power of two up to 64 that divides the present width and is at most a sixteenth of it. With d_model the
     numbers of heads change in proportion, and heads keep their width; with n_heads, those of keys and values,
-    where each head has its own. Raises UsageError where the option cannot bring the quantity within 5 %."""
+    where each head has its own. `weights` and `kv` are as in `count`. Raises UsageError where the option
+    cannot bring the quantity within 5 %."""
     spec, to = as_spec(spec), as_spec(to)
-    conditions = Conditions(batch_size, seq_len or default_seq_len([spec, to]), dtype, convention)
+    shape = batch_size, seq_len or default_seq_len([spec, to])
+    conditions = Conditions(*shape, dtype, convention, Precision(weights, kv))
     check_match(quantity, by, multiple)
     planned = conditions.count(to).quantity(quantity)
     key = _key(spec, by)

@@ -2,34 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from archcmp.analysis.decompose import Part
-from archcmp.analysis.params import count_params
+from archcmp.analysis.params import by_component, nbytes
+from archcmp.analysis.precision import stored_bytes
+from archcmp.model.cache import LayerCache
 from archcmp.model.decoder import Block
 from archcmp.results.counts import Breakdown, Section
 
 TRAIN_STATES = 4
-"""Copies of every parameter that training holds: weight, gradient, and Adam's two moments."""
+"""Tensors that training holds of what it trains: weight, gradient, and Adam's two moments."""
 
-CACHES = ("kv_cache_bytes", "kv_cache_per_token_bytes", "state_bytes")
+CACHES = ("kv_cache_bytes", "kv_cache_full_length_bytes", "kv_cache_per_token_bytes", "state_bytes")
 """What every pass through a part holds anew."""
+
+
+def weights_bytes(part: Part) -> Breakdown:
+    """The part's weights in its dtype and precision, scales included."""
+    return Breakdown.of(by_component(part, stored_bytes(part)))
 
 
 def cache_bytes(part: Part, batch_size: int, seq_len: int) -> int:
     """The cache that decoding allocates for `seq_len` positions, min(seq_len, window) in windowed layers."""
-    return part.on_meta.new_cache(batch_size, seq_len).nbytes
+    cache = _cache(part, batch_size, seq_len)
+    return _bytes(part, cache, cache.held)
+
+
+def full_length_bytes(part: Part, batch_size: int, seq_len: int) -> int:
+    """The cache of an engine that keeps all positions in windowed layers, too."""
+    cache = _cache(part, batch_size, seq_len)
+    return _bytes(part, cache, cache.at_full_length(seq_len))
+
+
+def read_bytes(part: Part, batch_size: int, seq_len: int) -> int:
+    """What one token of each sequence reads of the cache of `seq_len` positions."""
+    cache = _cache(part, batch_size, seq_len)
+    return _bytes(part, cache, cache.read)
+
+
+def _cache(part: Part, batch_size: int, seq_len: int) -> LayerCache:
+    """The cache of the part, which is empty outside the blocks."""
+    block = part.on_meta
+    return block.new_cache(batch_size, seq_len) if isinstance(block, Block) else LayerCache()
+
+
+def _bytes(part: Part, cache: LayerCache, tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of a cache's tensors in the part's precision."""
+    form = part.precision.kv_format
+    if form is None:
+        return sum(tensor.nbytes for tensor in tensors.values())
+    return sum(
+        tensor.nbytes if name in cache.states else form.nbytes(tensor.shape[:-1].numel(), tensor.shape[-1])
+        for name, tensor in tensors.items()
+    )
+
+
+def train_state_bytes(part: Part) -> Breakdown:
+    """The weights in the part's dtype, and of those that a gradient trains the gradient and both moments."""
+    weights, trained = by_component(part, nbytes), by_component(part, nbytes, trained=True)
+    return Breakdown.of({c: n + (TRAIN_STATES - 1) * trained[c] for c, n in weights.items()})
 
 
 def count_memory(part: Part, batch_size: int, seq_len: int) -> Section:
-    """Bytes in the part's dtype. Activations are not included. A cache without room for a token holds the
-    constant state. What the first token adds to it is the cache per token, or, where several tokens leave one
-    entry, the mean of what the first of them add."""
-    weights = {c: n * part.dtype.itemsize for c, n in count_params(part)["total"].by_component.items()}
+    """Bytes in the part's dtype and precision. Training holds everything in the dtype; activations are not
+    included. A cache without room for a token holds the constant state. What the first token adds to it is
+    the cache per token, or, where several tokens leave one entry, the mean of what the first of them add."""
     state = cache_bytes(part, 1, 0)
-    first = part.on_meta.tokens_per_entry if isinstance(part.on_meta, Block) else 1
+    first = _cache(part, 1, 0).tokens_per_entry
+    shape = part, batch_size, seq_len
     return {
-        "weights_bytes": Breakdown.of(weights),
-        "kv_cache_bytes": Breakdown.of({"mixer": cache_bytes(part, batch_size, seq_len)}),
+        "weights_bytes": weights_bytes(part),
+        "kv_cache_bytes": Breakdown.of({"mixer": cache_bytes(*shape)}),
+        "kv_cache_full_length_bytes": Breakdown.of({"mixer": full_length_bytes(*shape)}),
         "kv_cache_per_token_bytes": Breakdown.of({"mixer": (cache_bytes(part, 1, first) - state) // first}),
         "state_bytes": Breakdown.of({"mixer": state}),
-        "train_state_bytes": Breakdown.of({c: TRAIN_STATES * n for c, n in weights.items()}),
+        "train_state_bytes": train_state_bytes(part),
     }

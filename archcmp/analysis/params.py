@@ -1,39 +1,62 @@
 """Parameters of a part, counted from the built module. Tied weights count once, as embedding. The correction
-biases of routers and the scalars of layers count, too: checkpoints hold them, though no gradient trains
-them."""
+biases of routers, the scalars of layers and the tables of tokens' experts count, too: checkpoints hold them,
+though no gradient trains them."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import chain
+
+from torch import Tensor, nn
 
 from archcmp.analysis.decompose import Part
 from archcmp.model.ffn.moe import MoE
+from archcmp.model.linear import Embedding
 from archcmp.model.norms import Normalization
 from archcmp.results.counts import Breakdown, Section
 
 COMPONENT_OF = {"layer_scalar": "residual", "per_layer": "ffn"}
-"""The component of what a block has beside its components."""
+"""The component of what a decoder or a block has beside its components."""
 
 
-def _by_component(part: Part) -> Counter[str]:
-    """Elements of the part's parameters. The component of a parameter is the child module that holds it, or
-    norm if a norm owns it."""
+Size = Callable[[Tensor], int]
+"""Elements of a parameter, or the bytes that it is stored in."""
+
+
+def nbytes(parameter: Tensor) -> int:
+    """Bytes in the dtype in which the part is built; whole numbers have their own."""
+    return parameter.nbytes
+
+
+def _component(module: nn.Module, name: str, tensor: Tensor) -> str:
+    """The component of a parameter or buffer by its name: norm if a norm owns it, embedding if it is looked
+    up, as whole numbers always are, and otherwise the child module that holds it."""
+    owner = module.get_submodule(name.rpartition(".")[0])
+    if isinstance(owner, Normalization):
+        return "norm"
+    if isinstance(owner, Embedding) or not tensor.is_floating_point():
+        return "embedding"
+    child = name.split(".", maxsplit=1)[0]
+    return COMPONENT_OF.get(child, child)
+
+
+def by_component(part: Part, size: Size = Tensor.numel, trained: bool = False) -> Counter[str]:
+    """The size of the part's parameters and buffers, or, `trained`, of the parameters alone, which a gradient
+    trains."""
     module = part.on_meta
-    counts: Counter[str] = Counter()
-    for name, parameter in chain(module.named_parameters(), module.named_buffers()):
-        owner = module.get_submodule(name.rpartition(".")[0])
-        child = name.split(".")[0]
-        component = "norm" if isinstance(owner, Normalization) else COMPONENT_OF.get(child, child)
-        counts[component] += parameter.numel()
-    return counts
+    buffers = () if trained else module.named_buffers()
+    sums: Counter[str] = Counter()
+    for name, tensor in chain(module.named_parameters(), buffers):
+        sums[_component(module, name, tensor)] += size(tensor)
+    return sums
 
 
-def unvisited(part: Part, n_tokens: int) -> int:
-    """Elements of the experts that none of `n_tokens` tokens visits, if each token chooses at random: a token
+def unvisited(part: Part, n_tokens: int, size: Size = Tensor.numel) -> int:
+    """The size of the experts that none of `n_tokens` tokens visits, if each token chooses at random: a token
     does not visit an expert with probability 1 - top_k / n_experts."""
     return sum(
-        round(parameter.numel() * (1 - moe.spec.top_k / moe.spec.n_experts) ** n_tokens)
+        round(size(parameter) * (1 - moe.spec.top_k / moe.spec.n_experts) ** n_tokens)
         for moe in part.on_meta.modules()
         if isinstance(moe, MoE)
         for parameter in moe.experts.parameters()
@@ -43,7 +66,7 @@ def unvisited(part: Part, n_tokens: int) -> int:
 def count_params(part: Part) -> Section:
     """`total`, `active`: the parameters that one token visits, and those of them in neither embedding nor
     head."""
-    total = _by_component(part)
+    total = by_component(part)
     active = Counter(total)
     active["ffn"] -= unvisited(part, 1)
     inner = {component: n for component, n in active.items() if component not in ("embedding", "head")}

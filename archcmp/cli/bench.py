@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from archcmp.cli import options as o
 from archcmp.cli.experiment import Asked, experiment_command
 
 
 @experiment_command("grid")
-def command(asked: Asked) -> None:
+def command(asked: Asked, on: o.On = None) -> None:
+    asked.given["options"] = {} if on is None else {"on": on}
     asked.keep("bench")

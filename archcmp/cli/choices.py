@@ -16,7 +16,7 @@ from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.catalog import load_all_sizes
 from archcmp.results.request import check_name
-from archcmp.spec.describe import Choice, by_place, names_of, places, vocabulary
+from archcmp.spec.vocabulary import Choice, by_place, names_of, places, vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import Reference
 
@@ -41,11 +41,13 @@ def command(
     if as_json:
         typer.echo(json.dumps(choices, indent=2))
         return
-    console = Console(highlight=False)
+    console, told = Console(highlight=False), ""
     for choice in choices:
         place = ".".join(part for part in (choice["slot"], choice["name"]) if part)
         console.print(Text(place, style="bold cyan"))
-        console.print(Padding(Text(choice["meaning"]), (0, 0, 0, 4)))
+        if choice["meaning"] != told:  # the values of an option mean what the option does
+            console.print(Padding(Text(choice["meaning"]), (0, 0, 0, 4)))
+        told = choice["meaning"]
         users = ", ".join(choice["used_by"])
         about = [part for part in (f"used by {users}" if users else "", choice["source"]) if part]
         if about:

@@ -10,10 +10,12 @@ from archcmp.errors import ArchcmpError
 from archcmp.experiments.contests import CONTESTS
 from archcmp.hardware.load import known_hardware
 from archcmp.results.counts import QUANTITIES
+from archcmp.results.precision import EXPERTS, KV, WEIGHTS
 from archcmp.results.request import COMPOSE, CONVENTIONS, DTYPES
 from archcmp.spec import reflect
-from archcmp.spec.describe import design_choices, short_key, vocabulary
+from archcmp.spec.describe import design_choices, short_key
 from archcmp.spec.schema.model import Block, ModelSpec
+from archcmp.spec.vocabulary import vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import all_sizes, load_spec
 
@@ -43,6 +45,8 @@ def some_of(names: Iterable[str]) -> Completer:
 
 
 dtypes = one_of(DTYPES)
+weights = one_of([*WEIGHTS, *(name + EXPERTS for name in WEIGHTS)])
+kv = one_of(KV)
 conventions = one_of(CONVENTIONS)
 contests = one_of(CONTESTS)
 compose = one_of(COMPOSE)
@@ -55,6 +59,13 @@ def workloads(incomplete: str) -> list[str]:
     from archcmp.timing.workloads import WORKLOADS
 
     return some_of(WORKLOADS)(incomplete)
+
+
+def plots(incomplete: str) -> list[str]:
+    """Kinds of plots, each before a colon."""
+    from archcmp.report.plots import listed
+
+    return [f"{kind}:" for kind in listed()]
 
 
 def choices(incomplete: str) -> list[str]:

@@ -19,11 +19,10 @@ from archcmp.errors import ArchcmpError, UsageError
 from archcmp.experiments.runner import Session
 from archcmp.report.export import check_export, export
 from archcmp.report.formats.terminal import print_tables
-from archcmp.report.plots import PLOT_SUFFIXES, check_can_plot, draw
+from archcmp.report.plots.files import PlotFile
 from archcmp.report.table import Table
 from archcmp.report.tables import tables_of
 from archcmp.results.document import Document
-from archcmp.results.files import check_writable
 from archcmp.results.merge import check_alike, common_points, merged, points_of
 from archcmp.results.request import DEFAULT_DTYPE
 from archcmp.results.store import read, to_text
@@ -32,6 +31,8 @@ from archcmp.timing.process import settle_process
 SAVED = ".json"
 MATCHING = ("match", "by", "multiple")
 """The shared options of experiments whose models can be matched."""
+PRECISION = ("weights", "kv")
+"""The shared options of experiments that count memory."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Show:
     all_choices: bool = False
     exports: Sequence[Path] = ()
     standalone: bool = False
-    plot: Path | None = None
+    plots: Sequence[PlotFile] = ()
     failed: bool = False
     _printed: set[str] = field(default_factory=set)
     _complaints: set[str] = field(default_factory=set)
@@ -53,9 +54,13 @@ class Show:
         """Raises UsageError for a file that cannot be written, before anything is measured."""
         for path in self.exports:
             check_export(path)
-        if self.plot is not None:
-            check_writable(self.plot, PLOT_SUFFIXES)
-            check_can_plot()
+        for plot in self.plots:
+            plot.check()
+
+    def check_drawable(self, doc: Document) -> None:
+        """Raises UsageError where a saved document has no figures for a plot."""
+        for plot in self.plots:
+            plot.kinds_in(doc)
 
     def begun(self, doc: Document) -> None:
         """What needs no clock, once every cell has it; files that are not there yet hold it before, too, in
@@ -64,7 +69,7 @@ class Show:
             self._print([table for table in tables_of(doc, self.all_choices) if not table.measured])
         for path in self.exports:
             if not path.exists():
-                self._write(path, doc, self._export)
+                self._write(path, doc, self._exporter(path))
 
     def ended(self, doc: Document) -> None:
         """Everything that is not shown yet: first on stdout, then in files."""
@@ -72,10 +77,8 @@ class Show:
             typer.echo(to_text(doc), nl=False)
         else:
             self._print(tables_of(doc, self.all_choices))
-        writers: list[tuple[Path, Callable[[Document, Path], None]]]
-        writers = [(path, self._export) for path in self.exports]
-        if self.plot is not None:
-            writers.append((self.plot, draw))
+        writers = [(path, self._exporter(path)) for path in self.exports]
+        writers += [(plot.path, plot.draw) for plot in self.plots]
         self.failed = False
         for path, write in writers:
             if self._write(path, doc, write):
@@ -85,14 +88,14 @@ class Show:
         print_tables([table for table in tables if table.title not in self._printed], self.details)
         self._printed.update(table.title for table in tables)
 
-    def _export(self, doc: Document, path: Path) -> None:
-        export(doc, path, self.standalone)
+    def _exporter(self, path: Path) -> Callable[[Document], None]:
+        return lambda doc: export(doc, path, self.standalone)
 
-    def _write(self, path: Path, doc: Document, write: Callable[[Document, Path], None]) -> bool:
+    def _write(self, path: Path, doc: Document, write: Callable[[Document], None]) -> bool:
         """Whether it could be written. A file that could not be is tried again with later figures, but
         complained about once."""
         try:
-            write(doc, path)
+            write(doc)
         except ArchcmpError as error:
             self.failed = True
             if str(error) not in self._complaints:
@@ -143,9 +146,11 @@ def _asked(
     budget_s: o.Budget = None,
     device: o.Device = None,
     dtype: o.DType = None,
+    weights: o.Weights = None,
+    kv: o.KV = None,
     compose: o.Compose = None,
     compile_models: o.Compile = None,
-    plot: o.Plot = None,
+    plots: o.Plot = None,
 ) -> Asked:
     """The options that every experiment takes, under the same names."""
     matching = {"quantity": match, "by": by, "multiple": multiple}
@@ -159,10 +164,13 @@ def _asked(
         "budget_s": budget_s,
         "device": "cuda:0" if device == "cuda" else device,
         "dtype": dtype,
+        "weights": weights,
+        "kv": kv,
         "compose": compose,
         "compile": compile_models,
     }
-    show = Show(as_json, details, all_choices, export or (), standalone, plot)
+    drawn = [PlotFile.parse(text) for text in plots or ()]
+    show = Show(as_json, details, all_choices, export or (), standalone, drawn)
     return Asked(specs or [], given, show, output, resume)
 
 
@@ -194,7 +202,9 @@ def run_experiment(kind: str, asked: Asked, command: str) -> None:
     saved = [(Path(name).name, read(name)) for name in asked.references if name.endswith(SAVED)]
     specs = [name for name in asked.references if not name.endswith(SAVED)]
     if saved and not specs and asked.resume is None:
-        show.ended(merged(saved))
+        doc = merged(saved)
+        show.check_drawable(doc)
+        show.ended(doc)
         raise typer.Exit(int(show.failed))
     if saved and given["match"]:
         raise UsageError("saved results stay as they are; leave --match out, or name specs only")
@@ -218,7 +228,9 @@ def _like(saved: Document, given: dict[str, Any]) -> dict[str, Any]:
     convention = given.get("convention") or saved.request.convention
     usual = saved.request.dtype == DEFAULT_DTYPE
     dtype = given.get("dtype") or (None if usual else saved.request.dtype)
-    return {**given, "axes": axes | (given.get("axes") or {}), "convention": convention, "dtype": dtype}
+    stored = {name: given.get(name) or value for name, value in vars(saved.request.precision).items()}
+    axes |= given.get("axes") or {}
+    return {**given, "axes": axes, "convention": convention, "dtype": dtype, **stored}
 
 
 def _check_saved(session: Session, saved: Sequence[tuple[str, Document]]) -> None:

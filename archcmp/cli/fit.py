@@ -13,9 +13,7 @@ MEASURING = ("measure", "no_measure", "budget_s", "device", "compose", "compile_
 SHAPES = ("batch_size", "seq_len")
 
 
-@experiment_command(
-    "fit", without=(*MATCHING, *MEASURING, *SHAPES, "convention", "all_choices", "details", "plot")
-)
+@experiment_command("fit", without=(*MATCHING, *MEASURING, *SHAPES, "convention", "all_choices", "details"))
 def command(
     asked: Asked,
     on: o.On = None,

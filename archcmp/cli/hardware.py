@@ -60,9 +60,9 @@ def _list(sheets: Mapping[str, Hardware]) -> Table:
         for name, sheet in sheets.items()
     ]
     notes = [
-        "Rates are dense. `archcmp hardware NAME` shows one with its sources; --on NAME takes it in compare "
-        "and fit, and so does a path to a sheet of yours.",
-        _this_machine(),
+        "Rates are dense. `archcmp hardware NAME` shows one with its sources; --on NAME takes it in "
+        "compare, bench and fit, and so does a path to a sheet of yours. `archcmp device` measures what this "
+        "machine does.",
     ]
     return Table("Hardware, as published", ["name", "device", *COLUMNS], rows, notes, n_text=2)
 
@@ -79,19 +79,3 @@ def _sheet(name: str, sheet: Hardware) -> Table:
         rows.append(Row("ridge", [Figure("16-bit rate / bandwidth"), ridge]))
     notes = [sheet.note] if sheet.note else []
     return Table(f"{sheet.name} ({name})", ["", "source", ""], rows, notes, n_text=2)
-
-
-def _this_machine() -> str:
-    """The device here, by the calibration that is remembered of it."""
-    from archcmp.timing.calibrate import remembered_rates
-    from archcmp.timing.device import device_name, native_dtype, resolve_device
-
-    device = resolve_device(None)
-    dtype, name = native_dtype(device), device_name(device)
-    rates = next(iter(remembered_rates(device, dtype)), None)
-    if rates is None:
-        return f"This machine is {name}; `archcmp device` measures what it does at best."
-    return (
-        f"This machine is {name}, which reached {Flops(rates.matmul_flops_per_s)}/s in {dtype} and "
-        f"{DecimalBytes(rates.memory_bytes_per_s)}/s when `archcmp device` or a measurement calibrated it."
-    )

@@ -18,8 +18,8 @@ from archcmp.errors import UsageError, did_you_mean
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Figure, Row, Table
 from archcmp.results.request import check_name
-from archcmp.spec.describe import by_place, features, names_of, places, vocabulary
 from archcmp.spec.layers import layer_blocks
+from archcmp.spec.vocabulary import by_place, features, names_of, places, vocabulary
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import default_size, load_spec
 from archcmp.units import Bytes, Count

@@ -127,6 +127,24 @@ DType = Annotated[
         autocompletion=complete.dtypes,
     ),
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="FORMAT",
+        help="Count weights as served in int8, int4, fp8 or mxfp4; int4:experts: the experts' alone.",
+        autocompletion=complete.weights,
+    ),
+]
+KV = Annotated[
+    str | None,
+    typer.Option(
+        "--kv",
+        metavar="FORMAT",
+        help="Count the KV cache as served in fp8 or int8.",
+        autocompletion=complete.kv,
+    ),
+]
 Compose = Annotated[
     str | None,
     typer.Option(
@@ -170,7 +188,14 @@ Export = Annotated[
     ),
 ]
 Plot = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE", help="Draw the results in a .svg or .png file.")
+    list[str] | None,
+    typer.Option(
+        "--plot",
+        metavar="[KIND:]FILE",
+        help="Draw all plots in a .svg, .png or .pdf file, or one: cost, cache, throughput, roofline; "
+        "repeatable.",
+        autocompletion=complete.plots,
+    ),
 ]
 Standalone = Annotated[
     bool, typer.Option("--standalone", help="Make a .tex file a document, not tables to \\input.")

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from archcmp.cli import complete
-from archcmp.cli.experiment import MATCHING, Asked, experiment_command
+from archcmp.cli.experiment import MATCHING, PRECISION, Asked, experiment_command
 
 
 @experiment_command(
-    "race", without=("vary", *MATCHING, "all_choices", "no_measure", "convention", "compose", "plot")
+    "race",
+    without=("vary", *MATCHING, *PRECISION, "all_choices", "no_measure", "convention", "compose"),
 )
 def command(
     asked: Asked,

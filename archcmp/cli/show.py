@@ -28,6 +28,8 @@ def command(
     batch_size: o.BatchSize = None,
     seq_len: o.SeqLen = None,
     dtype: o.DType = None,
+    weights: o.Weights = None,
+    kv: o.KV = None,
     convention: o.Convention = None,
 ) -> None:
     if as_yaml:
@@ -42,6 +44,8 @@ def command(
         "axes": o.axes(batch_size, seq_len),
         "measure": [],
         "dtype": dtype,
+        "weights": weights,
+        "kv": kv,
         "convention": convention,
         "options": {"crossover": convention != "6n"},
     }

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archcmp.cli.experiment import Asked, experiment_command
+from archcmp.cli.experiment import PRECISION, Asked, experiment_command
 from archcmp.errors import UsageError
 
 _COMPILE = {None: None, True: "always", False: "never"}
@@ -48,7 +48,7 @@ Jobs = Annotated[
 ]
 
 
-@experiment_command("stability", without=("measure", "no_measure", "convention", "compose"))
+@experiment_command("stability", without=("measure", "no_measure", "convention", "compose", *PRECISION))
 def command(
     asked: Asked,
     lr: Rates = None,

@@ -14,7 +14,7 @@ from archcmp.experiments.core import Experiment, Run, register, throughputs
 from archcmp.results.ablation import Step
 from archcmp.results.counts import QUANTITIES
 from archcmp.results.document import Cell, Status
-from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name
+from archcmp.results.request import Point, Request, check_name
 from archcmp.spec.describe import design_choices, shown
 from archcmp.spec.edit import Change, diff
 from archcmp.spec.knobs import Knob
@@ -35,6 +35,7 @@ class Ablation(Experiment):
     largest change comes first. `budget_s` is for all rows, whose workloads are timed in the same rounds."""
 
     kind = "ablation"
+    takes_precision = True
     defaults: ClassVar[dict[str, Any]] = {"measure": [], "budget_s": 60.0}
 
     def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
@@ -90,9 +91,8 @@ def _rows(run: Run, steps: Sequence[Step], status: Status) -> Iterator[Cell]:
 def _lattice(request: Request, specs: Sequence[NamedSpec]) -> Lattice:
     axes, options = request.axes, request.options
     shape = axes["batch_size"][0], axes["seq_len"][0]
-    conditions = Conditions(*shape, request.dtype or DEFAULT_DTYPE, request.convention)
     a, b = (named.spec for named in specs)
-    return Lattice.between(a, b, conditions, options["knobs"])
+    return Lattice.between(a, b, Conditions.asked(request, *shape), options["knobs"])
 
 
 def _data(changes: Sequence[Change]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from archcmp.errors import UsageError
 from archcmp.experiments.core import OneByOne, Progress, Run, register, throughputs
 from archcmp.hardware.load import load_hardware
-from archcmp.results.document import ModelResult
+from archcmp.results.document import Model, ModelResult
 from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name
 from archcmp.spec.shapes import check_shapes, default_seq_len
 from archcmp.spec.yaml.load import NamedSpec
@@ -27,6 +27,7 @@ class Comparison(OneByOne):
     defaults: ClassVar[dict[str, Any]] = {"measure": list(WORKLOADS), "budget_s": 60.0}
     default_axes: ClassVar[dict[str, list[int] | None]] = {"batch_size": [1], "seq_len": None}
     changeable = ("attribute", "crossover")
+    takes_precision = True
     explains_two: ClassVar[bool] = True
     """Whether two models get the option `attribute`."""
 
@@ -48,6 +49,15 @@ class Comparison(OneByOne):
             sheet.rates(request.dtype or DEFAULT_DTYPE)
         return request
 
+    def counted(self, run: Run, models: Sequence[Model]) -> list[Model]:
+        """With the growth of the cache."""
+        from archcmp.analysis.growth import cache_growth
+
+        request = run.request
+        how = request.dtype or DEFAULT_DTYPE, request.axes["seq_len"], request.precision
+        growths = [cache_growth(named.spec, *how) for named in run.specs]
+        return [replace(model, cache=growth) for model, growth in zip(models, growths, strict=True)]
+
     def measure(self, run: Run, point: Point) -> Progress:
         from archcmp.analysis.attribution import effects
         from archcmp.analysis.conditions import Conditions
@@ -55,7 +65,8 @@ class Comparison(OneByOne):
 
         request = run.request
         assert request.dtype is not None
-        conditions = Conditions(point["batch_size"], point["seq_len"], request.dtype, request.convention)
+        shape = point["batch_size"], point["seq_len"]
+        conditions = Conditions.asked(request, *shape)
         results = [ModelResult(**vars(conditions.count(named.spec))) for named in run.specs]
         if request.options.get("attribute"):
             first, *others = (named.spec for named in run.specs)
@@ -67,8 +78,8 @@ class Comparison(OneByOne):
         if on := request.options.get("on"):
             from archcmp.timing.elsewhere import bounds
 
-            shape, sheets = (point["batch_size"], point["seq_len"]), load_hardware(on)
-            allowed = [bounds(named.spec, request.dtype, *shape, sheets) for named in run.specs]
+            asked = request.dtype, *shape, load_hardware(on), request.precision
+            allowed = [bounds(named.spec, *asked) for named in run.specs]
             results = [replace(r, bounds=each) for r, each in zip(results, allowed, strict=True)]
         yield results
         if request.measure:

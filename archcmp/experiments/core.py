@@ -18,9 +18,11 @@ from typing import Any, ClassVar
 from archcmp.errors import UsageError, did_you_mean
 from archcmp.results.document import Cell, Document, Environment, Model, ModelResult, Status
 from archcmp.results.match import Matched
+from archcmp.results.precision import EXPERTS
 from archcmp.results.request import DEFAULT_DTYPE, Point, Request
 from archcmp.results.timings import Throughput
 from archcmp.spec.describe import design_choices
+from archcmp.spec.schema.ffn import MoE
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import NamedSpec, spec_sha256
 
@@ -60,6 +62,9 @@ class Experiment(ABC):
     changeable: ClassVar[tuple[str, ...]] = ()
     """Entries of `options` that do not change the figures, so that a resumed experiment may have others."""
 
+    takes_precision: ClassVar[bool] = False
+    """Whether memory is counted, so that weights and KV caches may be in formats of fewer bits."""
+
     @abstractmethod
     def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
         """The request with every default filled in that the specs decide. Raises UsageError for what cannot
@@ -83,6 +88,20 @@ class Experiment(ABC):
             ways[changed.id] = way
         return replace(request, specs=[named.id for named in found]), found, ways
 
+    def check_precision(self, request: Request, specs: Sequence[NamedSpec]) -> None:
+        """Raises UsageError where nothing would be counted in the formats that are asked for."""
+        precision, changes = request.precision, "--weights and --kv change the memory that is counted"
+        if not precision.lowered:
+            return
+        if not self.takes_precision:
+            raise UsageError(f"{changes}, and an experiment of kind {self.kind} counts none")
+        if request.measure:
+            raise UsageError(f"{changes}, not what is timed; write --no-measure")
+        blocks = [block for named in specs for block in named.spec.blocks.values()]
+        if precision.experts_only and not any(isinstance(block.ffn, MoE) for block in blocks):
+            plain = str(precision.weights).removesuffix(EXPERTS)
+            raise UsageError(f"no model has experts; write --weights {plain}, not {precision.weights}")
+
     def uses_device(self, request: Request) -> bool:
         """Whether anything runs on the device, so that its environment belongs to the figures."""
         return bool(request.measure)
@@ -98,6 +117,11 @@ class Experiment(ABC):
     def models(self, specs: Sequence[NamedSpec], request: Request) -> list[Model]:
         """The columns: a model per spec, unless the kind has others."""
         return [described(named) for named in specs]
+
+    def counted(self, run: Run, models: Sequence[Model]) -> list[Model]:
+        """The columns with what is counted of each model whatever the point. Called once, before the first
+        cell."""
+        return list(models)
 
     def packages(self, request: Request) -> list[str]:
         """Other packages whose versions the figures depend on."""
@@ -137,7 +161,8 @@ def matches(specs: Sequence[ModelSpec], request: Request) -> list[tuple[ModelSpe
     shape = axes["batch_size"][0], axes["seq_len"][0]
     how = wanted["quantity"], wanted["by"], wanted.get("multiple")
     rules = request.dtype or DEFAULT_DTYPE, request.convention
-    return [match(spec, specs[0], *how, *shape, *rules) for spec in specs[1:]]
+    stored = vars(request.precision)
+    return [match(spec, specs[0], *how, *shape, *rules, **stored) for spec in specs[1:]]
 
 
 def described(named: NamedSpec, name: str | None = None) -> Model:

@@ -21,6 +21,7 @@ class FitExperiment(Experiment):
     nothing fits counts as refused."""
 
     kind = "fit"
+    takes_precision = True
     defaults: ClassVar[dict[str, Any]] = {"measure": []}
 
     def check(self, request: Request, specs: Sequence[NamedSpec]) -> Request:
@@ -46,11 +47,11 @@ class FitExperiment(Experiment):
         sheets = load_hardware(run.request.options["on"])
         for point in points:
             shape = point["batch_size"], point["seq_len"]
-            conditions = Conditions(*shape, run.request.dtype, run.request.convention)
+            conditions = Conditions.asked(run.request, *shape)
             results = [
                 ModelResult(
                     **vars(conditions.count(named.spec)),
-                    fits=fits(named.spec, run.request.dtype, *shape, sheets),
+                    fits=fits(named.spec, run.request.dtype, *shape, sheets, run.request.precision),
                 )
                 for named in run.specs
             ]

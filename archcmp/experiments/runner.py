@@ -66,6 +66,7 @@ class Session:
         self.specs = load_models(specs, asked.overrides, asked.vary, notify)
         asked = replace(asked, specs=[named.id for named in self.specs], overrides=[], vary=[])
         request = self.experiment.check(asked, self.specs)
+        self.experiment.check_precision(request, self.specs)
         ways: dict[str, Matched] = {}
         if request.match and len(self.specs) < 2:
             raise UsageError("--match changes the models after the first, so it needs two or more")
@@ -123,7 +124,8 @@ class Session:
         if not self.document.cells:
             run.request = self.experiment.settled(run)
             run.environment = replace(environment, compiled=run.request.compile if timed else None)
-        self.document = replace(self.document, request=run.request)
+        models = self.experiment.counted(run, self.document.models)
+        self.document = replace(self.document, request=run.request, models=models)
         return run
 
     def _keep(self, cell: Cell, show: OnDocument) -> None:

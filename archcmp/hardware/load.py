@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 from archcmp.errors import SpecError, UsageError, did_you_mean
 from archcmp.hardware.sheet import Figures, Hardware
 from archcmp.spec.yaml.find import SUFFIXES, is_path
-from archcmp.spec.yaml.nodes import Node, child, dotted, plain, read_tree
+from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain, read_tree
+from archcmp.spec.yaml.wrong_values import show, wrong_value
 
 SHEETS = Path(__file__).parent / "sheets"
 
@@ -59,19 +60,21 @@ def _complaint(error: ErrorDetails, root: Node) -> SpecError:
     node = root
     for step in path:
         node = child(node, step)
-    problem, hint = error["msg"].replace("Input should", "must").replace("tuple", "list"), ""
-    if error["type"] == "fault":
-        problem, hint = error["ctx"]["problem"], error["ctx"]["hint"]
-    elif error["type"] == "missing":
-        problem = "is missing"
-    elif error["type"] == "model_type":
-        problem = "must be a mapping of keys to values"
-    elif error["type"] == "extra_forbidden":
-        problem = "a sheet has no such key"
-        hint = did_you_mean(str(path[-1]), (Figures if len(path) > 1 else Hardware).model_fields)
-    elif error["type"] in ("greater_than_equal", "less_than_equal"):
-        problem = f"cannot be {error['input']:g}"
+    problem, hint = _described(error, path)
+    return node.error(dotted(path), problem if path else f"a sheet {problem}", hint)
+
+
+def _described(error: ErrorDetails, path: KeyPath) -> tuple[str, str]:
+    """What is wrong and what to write instead."""
+    options = (Figures if len(path) > 1 else Hardware).model_fields
+    if error["type"] == "missing":
+        about = str(options[str(path[-1])].description).rstrip(".")
+        return "is missing", f"Add it: {about[0].lower()}{about[1:]}"
+    if error["type"] == "extra_forbidden":
+        return "a sheet has no such key", did_you_mean(str(path[-1]), options)
+    if error["type"] == "string_pattern_mismatch" and path[-1] == "date":
+        return f"must be a month, not {show(error['input'])}", "Write '2026-11' for November 2026"
+    problem, hint = wrong_value(error)
+    if error["type"] in ("greater_than_equal", "less_than_equal"):
         hint = "Write plain units: 989.4e12 for 989.4 TFLOP/s, 80.0e9 for 80 GB"
-    elif error["type"] == "string_pattern_mismatch":
-        problem = "must be a month, such as '2026-11'" if path[-1] == "date" else "must be one line of text"
-    return node.error(dotted(path), problem, hint)
+    return problem, hint

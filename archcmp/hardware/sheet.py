@@ -24,7 +24,7 @@ class Figures(Part):
     are of dense matrices, without structured sparsity, which often doubles the printed figure."""
 
     source: Text
-    """Where the figures are published: a URL."""
+    """Where the figures are published, a URL."""
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")]
     """The month in which the figures were taken from there: 2026-11."""
     bf16_flops_per_s: PerSecond | None = None
@@ -53,10 +53,10 @@ class Hardware(Part):
     """A device by what is published of it. A figure that nobody published with certainty is left out."""
 
     name: Text
-    """As tables show it."""
+    """The device's name, as tables show it."""
     note: Text | None = None
     """What a reader must know of the figures."""
-    figures: Annotated[tuple[Figures, ...], Field(strict=False)]
+    figures: Annotated[tuple[Figures, ...], Field(min_length=1, strict=False)]
     """The figures, grouped by their source."""
 
     @model_validator(mode="after")
@@ -83,10 +83,12 @@ class Hardware(Part):
             raise UsageError(f"the sheet of {self.name} has no {quantity}")
         return value
 
-    def rates(self, dtype: str) -> Rates:
-        """The rates that bound a model in `dtype`. A rate that the sheet does not have is infinite: it bounds
-        nothing. Raises UsageError where the sheet has no bandwidth."""
-        return Rates(self.value(RATE_OF[dtype]) or math.inf, self.needed("bandwidth_bytes_per_s"))
+    def rates(self, dtype: str, quantity: str | None = None) -> Rates:
+        """The rates that bound a model in `dtype`, or in numbers whose rate is the `quantity`. A rate that
+        the sheet does not have is infinite: it bounds nothing. Raises UsageError where the sheet has no
+        bandwidth."""
+        matmul = self.value(quantity or RATE_OF[dtype])
+        return Rates(matmul or math.inf, self.needed("bandwidth_bytes_per_s"))
 
     @property
     def ridge(self) -> float | None:

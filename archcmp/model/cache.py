@@ -3,27 +3,50 @@ state, or the last inputs of a convolution."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 
 class LayerCache:
-    """The memory of one layer: its attributes that are tensors."""
+    """The memory of one layer: its attributes that are tensors.
+
+    `states` names those that do not grow with the number of tokens, and that no engine stores in fewer bits;
+    `rings` those that hold only the last positions, along the second-to-last dimension.
+    """
+
+    states: ClassVar[tuple[str, ...]] = ()
+    rings: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def held(self) -> dict[str, Tensor]:
+        """What is allocated."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+    @property
+    def read(self) -> dict[str, Tensor]:
+        """What a token reads when the cache is full."""
+        return self.held
+
+    def at_full_length(self, capacity: int) -> dict[str, Tensor]:
+        """What would be allocated if every position of `capacity` were kept."""
+        held = self.held
+        rings = {name: held[name] for name in self.rings if name in held}
+        return held | {n: t.new_empty(*t.shape[:-2], capacity, t.shape[-1]) for n, t in rings.items()}
+
+    tokens_per_entry = 1
+    """Tokens that leave one entry, where each leaves none of its own."""
 
     @property
     def tensors(self) -> list[Tensor]:
         """What is allocated."""
-        return [value for value in vars(self).values() if isinstance(value, Tensor)]
+        return list(self.held.values())
 
     @property
     def nbytes(self) -> int:
         """Bytes allocated."""
         return sum(tensor.nbytes for tensor in self.tensors)
-
-    @property
-    def read_nbytes(self) -> int:
-        """Bytes that a token reads when the cache is full."""
-        return self.nbytes
 
 
 class FullCache(LayerCache):
@@ -77,6 +100,8 @@ def rolled(stored: Tensor, new: Tensor, start: int) -> Tensor:
 class RollingCache(FullCache):
     """The last `capacity` = window positions; position p lives in slot p % window."""
 
+    rings = ("k", "v")
+
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
         return rolled(self.k, k, start), rolled(self.v, v, start)
 
@@ -96,6 +121,8 @@ class OrderedCache(RollingCache):
 
 class ChunkCache(FullCache):
     """The positions since the last multiple of `capacity` = chunk; position p lives in slot p % chunk."""
+
+    rings = ("k", "v")
 
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
         chunk, n_new = self.k.shape[2], k.shape[2]
@@ -119,8 +146,8 @@ class LatentCache(LayerCache):
         self.top_k = top_k
 
     @property
-    def read_nbytes(self) -> int:
-        return self.nbytes if self.top_k is None else self.nbytes - self.latents[:, :, self.top_k :].nbytes
+    def read(self) -> dict[str, Tensor]:
+        return self.held | {"latents": self.latents[:, :, : self.top_k]}
 
     def append(self, latents: Tensor, start: int) -> Tensor:
         """Keep the latents (B, 1, T, width) of positions start .. start + T - 1, and return all so far."""
@@ -146,8 +173,14 @@ class IndexedCache(LatentCache):
 class ConvCache(LayerCache):
     """The last `n_before` inputs of a causal convolution, for any number of tokens."""
 
+    states: ClassVar[tuple[str, ...]] = ("inputs",)
+
     def __init__(self, batch_size: int, n_before: int, width: int) -> None:
         self.inputs = torch.zeros(batch_size, n_before, width)
+
+    def keep_inputs(self, inputs: Tensor) -> None:
+        """Keep the last of these inputs (B, n_before + T, width)."""
+        self.inputs.copy_(inputs[:, inputs.shape[1] - self.inputs.shape[1] :])
 
 
 def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tensor:
@@ -159,6 +192,8 @@ def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tenso
 class StateCache(LayerCache):
     """A recurrent state (B, *state), in float32 or better, for any number of tokens."""
 
+    states: ClassVar[tuple[str, ...]] = ("state",)
+
     def __init__(self, batch_size: int, state: tuple[int, ...]) -> None:
         precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.state = torch.zeros(batch_size, *state, dtype=precise)
@@ -168,14 +203,16 @@ class RecurrentCache(ConvCache, StateCache):
     """A recurrent state, and the last inputs of a convolution. The size does not grow with the number of
     tokens."""
 
+    states = ConvCache.states + StateCache.states
+
     def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, int]) -> None:
         ConvCache.__init__(self, batch_size, *inputs)
         StateCache.__init__(self, batch_size, state)
 
     def keep(self, state: Tensor, inputs: Tensor) -> None:
-        """Replace the state and the inputs."""
+        """Replace the state, and keep the last of these inputs."""
         self.state.copy_(state)
-        self.inputs.copy_(inputs)
+        self.keep_inputs(inputs)
 
 
 class Cache:
@@ -191,8 +228,3 @@ class Cache:
     def nbytes(self) -> int:
         """Bytes allocated over all layers."""
         return sum(layer.nbytes for layer in self.layers)
-
-    @property
-    def read_nbytes(self) -> int:
-        """Bytes that a token reads when the cache is full, over all layers."""
-        return sum(layer.read_nbytes for layer in self.layers)

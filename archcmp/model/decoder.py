@@ -21,7 +21,7 @@ from archcmp.model.ffn import build_ffn
 from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
 from archcmp.model.per_layer import PerLayerGate, PerLayerVectors
-from archcmp.model.residual import MakeNorm, SubLayer, build_residual, build_streams
+from archcmp.model.residual import MakeNorm, SubLayer, TakesStream, build_residual, build_streams
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.model import Block as BlockSpec
 from archcmp.spec.schema.model import ModelSpec
@@ -48,9 +48,6 @@ class Embedding(nn.Module):
         self.positions = linear.Embedding(n_rows, spec.d_model) if learned else None
         norm = spec.embedding.norm
         self.norm = nn.Identity() if norm is None else build_norm(norm, spec.d_model)
-        dims = spec.per_layer_dims
-        tables = (spec.vocab_size, spec.d_model, len(dims), *dims[:1], spec.norm)
-        self.per_layer = PerLayerVectors(*tables) if dims else None  # type: ignore[arg-type]
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         x: Tensor = self.tokens(tokens)
@@ -86,7 +83,9 @@ class Block(nn.Module):
         self.per_layer = PerLayerGate(spec.per_layer, d_model, norm) if spec.per_layer else None
         if self.per_layer is not None:
             self.carrying.append(self.per_layer)
-        own_norm = [i for i, each in enumerate(sublayers) if getattr(each, "takes_stream", False)]
+        own_norm = [
+            i for i, each in enumerate(sublayers) if isinstance(each, TakesStream) and each.takes_stream
+        ]
         make_norm = MakeNorm(norm, d_model)
         self.residual = build_residual(spec.residual, make_norm, self.n_sublayers, own_norm)
         self.register_buffer("layer_scalar", torch.empty(1) if spec.layer_scalar else None)
@@ -149,11 +148,6 @@ class Block(nn.Module):
         """A tensor on the block's device in its dtype."""
         return next(chain(self.parameters(), self.buffers()))
 
-    @property
-    def tokens_per_entry(self) -> int:
-        """Tokens that leave one entry in the cache."""
-        return getattr(self.mixer, "tokens_per_entry", 1)
-
     def new_cache(self, batch_size: int, capacity: int) -> LayerCache:
         """An empty cache for this layer, on its device, in its dtype."""
         if self.mixer is None:
@@ -171,6 +165,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = Embedding(spec)
+        self.per_layer = self._per_layer()
         widths = spec.d_model, spec.norm, spec.vocab_size
         blocks = [
             Block(spec.blocks[name], *widths, Depth(layer, len(layers))) for layer, name in enumerate(layers)
@@ -186,6 +181,12 @@ class Decoder(nn.Module):
         # By index, because torch.compile cannot trace a dictionary with Rope keys.
         self.rope_of_layer = [None if rope is None else self.ropes.index(rope) for rope in ropes]
         self.reads = {name for block in self.blocks for each in block.carrying for name in each.reads}
+
+    def _per_layer(self) -> PerLayerVectors | None:
+        spec, dims = self.spec, self.spec.per_layer_dims
+        if not dims:
+            return None
+        return PerLayerVectors(spec.vocab_size, spec.d_model, len(dims), dims[0], spec.norm)
 
     def tie_weights(self) -> None:
         """Make the head read the token embedding, where the spec ties them."""
@@ -244,8 +245,8 @@ class Decoder(nn.Module):
         """What the first layer finds, with x the embeddings of tokens (B, T): the tokens and per-layer
         embeddings, where a layer reads them, and nothing of earlier layers."""
         carried: Carried = {name: (tokens,) if name == TOKENS else () for name in self.reads}
-        if self.embedding.per_layer is not None:
-            carried[per_layer.NAME] = self.embedding.per_layer(tokens, x)
+        if self.per_layer is not None:
+            carried[per_layer.NAME] = self.per_layer(tokens, x)
         return carried
 
     def enter(

@@ -21,8 +21,8 @@ from archcmp.model.norms import Normalization
 INIT_STD = 0.02
 """Of GPT-2, and of `initializer_range` in the published configurations of nearly all models since."""
 
-_WRITES_TO_STREAM = re.compile(r"(^|\.)(mixer\.out|ffn(\.\w+)?\.down|ffn\.latent_up|per_layer\.up)\.weight$")
-"""The projections whose output is added to the residual stream."""
+_LAST = re.compile(r"(^|\.)(mixer\.out|ffn(\.\w+)?\.down|ffn\.latent_up|per_layer\.up)\.weight$")
+"""The last projections of sub-layers, and of experts."""
 
 
 @runtime_checkable
@@ -56,10 +56,11 @@ def initialise(model: nn.Module, init: Init | None = None, seed: int | None = No
     n_layers = max(1, len(getattr(model, "blocks", ())))
     for module in model.modules():
         getattr(module, "tie_weights", lambda: None)()
+    to_stream = _writing_to_stream(model)
     with torch.no_grad():
         for full, module, tensor in _tensors(model):
             std = init.std or max(tensor.shape[-1:], default=1) ** -0.5
-            if init.by_depth and _WRITES_TO_STREAM.search(full):
+            if init.by_depth and full in to_stream:
                 std /= (2 * n_layers) ** 0.5
             generator = None if seed is None else _generator(seed, full)
             _start(module, full.rpartition(".")[2], tensor, std, generator)
@@ -75,6 +76,13 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
             if tensor.device.type != "meta" and tensor not in seen:
                 seen.add(tensor)
                 yield f"{path}.{name}".lstrip("."), module, tensor
+
+
+def _writing_to_stream(model: nn.Module) -> set[str]:
+    """The names of the projections whose output is added to the residual stream. That of experts in a latent
+    width is not: another matrix projects their sum up."""
+    last = {name for name, _ in model.named_parameters() if _LAST.search(name)}
+    return last - {name.replace("latent_up", "experts.down") for name in last if "latent_up" in name}
 
 
 def is_matrix(module: nn.Module, name: str, tensor: Tensor) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,20 @@ from archcmp.spec.schema.residual import SandwichNorm as SandwichNormSpec
 from archcmp.spec.schema.residual import StreamNorm as StreamNormSpec
 
 SubLayer = Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class TakesStream(Protocol):
+    """A sub-layer that may take the residual stream itself, because it has norms of its own."""
+
+    takes_stream: bool
+
+
+@runtime_checkable
+class NormsBefore(Protocol):
+    """A residual with a norm before sub-layers."""
+
+    before: nn.ModuleList
 
 
 @dataclass(frozen=True)
@@ -244,10 +259,9 @@ def build_residual(
     """The residual of a block. The sub-layers `without_norm`, by their places, take the stream itself, not
     what a norm before them makes of it."""
     residual = RESIDUALS[type(spec)](spec, make_norm, n_sublayers)
-    before = getattr(residual, "before", None)
-    if isinstance(before, nn.ModuleList):
+    if isinstance(residual, NormsBefore):
         for place in without_norm:
-            before[place] = nn.Identity()
+            residual.before[place] = nn.Identity()
     return residual
 
 

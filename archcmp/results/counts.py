@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 COMPONENTS = ("embedding", "mixer", "ffn", "residual", "norm", "head")
-"""Every breakdown is over these. Norms inside a mixer (QK-norm) count as norm, tied weights as embedding, and
-what joins sub-layers to the residual stream, other than norms, as residual."""
+"""Every breakdown is over these. Whatever is looked up by token or position counts as embedding, and tied
+weights do; norms inside a mixer (QK-norm) count as norm, and what joins sub-layers to the residual stream,
+other than norms, as residual."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class Counts:
     params: `total`, `active`, what one token visits, and `active_less_embedding_and_head`, in elements.
     flops: `forward` (logits at every position), `prefill` (logits at the last), `decode` (one token per
     sequence) and `train`; a multiply-add is two.
-    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, and `train_state_bytes` (weights,
-    gradients and both Adam moments), in the requested dtype. Of one sequence: `kv_cache_per_token_bytes`,
+    memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, `kv_cache_full_length_bytes` with all
+    positions in windowed layers, too, in the requested dtype and precision, and `train_state_bytes` (weights,
+    gradients and both Adam moments), in the dtype. Of one sequence: `kv_cache_per_token_bytes`,
     what a token adds to the cache before any window is full, and `state_bytes`, what recurrent layers keep at
     every length.
     """
@@ -78,6 +81,25 @@ class Counts:
             for name, (section, key) in QUANTITIES.items()
             if key in getattr(self, section)
         }
+
+
+@dataclass(frozen=True)
+class CacheGrowth:
+    """Bytes of the cache of one sequence at each number of `tokens`, in the requested dtype and precision:
+    `stored_bytes` as decoding stores it, and `full_length_bytes` with all positions in windowed layers; empty
+    where the two are equal."""
+
+    tokens: list[int]
+    stored_bytes: list[int]
+    full_length_bytes: list[int] = field(default_factory=list)
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the lengths ascend from 1 or more, and each has its bytes."""
+        ascend = all(before < after for before, after in pairwise([0, *self.tokens]))
+        sizes = (self.stored_bytes, self.full_length_bytes or self.stored_bytes)
+        whole = all(len(own) == len(self.tokens) and min(own, default=-1) >= 0 for own in sizes)
+        return ascend and whole
 
 
 QUANTITIES = {

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from archcmp.results.counts import Counts, Effect
+from archcmp.results.counts import CacheGrowth, Counts, Effect
 from archcmp.results.hardware import Bound, Fit
 from archcmp.results.match import Matched
 from archcmp.results.request import Point, Request
@@ -71,7 +71,7 @@ class Model:
     """What a column of a table stands for. `id` is the reference that loads it, `name` the column's unique
     name, `spec` the resolved spec, from which everything can be counted again, `choices` its design choices
     (a mapping of block to value where blocks differ), `source` the saved file that it was read from,
-    `matched` how it was changed to meet the first model."""
+    `matched` how it was changed to meet the first model, `cache` how its KV cache grows with the context."""
 
     id: str
     name: str
@@ -80,6 +80,7 @@ class Model:
     choices: dict[str, Any] = field(default_factory=dict)
     source: str | None = None
     matched: Matched | None = None
+    cache: CacheGrowth | None = None
 
 
 @dataclass(frozen=True)

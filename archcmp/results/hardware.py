@@ -13,13 +13,15 @@ class Bound(Roofline):
     """The shortest time of one workload on a device of which FLOP/s and bytes/s are published, and the
     tokens/s of that time, which no run exceeds. Where FLOP/s are None, memory alone bounds it. `label` is how
     tables call it. `devices` is how many hold what the workload keeps; with more than one the time is still
-    that of one."""
+    that of one. `rate_of` names the numbers whose
+    FLOP/s those are."""
 
     label: str
     tokens_per_second: float
     flops_per_s: float | None
     bytes_per_s: float
     devices: int | None
+    rate_of: str | None = None
 
 
 @dataclass(frozen=True)

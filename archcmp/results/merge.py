@@ -21,6 +21,17 @@ def check_alike(first: Request, first_name: str, other: Request, other_name: str
             raise UsageError(
                 f"{option} is {here} in {first_name}, but {there} in {other_name}; they cannot be compared"
             )
+    stored = zip(vars(first.precision).items(), vars(other.precision).values(), strict=True)
+    for (option, here), there in stored:
+        if here != there:
+            raise UsageError(
+                f"{option} has {_format(here)} in {first_name}, but {_format(there)} in {other_name}; they "
+                "cannot be compared"
+            )
+
+
+def _format(name: str | None) -> str:
+    return "no format of its own" if name is None else f"the format {name}"
 
 
 def points_of(label: str, doc: Document) -> list[Point]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from archcmp.errors import UsageError, did_you_mean
 from archcmp.results.counts import QUANTITIES
+from archcmp.results.precision import Precision
 
 CONVENTIONS = {
     "exact": "only the (query, key) pairs that the causal mask, the window and the indexer let through",
@@ -36,11 +37,12 @@ class Request:
 
     `specs` are references, `overrides` change all of them and `vary` makes variants of each. The cells are
     the product of `axes`, the last axis fastest. `measure` names the workloads to time. `dtype` and `device`
-    are None until the device is known. `budget_s` is for one cell. `compose`: "auto" times distinct parts
-    alone where a whole model does not fit in memory or budget, "never" times whole models or refuses,
-    "always" never builds a whole model. `compile` measures torch.compile's code. `match` changes the other
-    models so that they meet the first in a `quantity` by an option, and perhaps a `multiple`: {"quantity":
-    "params", "by": "d_ff"}. `options` holds what only this kind of experiment asks.
+    are None until the device is known. `weights` and `kv` are the formats in which weights and the KV cache
+    are counted, where these are not in the dtype. `budget_s` is for one cell. `compose`: "auto" times
+    distinct parts alone where a whole model does not fit in memory or budget, "never" times whole models or
+    refuses, "always" never builds a whole model. `compile` measures torch.compile's code. `match` changes the
+    other models so that they meet the first in a `quantity` by an option, and perhaps a `multiple`:
+    {"quantity": "params", "by": "d_ff"}. `options` holds what only this kind of experiment asks.
     """
 
     kind: str
@@ -57,6 +59,13 @@ class Request:
     compile: bool = False
     match: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    kv: str | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """What is counted otherwise than in the dtype."""
+        return Precision(self.weights, self.kv)
 
     def points(self) -> list[Point]:
         """Every cell's place, in the order in which cells are measured."""
@@ -101,6 +110,7 @@ def check_options(request: Request) -> None:
     if request.dtype is not None:
         check_name("dtype", request.dtype, DTYPES)
     check_name("FLOPs convention", request.convention, list(CONVENTIONS))
+    request.precision.check()
     check_name("way to compose", request.compose, COMPOSE)
     if not isinstance(request.match, dict):
         raise UsageError('match is a mapping, such as {"quantity": "params", "by": "d_ff"}')

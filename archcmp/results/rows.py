@@ -101,11 +101,22 @@ def _of_model(
     yield from _plain(result)
 
 
+_IN_PRECISION = {"memory", "bounds", "fits", "kv_cache", "weights"}
+"""Parts of the names of quantities that depend on the formats of weights and KV cache."""
+
+
+def _stored(doc: Document, quantity: str) -> dict[str, str | None]:
+    """The formats that a quantity depends on; training is in the dtype."""
+    depends = not _IN_PRECISION.isdisjoint(quantity.split(".")) and "train" not in quantity
+    return vars(doc.request.precision) if depends else {}
+
+
 def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
     """All rows with all the columns: where they stand, what they are, and how they were come by."""
     axes = list(dict.fromkeys(name for cell in doc.cells for name in cell.point))
+    stored_in = ("dtype", "weights", "kv")
     blank = dict.fromkeys(
-        ["model", "name", *axes, "quantity", "value", "unit", "dtype", "convention", "composed", "refused"]
+        ["model", "name", *axes, "quantity", "value", "unit", *stored_in, "convention", "composed", "refused"]
     )
     names = {model.id: model.name for model in doc.models}
     for cell in doc.cells:
@@ -113,7 +124,8 @@ def tidy_rows(doc: Document) -> Iterator[dict[str, Any]]:
         name = names.get(str(cell.point.get("model")), cell.result.get("name"))
         for model, result in zip(doc.models, cell.models, strict=not cell.result):
             for row in _of_model(model, result, doc.request.convention, doc.timed_dtype):
-                yield blank | about | {"model": model.id, "name": model.name} | row
+                own = {"model": model.id, "name": model.name, **_stored(doc, row["quantity"])}
+                yield blank | about | own | row
         for quantity, value in numbers("result", cell.result):
             found = {"name": name, "quantity": quantity, "value": value, "unit": unit_of(quantity)}
-            yield blank | about | found
+            yield blank | about | _stored(doc, quantity) | found

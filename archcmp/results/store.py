@@ -148,6 +148,9 @@ def _check_consistent(doc: Document, path: Path) -> None:
                 raise UsageError(f"'{path}' is damaged: cells.{i}.result{error}") from None
     if not doc.models and doc.cells:
         raise UsageError(f"'{path}' is damaged: it names no model")
+    for i, model in enumerate(doc.models):
+        if model.cache is not None and not model.cache.consistent:
+            raise UsageError(f"'{path}' is damaged: models.{i}.cache has no size for each length, ascending")
 
 
 # ---- writing ----------------------------------------------------------------------------------------

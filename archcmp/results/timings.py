@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -136,3 +137,15 @@ class Throughput:
     def wide(self) -> bool:
         """Whether the readings scatter widely."""
         return self.iqr_s is not None and self.median_s is not None and self.iqr_s > WIDE * self.median_s
+
+    @property
+    def middle_half(self) -> tuple[float, float] | None:
+        """Tokens/s at the quartiles of the readings, the lower first, or at the median where that lies beyond
+        them; None for a single reading."""
+        if len(self.raw_s) < 2 or self.median_s is None or self.tokens_per_second is None:
+            return None
+        tokens = self.tokens_per_second * self.median_s
+        fast, _, slow = statistics.quantiles(self.raw_s, n=4, method="inclusive")
+        if fast <= 0:  # no time
+            return None
+        return min(tokens / slow, self.tokens_per_second), max(tokens / fast, self.tokens_per_second)

@@ -121,16 +121,17 @@ def _nearest(tree: Tree, steps: Sequence[str], paths: Sequence[tuple[str, ...]])
     def is_there(path: tuple[str, ...]) -> bool:
         return any(reflect.has_place(Block, block, path) for block in blocks)
 
-    if paths:
+    options = [option for option in reflect.options(Block) if is_there(option.path)]
+    keys = [*(short_key(option.path) for option in options), "n_layers", *ModelSpec.model_fields]
+    known = list(dict.fromkeys(keys))
+    tails = [".".join(steps[i:]) for i in range(len(steps))]
+    endings = [[key for key in known if f".{key}".endswith(f".{tail}")] for tail in tails]
+    if paths and not any(endings[: max(1, len(steps) - 1)]):
         missing = {next(path[:end] for end in range(1, 9) if not is_there(path[:end])) for path in paths}
         owners = {kind_of(option.owner) for option in reflect.options(Block) if option.path in missing}
         *others, last = sorted(str(owner) for owner in owners)
         return f"It is an option of {' and '.join(filter(None, (', '.join(others), last)))}"
-    options = [option for option in reflect.options(Block) if is_there(option.path)]
-    known = [short_key(option.path) for option in options] + ["n_layers", *ModelSpec.model_fields]
-    near = [key for key in known if key.rpartition(".")[2] == steps[-1]]
-    near += get_close_matches(".".join(steps), known, n=3, cutoff=0.5)
-    near = list(dict.fromkeys(near))[:4]
+    near = next(filter(None, endings), [])[:4] or get_close_matches(tails[0], known, n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(near)}?" if near else "`archcmp show SPEC` lists the keys it has"
 
 

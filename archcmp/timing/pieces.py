@@ -13,8 +13,7 @@ import torch
 
 from archcmp.analysis.decompose import Part, decompose
 from archcmp.analysis.flops import trace
-from archcmp.analysis.memory import TRAIN_STATES, cache_bytes
-from archcmp.analysis.params import count_params
+from archcmp.analysis.memory import TRAIN_STATES, cache_bytes, train_state_bytes, weights_bytes
 from archcmp.analysis.parts import count_parts
 from archcmp.analysis.passes import Pass
 from archcmp.analysis.roofline import roofline
@@ -22,6 +21,7 @@ from archcmp.analysis.traffic import least_bytes
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Block, Decoder
 from archcmp.model.ops.packed import Padding, pack_linears
+from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.results.timings import Rates, Roofline
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.runnable import Runnable, RunnableBlock, RunnableDecoder
@@ -63,7 +63,11 @@ class Piece:
 
     @cached_property
     def weights_bytes(self) -> int:
-        return sum(int(part.count * _weights_bytes(part)) for part in self.parts)
+        return sum(int(part.count * weights_bytes(part).total) for part in self.parts)
+
+    @cached_property
+    def train_state_bytes(self) -> int:
+        return sum(int(part.count * train_state_bytes(part).total) for part in self.parts)
 
     def copies(self, trains: bool) -> int:
         """How many to rotate through. A training step moves four tensors per weight, so a quarter of the
@@ -106,12 +110,11 @@ class Piece:
     def needed_bytes(self, workload: Workload, batch_size: int, seq_len: int) -> int:
         """Weights, states, caches and an estimate of activations, on the high side."""
         copies = self.copies(workload.trains)
-        weights = copies * self.weights_bytes
         held = self.activation_bytes(workload.way, batch_size, seq_len, workload.trains)
         if workload.trains:
-            return TRAIN_STATES * weights + held
+            return copies * self.train_state_bytes + held
         caches = copies * self.cache_bytes(batch_size, seq_len) if workload.way.cached else 0
-        return weights + self._packing_bytes() + held + caches
+        return copies * self.weights_bytes + self._packing_bytes() + held + caches
 
     def cache_bytes(self, batch_size: int, seq_len: int) -> int:
         """The cache of one copy."""
@@ -142,13 +145,10 @@ class Piece:
         return RunnableDecoder(decoders, compiled) if decoders else RunnableBlock(blocks, compiled)
 
 
-def _weights_bytes(part: Part) -> int:
-    return count_params(part)["total"].total * part.dtype.itemsize
-
-
-def whole(spec: ModelSpec, dtype: torch.dtype) -> list[Piece]:
-    """The model as one piece."""
-    return [Piece("model", tuple(decompose(spec, dtype)), partial(build_model, spec, "meta", dtype))]
+def whole(spec: ModelSpec, dtype: torch.dtype, precision: Precision = IN_DTYPE) -> list[Piece]:
+    """The model as one piece. What is built is in the dtype; with a `precision` it can only be counted."""
+    parts = tuple(decompose(spec, dtype, precision=precision))
+    return [Piece("model", parts, partial(build_model, spec, "meta", dtype))]
 
 
 def composed(spec: ModelSpec, dtype: torch.dtype, trains: bool) -> list[Piece]:

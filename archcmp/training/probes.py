@@ -18,18 +18,21 @@ from torch.overrides import TorchFunctionMode
 
 from archcmp.model.decoder import Decoder
 from archcmp.model.ops.attention import chosen_mask
+from archcmp.model.ops.index import visible_keys
 from archcmp.units import rounded
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Figures of one moment; a list has one figure per layer, None where a layer has no such quantity.
+    """Figures of one moment; a list has one figure per visit of a layer, in the order in which a token goes
+    through them (looped layers are visited several times), None where a layer has no such quantity.
 
     max_logit: the largest |attention score| that enters the softmax, after QK-norm, RoPE, scale and cap,
-    among the visible keys. entropy: of the attention weights, as a share of log(visible keys), over heads
-    and queries that see at least two, sinks left out; entropy_min: of the lowest head. residual_rms: root
-    mean square of the residual stream after the layer; residual_peak: max |x| / RMS there. log_z: the mean
-    of log sum exp(logits). None stands for a figure that is not finite, too.
+    among the visible keys, which in compressed attention are tokens and entries. entropy: of the attention
+    weights, as a share of log(visible keys), over heads and queries that see at least two, sinks left out;
+    entropy_min: of the lowest head. residual_rms: root mean square of the residual stream after the layer;
+    residual_peak: max |x| / RMS there. log_z: the mean of log sum exp(logits). None stands for a figure that
+    is not finite, too.
     """
 
     max_logit: list[float | None] = field(default_factory=list)
@@ -76,11 +79,14 @@ class _Scores(TorchFunctionMode):
         self.entropy_min: Tensor | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.archcmp.attention or func is torch.ops.archcmp.attention.default:
-            self._see(*args, **(kwargs or {}))
+        operator = getattr(func, "overloadpacket", func)
+        if operator is torch.ops.archcmp.attention:
+            self._see_attention(*args, **(kwargs or {}))
+        elif operator is torch.ops.archcmp.compressed_attention:
+            self._see_compressed(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _see(
+    def _see_attention(
         self,
         q: Tensor,
         k: Tensor,
@@ -97,14 +103,42 @@ class _Scores(TorchFunctionMode):
         scores = scale * q @ k.transpose(2, 3)
         if softcap is not None:
             scores = softcap * torch.tanh(scores / softcap)
-        visible = visible_keys(q.shape[2], window, chunk, q.device)
+        visible = visible_tokens(q.shape[2], window, chunk, q.device)
         if chosen is not None:
             visible = visible & chosen_mask(chosen, k.shape[2])[:, None]
-        largest = float(scores.abs().masked_fill(~visible, 0.0).max())
-        self.largest = rounded(largest) if math.isfinite(largest) else None
+        bias = None
         if slopes is not None:
             i = torch.arange(q.shape[2], device=q.device)
-            scores = scores - slopes[:, None, None] * (i[:, None] - i)
+            bias = -slopes[:, None, None] * (i[:, None] - i)
+        self._keep(scores, visible, bias)
+
+    def _see_compressed(
+        self,
+        q: Tensor,
+        kv: Tensor,
+        entries: Tensor,
+        sinks: Tensor,
+        scale: float,
+        window: int,
+        rate: int,
+        start: int,
+        chosen: Tensor | None = None,
+    ) -> None:
+        n_new, n_entries = q.shape[2], entries.shape[1]
+        keys = torch.cat((kv, entries[:, None]), dim=2).float()
+        tokens = visible_tokens(n_new, window, None, q.device)
+        ended = visible_keys(start, n_new, n_entries, rate, q.device).expand(len(q), -1, -1)
+        if chosen is not None:
+            ended = ended & chosen_mask(chosen, n_entries)
+        visible = torch.cat((tokens.expand(len(q), -1, -1), ended), dim=-1)[:, None]
+        self._keep(scale * q.float() @ keys.transpose(2, 3), visible)
+
+    def _keep(self, scores: Tensor, visible: Tensor, bias: Tensor | None = None) -> None:
+        """What scores (B, H, T, S) say of the keys that are visible, with a bias in the softmax alone."""
+        largest = float(scores.abs().masked_fill(~visible, 0.0).max())
+        self.largest = rounded(largest) if math.isfinite(largest) else None
+        if bias is not None:
+            scores = scores + bias
         log_weights = scores.masked_fill(~visible, -torch.inf).log_softmax(-1)
         terms = -(log_weights.exp() * log_weights.masked_fill(~visible, 0.0)).sum(-1)
         n_visible = visible.sum(-1).expand_as(terms)
@@ -114,7 +148,7 @@ class _Scores(TorchFunctionMode):
             self.entropy, self.entropy_min = share.mean(), share.mean((0, 2)).min()
 
 
-def visible_keys(n: int, window: int | None, chunk: int | None, device: torch.device) -> Tensor:
+def visible_tokens(n: int, window: int | None, chunk: int | None, device: torch.device) -> Tensor:
     """(T, T) bool: which keys each query sees through causality and the window or chunk."""
     i = torch.arange(n, device=device)
     back = i[:, None] - i[None, :]

@@ -236,7 +236,6 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
     if ffn.branch_norm:
         n_branch_norms = (4 if ffn.shared else 2) - 1  # less the residual's before the feed-forward
         total += n_branch_norms * norm_weights(ffn.branch_norm, spec.d_model)
-    router += spec.vocab_size * ffn.top_k if ffn.router.by_token else 0
     shared = _bias_weights(spec.d_model, ffn.shared) if ffn.shared else 0
     return total + router + shared + ffn.n_experts * _bias_weights(ffn.latent or spec.d_model, ffn.expert)
 
@@ -249,7 +248,8 @@ def parameters(spec: ModelSpec) -> int:
     norms = [spec.norm, *([spec.embedding.norm] if spec.embedding.norm else [])]
     head += sum(norm_weights(norm, spec.d_model) for norm in norms)
     dims = _per_layer_dims(spec)
-    return tables(spec) + layers + head + (norm_weights(spec.norm, dims[0]) if dims else 0)
+    per_layer = _to_per_layer(spec) + (norm_weights(spec.norm, dims[0]) if dims else 0)
+    return tables(spec) + layers + head + per_layer
 
 
 def _per_layer_dims(spec: ModelSpec) -> list[int]:
@@ -262,10 +262,12 @@ def _to_per_layer(spec: ModelSpec) -> int:
 
 
 def tables(spec: ModelSpec) -> int:
-    """What the embedding holds: tables, and the projection beside that of per-layer embeddings."""
+    """What is looked up: embeddings of tokens and positions, those for each layer, and tokens' experts."""
     rows = spec.context_length + spec.embedding.position_offset if spec.embedding.positions else 0
-    per_layer = spec.vocab_size * sum(_per_layer_dims(spec)) + _to_per_layer(spec)
-    return (spec.vocab_size + rows) * spec.d_model + per_layer
+    layers = [block.ffn for block in blocks(spec)]
+    experts = sum(ffn.top_k for ffn in layers if isinstance(ffn, MoE) and ffn.router.by_token)
+    per_token = sum(_per_layer_dims(spec)) + experts
+    return (spec.vocab_size + rows) * spec.d_model + spec.vocab_size * per_token
 
 
 # ---- FLOPs ------------------------------------------------------------------------------------------

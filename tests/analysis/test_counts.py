@@ -17,6 +17,7 @@ from archcmp.analysis.pairs import causal_pairs
 from archcmp.errors import CountingError, UsageError
 from archcmp.model.build import build_model
 from archcmp.model.mixers.attention import Attention as AttentionModule
+from archcmp.model.ops.attention import scratch
 from archcmp.results.counts import COMPONENTS
 from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
@@ -289,8 +290,18 @@ def test_cache_bytes_are_what_decoding_allocates() -> None:
     assert archcmp.count(spec, 2, 700).memory["kv_cache_bytes"].total == allocated == cache.nbytes
 
 
-def test_training_state_is_what_adamw_keeps() -> None:
-    spec = tiny("output.tied=true")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("output.tied=true",),
+        (MIXTURE, "ffn.router={scoring: sigmoid, correction_bias: true}", "blocks.main.layer_scalar=true"),
+        (MIXTURE, "ffn.router={scoring: sqrt_softplus, by_token: true}"),
+    ],
+    ids=["tied", "buffers", "by-token"],
+)
+def test_training_state_is_what_adamw_keeps(changes: tuple[str, ...]) -> None:
+    """Buffers have neither gradients nor moments, and whole numbers 8 bytes each."""
+    spec = tiny(*changes)
     model = build_model(spec, dtype=torch.bfloat16)
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.zeros(1, 8, dtype=torch.int64)).sum().backward()
@@ -298,8 +309,23 @@ def test_training_state_is_what_adamw_keeps() -> None:
     moments = [
         t for state in optimizer.state.values() for name, t in state.items() if name.startswith("exp_avg")
     ]
-    kept = [t for p in model.parameters() for t in (p, p.grad) if t is not None] + moments
-    assert archcmp.count(spec).memory["train_state_bytes"].total == sum(t.nbytes for t in kept)
+    weights = [*model.parameters(), *model.buffers()]
+    kept = [*weights, *(p.grad for p in model.parameters() if p.grad is not None), *moments]
+    memory = archcmp.count(spec).memory
+    assert memory["weights_bytes"].total == sum(t.nbytes for t in weights)
+    assert memory["train_state_bytes"].total == sum(t.nbytes for t in kept)
+
+
+def test_a_token_with_chosen_keys_holds_copies_of_them() -> None:
+    """Of 9 keys of 10 elements and values of 8 in each of two sequences, whatever the context; a prompt holds
+    the scores of 4 heads for 256 queries, twice for float32."""
+    for n_keys in (100, 10_000):
+        k, v = (2, 1, n_keys, 10), (2, 1, n_keys, 8)
+        none = [None] * 5
+        assert scratch((2, 4, 1, 10), k, v, 1.0, *none, (2, 1, 9)) == 2 * 9 * 18
+        prompt = scratch((2, 4, 1000, 10), k, v, 1.0, *none, (2, 1000, 9))
+        assert prompt == 2 * 2 * 4 * 256 * n_keys
+        assert scratch((2, 4, 1, 10), k, v, 1.0, *none, (2, 1, n_keys)) == 0, "all are chosen"
 
 
 # ---- refusals ---------------------------------------------------------------------------------------

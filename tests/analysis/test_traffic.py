@@ -15,7 +15,7 @@ from archcmp.analysis.traffic import least_bytes
 from archcmp.results.timings import Rates, Roofline
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.known import INDEXED, tiny
+from tests.known import INDEXED, MIXTURE_OPTIONS, tiny
 
 
 def _prefill_bytes(spec: ModelSpec, n_tokens: int) -> int:
@@ -32,6 +32,17 @@ def test_the_bytes_that_must_move_are_known_by_hand() -> None:
     training = least_bytes(parts, 1, 2048, 2048, Traffic(4, 6, caches=False))
     assert training == 4 * weights + 6 * 2 * 8_030_261_248, "AdamW updates the input embedding, too"
     assert _prefill_bytes(load_spec("llama3:1b"), 1) == 2 * 1_235_814_400, "the tied table is the head"
+
+
+def test_what_is_looked_up_is_not_read_and_what_multiplies_is() -> None:
+    """Gemma 4 E2B has a table of per-layer embeddings, 256 elements in 35 layers, and a projection beside it,
+    which multiplies every token. Its token embedding is the head. Tokens' experts are looked up, too."""
+    assert _prefill_bytes(load_spec("gemma4:e2b"), 1) == 2 * (4_628_569_379 - 262_144 * 35 * 256)
+    mixture, router = f"ffn={{{MIXTURE_OPTIONS}}}", "ffn.router={scoring: sqrt_softplus, by_token: %s}"
+    chosen, looked_up = (tiny(mixture, router % by_token) for by_token in ("false", "true"))
+    assert _prefill_bytes(chosen, 1) == _prefill_bytes(looked_up, 1)
+    six_n = [archcmp.count(spec, convention="6n").flops["train"] for spec in (chosen, looked_up)]
+    assert six_n[0] == six_n[1]
 
 
 def test_decoding_reads_the_chosen_latents_and_every_key_of_the_indexer() -> None:

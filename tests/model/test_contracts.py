@@ -206,6 +206,7 @@ EXTRA = {
     ],
     "compressed-window-alone": [COMPRESSED, MAIN + "mixer.compressor=null"],
     "compressed-heavily": [COMPRESSED, MAIN + "mixer.compressor={rate: 4, overlap: false, indexer: null}"],
+    "compressed-dynamic": [COMPRESSED, MAIN + f"mixer.rope.scaling={{{WRITTEN['dynamic']}}}"],
     "compressed-rarely": [COMPRESSED, MAIN + "mixer.compressor={rate: 12, indexer: null}"],
     "sandwich-after": [MAIN + "residual={kind: sandwich_norm, after: {kind: rmsnorm, eps: 1.0e-3}}"],
     "final-norm": ["output.final_norm={kind: layernorm}"],

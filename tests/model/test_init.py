@@ -17,7 +17,7 @@ from archcmp.model.residual import RESIDUALS
 from archcmp.spec.scale import proxy
 from archcmp.spec.schema.base import kind_of
 from archcmp.spec.yaml.load import load_spec
-from tests.known import OF_A_KIND
+from tests.known import MIXTURE_OPTIONS, OF_A_KIND, tiny
 
 KINDS = [
     f"olmo2+residual={residual}+qk_norm={qk_norm}"
@@ -116,6 +116,20 @@ def test_by_depth_output_projections_start_smaller_by_the_root_of_twice_the_dept
     writing = (".mixer.out.weight", ".ffn.down.weight", ".experts.down.weight", ".shared.down.weight")
     assert smaller == {name for name, _ in plain.named_parameters() if name.endswith(writing)}
     assert len(smaller) >= sum(block.n_sublayers for block in plain.blocks)
+
+
+def test_experts_in_a_latent_width_do_not_write_to_the_stream() -> None:
+    """The projection from the latent width does, and so does the shared feed-forward."""
+    shared = "shared: {kind: glu, d_ff: 8, activation: silu}, latent: 6"
+    plain, scaled = (build_model(tiny(f"blocks.main.ffn={{{MIXTURE_OPTIONS}, {shared}}}")) for _ in range(2))
+    initialise(plain, Init(), 0)
+    initialise(scaled, Init(by_depth=True), 0)
+    smaller = {
+        name.removeprefix("blocks.0.ffn.")
+        for (name, one), other in zip(plain.named_parameters(), scaled.parameters(), strict=True)
+        if name.startswith("blocks.0.ffn.") and not torch.equal(one, other)
+    }
+    assert smaller == {"latent_up.weight", "shared.down.weight"}
 
 
 @pytest.mark.parametrize("family", OF_A_KIND)

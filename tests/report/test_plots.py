@@ -1,24 +1,31 @@
-"""The figure of a grid: every measurement is a point of it, and everything in it is explained."""
+"""The plot of throughput: every measurement is a point of it, and everything in it is explained. And what
+holds for every kind of plot."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from archcmp.errors import UsageError
-from archcmp.report.plots import figure_of
+from archcmp.report.plots import figure_of, kinds_of, listed, svg_of
+from archcmp.report.plots.files import PlotFile
 from archcmp.results.document import Cell, Document, Environment, Model, ModelResult, Status
 from archcmp.results.request import Request
 from archcmp.results.store import read
 from archcmp.results.timings import Throughput
-from tests.results.test_store import FOLDER
+from tests.report.test_count_plots import check_texts, widths
+from tests.results.test_store import DOCUMENTS, FOLDER
 
 READINGS = [1.0, 2.0, 4.0, 5.0, 8.0]
 
@@ -48,9 +55,9 @@ def points(line: Line2D) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in np.asarray(line.get_xydata())]
 
 
-def marks(figure: Figure) -> list[tuple[float, float, str, bool]]:
+def marks(axes: Axes) -> list[tuple[float, float, str, bool]]:
     """Every point: its length, its rate, its marker, and whether it is hollow."""
-    lines = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "_")]
+    lines = [line for line in axes.lines if line.get_marker() not in ("None", "_")]
     return [(x, y, str(line.get_marker()), hollow(line)) for line in lines for x, y in points(line)]
 
 
@@ -58,101 +65,149 @@ def hollow(line: Line2D) -> bool:
     return to_rgba(line.get_markerfacecolor()) == to_rgba("white")
 
 
-def legend(figure: Figure) -> dict[str, Line2D]:
-    (shown,) = figure.legends
-    handles = [handle for handle in shown.legend_handles if isinstance(handle, Line2D)]
-    return {text.get_text(): line for text, line in zip(shown.get_texts(), handles, strict=True)}
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for shown in figure.legends for text in shown.get_texts()]
+
+
+def drawn(doc: Document) -> Figure:
+    return figure_of(doc, "throughput")
 
 
 def test_every_measurement_is_a_point() -> None:
-    figure = figure_of(grid([timing(8, 50), timing(8, 60, composed=True)], [timing(16, 70), timing(16, 80)]))
-    assert marks(figure) == [
+    figure = drawn(grid([timing(8, 50), timing(8, 60, composed=True)], [timing(16, 70), timing(16, 80)]))
+    assert sorted(marks(figure.axes[0])) == [
         (8, 50, "o", False),
+        (8, 60, "s", True),
         (16, 70, "o", False),
-        (8, 60, "o", True),
-        (16, 80, "o", False),
+        (16, 80, "s", False),
     ]
+    assert sum("composed" in label for label in legend(figure)) == 1
 
 
 def test_a_shortened_measurement_is_a_cross_at_its_own_length_beside_the_length_asked_for() -> None:
     short = [timing(16, 70 - i, shortened=True) for i in range(2)]
-    figure = figure_of(grid([timing(8)], [timing(16)], [short[0]], [short[1]], seq_lens=(8, 16, 1024, 2048)))
-    assert [(x, marker) for x, _, marker, _ in marks(figure)] == [(8, "o"), (16, "o"), (16, "X"), (16, "X")]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["asked:\n1,024\n2,048"]
+    figure = drawn(grid([timing(8)], [timing(16)], [short[0]], [short[1]], seq_lens=(8, 16, 1024, 2048)))
+    found = sorted((x, marker) for x, _, marker, _ in marks(figure.axes[0]))
+    assert found == [(8, "o"), (16, "X"), (16, "X"), (16, "o")]
+    assert "asked:\n1,024\n2,048" in [text.get_text() for text in figure.axes[0].texts]
     assert any("shorter than asked" in label for label in legend(figure))
 
 
 def test_bars_reach_from_quartile_to_quartile_of_the_readings() -> None:
     """A rate of 100 at a median of 4 s is 400 tokens; the quartiles of the readings are 2 s and 5 s."""
-    figure = figure_of(grid([timing(8)], [timing(16)]))
+    figure = drawn(grid([timing(8)], [timing(16)]))
     ends = [line for line in figure.axes[0].lines if line.get_marker() == "_"]
-    assert {y for end in ends for _, y in points(end)} == {80.0, 200.0}
+    assert {round(y) for end in ends for _, y in points(end)} == {80, 200}
     assert any("middle half" in label for label in legend(figure))
 
 
 def test_a_single_reading_has_no_bar() -> None:
     once = Throughput(8, tokens_per_second=100.0, median_s=4.0, raw_s=[4.0])
-    figure = figure_of(grid([once], [once]))
+    figure = drawn(grid([once], [once]))
     assert not [line for line in figure.axes[0].lines if line.get_marker() == "_"]
-    assert list(legend(figure)) == ["batch 1: Model A"]
+    assert not legend(figure)
 
 
-def test_the_legend_has_the_markers_of_the_points_and_lies_below_the_panel() -> None:
-    composed = [timing(8, composed=True), timing(16, composed=True)]
-    figure = figure_of(grid(*([timing(t.seq_len), t] for t in composed)))
-    shown = legend(figure)
-    assert not hollow(shown["batch 1: Model A"]) and hollow(shown["batch 1: Model B"])
-    assert sum("composed" in label for label in shown) == 1
-    figure.draw_without_rendering()
-    assert figure.legends[0].get_window_extent().y1 <= figure.axes[0].get_window_extent().y0
-
-
-@pytest.mark.parametrize("n_characters", [1, 60, 200])
-def test_the_whole_legend_and_title_lie_within_the_figure(n_characters: int) -> None:
+@pytest.mark.parametrize("n_characters", [1, 200])
+def test_no_text_lies_on_another_or_outside(n_characters: int) -> None:
     doc = grid([timing(8)] * 3, [timing(16, composed=True, shortened=True)] * 3)
     long = [
         replace(model, name=f"{model.name} {'n_heads=8, ' * (n_characters // 11)}") for model in doc.models
     ]
-    figure = figure_of(replace(doc, models=long))
-    figure.draw_without_rendering()
-    for extent in (figure.legends[0].get_window_extent(), figure.texts[0].get_window_extent()):
-        assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1
+    check_texts(drawn(replace(doc, models=long)))
 
 
-def test_the_title_names_the_models_the_device_and_what_has_no_point() -> None:
+def test_the_plot_says_where_it_was_measured_and_what_has_no_point() -> None:
     refused = Throughput(8, refused="needs 16 GiB")
-    figure = figure_of(grid([timing(8), refused], [timing(16), refused]))
-    for said in ("Model A, Model B", "Testchip", "bfloat16", "Refused"):
+    figure = drawn(grid([timing(8), refused], [timing(16), refused]))
+    for said in ("Testchip", "bfloat16", "Refused"):
         assert said in figure.get_suptitle()
-    assert len(marks(figure)) == 2 and "batch 1: Model B" not in legend(figure)
+    assert len(marks(figure.axes[0])) == 2
+    assert [text.get_text() for text in figure.axes[0].texts] == ["Model A"]
+
+
+def test_several_batch_sizes_have_a_panel_of_their_own() -> None:
+    doc = grid([timing(8, 50)], [timing(16, 70)])
+    cells = [replace(cell, point={"batch_size": b, "seq_len": 8}) for b, cell in enumerate(doc.cells, 1)]
+    (axes,) = drawn(replace(doc, cells=cells)).axes
+    assert axes.get_xlabel() == "batch size (sequences)" and [x for x, *_ in marks(axes)] == [1, 2]
+
+
+def test_one_point_has_a_bar_per_model_with_the_ends_of_the_middle_half() -> None:
+    (axes,) = drawn(grid([timing(8, 50), timing(8, 60)], seq_lens=[8])).axes
+    assert widths(axes, 2) == [50, 60]
+    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines if line.get_marker() == "|"] == [
+        pytest.approx([40, 100]),
+        pytest.approx([48, 120]),
+    ]
 
 
 @pytest.mark.parametrize("name", ["grid-2.json", "sweep-1.json"])
-def test_every_saved_grid_is_drawn_whole(name: str) -> None:
+def test_every_measurement_of_a_saved_grid_is_a_point(name: str) -> None:
     doc = read(FOLDER / name)
-    figure = figure_of(doc)
     measured = [
         t for cell in doc.cells for r in cell.models for t in r.throughput.values() if t.tokens_per_second
     ]
-    drawn = [line for axes in figure.axes for line in axes.lines if line.get_marker() not in ("None", "_")]
-    assert len(drawn) == len(measured)
-    assert all(model.name in figure.get_suptitle() for model in doc.models)
+    axes = [axes for axes in drawn(doc).axes if axes.get_xlabel().startswith("sequence")]
+    assert sum(len(marks(each)) for each in axes) == len(measured)
 
 
-def test_a_grid_without_cells_is_not_drawn() -> None:
-    with pytest.raises(UsageError, match="no batch sizes and lengths"):
-        figure_of(replace(read(FOLDER / "grid-2.json"), cells=[]))
+# ---- every kind of plot -----------------------------------------------------------------------------
+
+HAS = {
+    "ablation-2": ["stairs"],
+    "comparison-1-counts": ["cost"],
+    "comparison-1": ["cost", "throughput", "roofline"],
+    "comparison-2-bounds": ["cost"],
+    "comparison-2-cache": ["cost", "cache"],
+    "comparison-2-matched": ["cost"],
+    "comparison-2": ["cost", "throughput", "roofline"],
+    "fit-2": ["cost"],
+    "grid-2": ["cost", "lengths", "throughput", "roofline"],
+    "race-1-composed": [],
+    "race-1-masked": [],
+    "race-1": [],
+    "race-2-composed": ["throughput"],
+    "race-2-masked": ["throughput"],
+    "race-2-transformers": ["throughput"],
+    "sweep-1": ["cost", "lengths", "throughput", "roofline"],
+}
 
 
-@pytest.mark.parametrize("name", ["comparison-1-counts.json", "comparison-1.json", "comparison-2.json"])
-def test_every_saved_comparison_has_a_panel_per_count_and_workload(name: str) -> None:
-    doc = read(FOLDER / name)
-    workloads = dict.fromkeys(name for result in doc.cells[0].models for name in result.throughput)
-    titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure_of(doc).axes]
-    counted = ["params", "KV cache", "forward FLOPs", "decode FLOPs"]
-    assert titles == [*counted, *(f"{workload}, tokens/s" for workload in workloads)]
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_saved_document_has_the_plots_that_it_has_figures_for(path: Path) -> None:
+    doc = read(path)
+    found = kinds_of(doc)
+    assert found == HAS.get(path.stem, found)
+    for kind in found[-1:]:
+        svg = ElementTree.fromstring(svg_of(doc, kind))
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg" and len([*svg.itertext()]) > 5
 
 
-def test_kinds_without_a_picture_are_told_apart() -> None:
-    with pytest.raises(UsageError, match="nothing to draw of a race"):
-        figure_of(Document(Request("race"), []))
+def test_a_plot_without_figures_is_refused_with_those_that_have_some() -> None:
+    with pytest.raises(UsageError, match=r"no figures for the plot 'cache'; it has those of cost$"):
+        figure_of(read(FOLDER / "comparison-1-counts.json"), "cache")
+    with pytest.raises(UsageError, match="this race has no figures for the plot 'roofline'; it has none"):
+        figure_of(Document(Request("race"), []), "roofline")
+
+
+def test_a_plot_alone_in_a_page_refers_to_nothing_outside() -> None:
+    text = svg_of(read(FOLDER / "comparison-2.json"), "cost")
+    links = re.findall(r'(?:href="|url\()([^")]*)', text)
+    assert all(link.startswith("#") and f'id="{link[1:]}"' in text for link in links)
+    assert "DejaVu" in text and "<image" not in text and "metadata" not in text
+
+
+def test_kinds_of_plots_have_an_order_and_a_title() -> None:
+    assert len({module.ORDER for module in listed().values()}) == len(listed())
+    assert all(module.TITLE and module.__doc__ for module in listed().values())
+
+
+def test_all_plots_lie_below_each_other_in_one_file_or_on_pages(tmp_path: Path) -> None:
+    doc = read(FOLDER / "comparison-2.json")
+    for suffix, begins in ((".svg", b"<svg"), (".png", b"\x89PNG"), (".pdf", b"%PDF")):
+        PlotFile(tmp_path / f"x{suffix}").draw(doc)
+        assert (tmp_path / f"x{suffix}").read_bytes().startswith(begins)
+    nested = ElementTree.parse(tmp_path / "x.svg").findall("{*}g/{*}svg")
+    pages = re.findall(rb"/Type /Page\b", (tmp_path / "x.pdf").read_bytes())
+    assert len(nested) == len(kinds_of(doc)) == len(pages)

@@ -269,3 +269,13 @@ def test_a_disk_that_is_full_from_the_start_is_told_and_leaves_no_file(
     with pytest.raises(UsageError, match="No space left"):
         Store.create(tmp_path / "x.json", read(FOLDER / "grid-2.json"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tokens", [[], [24, 16], [0, 16], [16, 24, 32, 40, 48]])
+def test_a_cache_without_a_size_for_each_length_is_damage(tokens: list[int], tmp_path: Path) -> None:
+    data = json.loads((FOLDER / "comparison-2-cache.json").read_text())
+    data["models"][1]["cache"] = {"tokens": tokens, "stored_bytes": [8, 9]}
+    damaged = tmp_path / "x.json"
+    damaged.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match=r"models\.1\.cache has no size for each length"):
+        read(damaged)

@@ -15,7 +15,7 @@ from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.rope import LongRopeScaling
 from archcmp.spec.yaml.load import load_spec
-from tests.known import FAMILIES, PUBLISHED, PUBLISHED_IDS, UNLIKE, attention, dense, tiny
+from tests.known import COMPRESSED, FAMILIES, PUBLISHED, PUBLISHED_IDS, UNLIKE, attention, dense, tiny
 
 IMPLIED = {
     *("scaling.attention_factor", "latent_norm", "latent_norm.eps", "latent_norm.weight"),
@@ -203,6 +203,21 @@ def test_a_key_that_is_nowhere_names_the_nearest(override: str, said: str) -> No
     with pytest.raises(UnknownKeyError) as caught:
         load_spec("olmo2", [override])
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("indexer", "compressor.indexer"),
+        ("indexer.top_k", "compressor.indexer.top_k"),
+        ("rate", "compressor.rate"),
+        ("compresser.rate", "compressor.rate"),
+        ("far.compressor.rate", "compressor.rate"),
+    ],
+)
+def test_a_part_of_a_nested_key_names_the_whole(key: str, meant: str) -> None:
+    with pytest.raises(UnknownKeyError, match=re.escape(f"Did you mean {meant}?")):
+        tiny(COMPRESSED, f"{key}=8")
 
 
 def test_layers_of_which_it_is_not_clear_which_to_change_are_written_out() -> None:

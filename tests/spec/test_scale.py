@@ -11,7 +11,6 @@ import torch
 from archcmp.errors import UsageError
 from archcmp.model.build import build_model
 from archcmp.spec import scale
-from archcmp.spec.describe import features
 from archcmp.spec.layers import distinct_blocks, layer_blocks
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Dim, Part
@@ -20,6 +19,7 @@ from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.rope import YarnScaling
 from archcmp.spec.shrink import SHRUNK, shrunk_block
+from archcmp.spec.vocabulary import features
 from archcmp.spec.yaml.find import known_specs
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED, PUBLISHED_IDS, attention, dense

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, get_args
 import jsonschema
 import pytest
 
-from archcmp.spec import describe, reflect
-from archcmp.spec.describe import defaults, design_choices, features, text, vocabulary
+from archcmp.spec import reflect
+from archcmp.spec.describe import defaults, design_choices, text
 from archcmp.spec.schema.base import Part, Slot, kind_of
 from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.residual import PreNorm, Residual
+from archcmp.spec.vocabulary import Choice, features, vocabulary
 from archcmp.spec.yaml.load import load_spec
 from tests.known import PUBLISHED, PUBLISHED_IDS, tiny
 
@@ -37,7 +38,7 @@ def test_nothing_is_explained_twice() -> None:
 
 
 @pytest.mark.parametrize("choice", vocabulary(), ids=lambda choice: f"{choice.slot}.{choice.name}")
-def test_an_explanation_is_a_sentence_and_its_source_a_link(choice: describe.Choice) -> None:
+def test_an_explanation_is_a_sentence_and_its_source_a_link(choice: Choice) -> None:
     assert len(choice.meaning) > 20 and choice.meaning.endswith(".") and not choice.meaning.endswith("..")
     assert "http" not in choice.meaning and "\n" not in choice.meaning
     assert choice.source is None or choice.source.startswith("https://")
@@ -110,7 +111,7 @@ def test_a_kind_in_the_list_of_a_slot_is_accepted_everywhere(written: Any) -> No
 def test_a_kind_in_the_list_of_a_slot_is_listed_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reflect.names(Stream, "residual") == ["pre_norm", "peri_norm"]
     assert reflect.has_shorthand(Stream, "residual")
-    monkeypatch.setattr(describe, "Block", Stream)
+    monkeypatch.setattr("archcmp.spec.vocabulary.Block", Stream)
     assert {"peri_norm", "gain"} <= {choice.name for choice in vocabulary()}
 
 

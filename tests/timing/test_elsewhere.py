@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import archcmp
+from archcmp.report.tables import tables_of
 from archcmp.results.store import read
 from tests.known import TINY
 from tests.test_cli import run
@@ -73,6 +74,18 @@ def test_mistakes_are_told_before_anything_is_counted() -> None:
     assert "write --on h100" in run("fit", "llama3").stderr
     assert "no hardware 'h10'" in run("compare", "llama3", "--on", "h10").stderr
     assert "--context must be whole numbers" in run("fit", "llama3", "--on", "h100", "--context", "x").stderr
+
+
+def test_a_grid_shows_the_bounds_of_every_cell() -> None:
+    models = [str(TINY), f"{TINY}+d_model=32"]
+    doc = archcmp.bench(models, None, batch_sizes=[1, 8], seq_lens=[16, 64], on="h100")
+    tables = {table.title: table for table in tables_of(doc) if "at best" in table.title}
+    assert list(tables) == [f"{name} at best on h100, bfloat16" for name in ("Prefill", "Decode", "Train")]
+    decode = tables["Decode at best on h100, bfloat16"]
+    assert [row.label for row in decode.rows] == ["1 x 16", "1 x 64", "8 x 16", "8 x 64"]
+    for row, cell in zip(decode.rows, doc.cells, strict=True):
+        rates = [result.bounds["h100"]["decode"].tokens_per_second for result in cell.models]
+        assert [figure.value for figure in row.figures] == rates
 
 
 def test_bounds_and_fits_are_in_every_format_and_apart_from_what_is_measured(tmp_path: Path) -> None:

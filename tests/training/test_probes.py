@@ -11,13 +11,14 @@ import torch
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.init import initialise
+from archcmp.model.mixers.compressed import CompressedAttention
 from archcmp.spec.scale import proxy
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.compressed import CompressedAttention
+from archcmp.spec.schema.compressed import CompressedAttention as CompressedAttentionSpec
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.yaml.load import load_spec
-from archcmp.training.probes import probe, visible_keys
-from tests.known import MAIN_AND_FAR, UNLIKE, tiny
+from archcmp.training.probes import probe, visible_tokens
+from tests.known import COMPRESSED, MAIN_AND_FAR, UNLIKE, tiny
 from tests.training.proxies import POST, PRE, TINY_EPS, built, some_tokens, with_gradients
 
 TOKENS = some_tokens()[:, :-1]
@@ -27,7 +28,10 @@ def _without_queries(model: Decoder) -> Decoder:
     with torch.no_grad():
         for block in model.blocks:
             mixer: Any = block.mixer
-            mixer.qkv.weight[: mixer.widths[0]] = 0
+            if isinstance(mixer, CompressedAttention):
+                mixer.q.up.weight.zero_()
+            else:
+                mixer.qkv.weight[: mixer.widths[0]] = 0
     return model
 
 
@@ -42,6 +46,28 @@ def test_uniform_attention_over_a_window_has_an_entropy_of_1(limit: str) -> None
     model = build_model(tiny(f"blocks.main.mixer.{limit}=5", "vocab_size=256"))
     found = probe(_without_queries(model), TOKENS)
     assert found.entropy == found.entropy_min == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("change", ["", "compressor=null", "compressor.indexer=null"])
+def test_uniform_attention_over_tokens_and_entries_has_an_entropy_of_1(change: str) -> None:
+    changes = [f"blocks.main.mixer.{change}"] if change else []
+    model = build_model(tiny(COMPRESSED, *changes, "vocab_size=256"))
+    found = probe(_without_queries(model), TOKENS)
+    assert found.entropy == found.entropy_min == [1.0, 1.0]
+
+
+def test_entries_are_among_the_keys_of_the_largest_score() -> None:
+    """Where entries are large, so are the scores of the layer, which its window alone does not have."""
+    largest = []
+    for scale in (1.0, 100.0):
+        model = build_model(tiny(COMPRESSED, "vocab_size=256"))
+        initialise(model, seed=0)
+        with torch.no_grad():
+            for block in model.blocks:
+                mixer: Any = block.mixer
+                mixer.compressor.norm.weight.mul_(scale)
+        largest.append(probe(model, TOKENS).max_logit[0])
+    assert largest[0] and largest[1] and largest[1] > 20 * largest[0]
 
 
 def test_attention_to_one_key_has_an_entropy_near_0() -> None:
@@ -80,7 +106,7 @@ def test_the_lowest_head_is_seen() -> None:
     ],
 )
 def test_which_keys_a_query_sees(window: int | None, chunk: int | None, rows: list[str]) -> None:
-    visible = visible_keys(5, window, chunk, torch.device("cpu"))
+    visible = visible_tokens(5, window, chunk, torch.device("cpu"))
     assert ["".join(".1"[int(seen)] for seen in row) for row in visible] == rows
 
 
@@ -121,12 +147,7 @@ def test_every_layer_with_attention_scores_has_figures_and_no_other(family: str)
     initialise(model, seed=0)
     found = probe(model, TOKENS)
     visited = [block.spec.mixer for block in model.blocks] * model.spec.passes
-    with_scores = [
-        mixer.compressor is None
-        if isinstance(mixer, CompressedAttention)
-        else isinstance(mixer, Attention | MLA)
-        for mixer in visited
-    ]
+    with_scores = [isinstance(mixer, Attention | MLA | CompressedAttentionSpec) for mixer in visited]
     for figures in (found.max_logit, found.entropy, found.entropy_min):
         assert [figure is not None for figure in figures] == with_scores
     assert all(found.residual_rms) and all(found.residual_peak)

@@ -38,9 +38,9 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "embedding.tokens": ("embed_tokens", "wte", "embed_in", "word_embeddings", "embeddings", "embed"),
     "embedding.positions": ("wpe", "embed_positions"),
     "embedding.norm": ("word_embeddings_layernorm",),
-    "embedding.per_layer.tokens": ("embed_tokens_per_layer",),
-    "embedding.per_layer.projection": ("per_layer_model_projection",),
-    "embedding.per_layer.norm": ("per_layer_projection_norm",),
+    "per_layer.tokens": ("embed_tokens_per_layer",),
+    "per_layer.projection": ("per_layer_model_projection",),
+    "per_layer.norm": ("per_layer_projection_norm",),
     **{f"residual.weights.{ours}": tuple(start + name for start in _OF_HEAD) for ours, name in _STREAMS},
     "norm": ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm", "layer_norm", "embedding_norm"),
 }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.cache import LayerCache, keep_last, last_kept, rolled
 from archcmp.model.linear import Linear
-from archcmp.model.mixers.mla import LowRank
+from archcmp.model.mixers.low_rank import LowRank
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.ops.compressed import compressed_attention
@@ -18,26 +20,45 @@ from archcmp.spec.schema.compressed import CompressedAttention as CompressedAtte
 from archcmp.spec.schema.compressed import Compressor as CompressorSpec
 from archcmp.spec.schema.norms import Norm
 
-Kept = tuple[Tensor, Tensor]
-"""Of one compressor: its entries (B, capacity // rate, D), and a ring of what the last tokens add to them."""
+
+class Kept(NamedTuple):
+    """What one compressor keeps of a sequence of up to `capacity` tokens, each `rate` of which leave one
+    entry."""
+
+    entries: Tensor
+    """(B, capacity // rate, D)."""
+    pending: Tensor
+    """A ring of what the last tokens add to the entries that are not complete."""
+    capacity: int
+    rate: int
 
 
 class CompressedCache(LayerCache):
-    """The keys of the window, and what each compressor keeps: its entries, and the tokens that wait for an
-    entry to be complete."""
+    """The keys of the window, and what each compressor keeps, that of attention and that of the indexer. Of
+    attention's entries a token reads all, or, with an indexer, `top_k`."""
+
+    states = ("pending", "index_pending")
+    rings = ("kv",)
 
     def __init__(
-        self, kv: Tensor, entries: Kept | None, index: Kept | None = None, top_k: int | None = None
+        self, kv: Tensor, own: Kept | None, index: Kept | None = None, top_k: int | None = None
     ) -> None:
-        self.kv, self.top_k = kv, top_k
-        if entries is not None:
-            self.entries, self.pending = entries
-        if index is not None:
-            self.index_entries, self.index_pending = index
+        self.kv, self.own, self.index, self.top_k = kv, own, index, top_k
+        self.tokens_per_entry = 1 if own is None else own.rate
 
     @property
-    def read_nbytes(self) -> int:
-        return self.nbytes if self.top_k is None else self.nbytes - self.entries[:, self.top_k :].nbytes
+    def held(self) -> dict[str, Tensor]:
+        held = {"kv": self.kv}
+        if self.own is not None:
+            held |= {"entries": self.own.entries, "pending": self.own.pending}
+        if self.index is not None:
+            held |= {"index_entries": self.index.entries, "index_pending": self.index.pending}
+        return held
+
+    @property
+    def read(self) -> dict[str, Tensor]:
+        held = self.held
+        return held if self.top_k is None else held | {"entries": held["entries"][:, : self.top_k]}
 
 
 def _turned(rope: Rope, x: Tensor, rotation: Rotation) -> Tensor:
@@ -64,10 +85,11 @@ class Compressor(nn.Module):
         """Room for the entries of `capacity` tokens, and for the tokens that the next entry is made of."""
         span = self.rate * (2 if self.overlap else 1)
         pending = torch.zeros(batch_size, span, self.values_and_gates.out_features)
-        return torch.zeros(batch_size, capacity // self.rate, self.dim), pending
+        return Kept(torch.zeros(batch_size, capacity // self.rate, self.dim), pending, capacity, self.rate)
 
     def forward(self, x: Tensor, rope: Rope, kept: Kept | None, start: int) -> Tensor:
-        """The entries of all tokens so far, x being those from `start` on."""
+        """The entries of all tokens so far, x being those from `start` on. Entries are rotated as in a
+        sequence of as many tokens as the cache has room for, like the keys and queries of a decoder."""
         end = start + x.shape[1]
         n_old, n_all = start // self.rate, end // self.rate
         first = max(0, n_old - int(self.overlap)) * self.rate
@@ -75,18 +97,19 @@ class Compressor(nn.Module):
         if kept is not None:
             new = tokens
             if first < start:
-                tokens = torch.cat((last_kept(kept[1], start, start - first), new), dim=1)
-            keep_last(kept[1], new, start)
+                tokens = torch.cat((last_kept(kept.pending, start, start - first), new), dim=1)
+            keep_last(kept.pending, new, start)
         if n_all > n_old:
             made = self._pooled(tokens[:, : n_all * self.rate - first], padded=self.overlap and n_old == 0)
             positions = torch.arange(n_old, n_all, device=x.device) * self.rate
-            entries = _turned(rope, made[:, None], rope(positions, x.dtype, end))[:, 0]
+            rotation = rope(positions, x.dtype, end if kept is None else kept.capacity)
+            entries = _turned(rope, made[:, None], rotation)[:, 0]
         else:
             entries = x.new_zeros(x.shape[0], 0, self.dim)
         if kept is None:
             return entries
-        kept[0][:, n_old:n_all] = entries
-        return kept[0][:, :n_all]
+        kept.entries[:, n_old:n_all] = entries
+        return kept.entries[:, :n_all]
 
     def _pooled(self, tokens: Tensor, padded: bool) -> Tensor:
         """Whole windows of values and gates (B, windows * rate, 2 width) -> (B, entries, D). The first of
@@ -152,19 +175,14 @@ class CompressedAttention(nn.Module):
         if compressor is not None and compressor.indexer is not None:
             self.entry_indexer = EntryIndexer(compressor, d_model, spec.q_lora_rank, norm)
 
-    @property
-    def tokens_per_entry(self) -> int:
-        """Tokens that leave one entry in the cache, beside their own in the window."""
-        return 1 if self.compressor is None else self.compressor.rate
-
     def new_cache(self, batch_size: int, capacity: int) -> CompressedCache:
         """Room for the keys of a window, and for the entries of `capacity` positions."""
         kv = torch.zeros(batch_size, 1, min(self.spec.window, capacity), self.spec.head_dim)
-        entries = None if self.compressor is None else self.compressor.kept(batch_size, capacity)
+        own = None if self.compressor is None else self.compressor.kept(batch_size, capacity)
         if self.entry_indexer is None:
-            return CompressedCache(kv, entries)
+            return CompressedCache(kv, own)
         index = self.entry_indexer.compressor.kept(batch_size, capacity)
-        return CompressedCache(kv, entries, index, self.entry_indexer.spec.top_k)
+        return CompressedCache(kv, own, index, self.entry_indexer.spec.top_k)
 
     def forward(
         self,
@@ -174,7 +192,7 @@ class CompressedAttention(nn.Module):
         start: int = 0,
     ) -> Tensor:
         assert rotation is not None
-        latent = self.q.norm(self.q.down(x))
+        latent = self.q.latent(x)
         q = self.q.up(latent).unflatten(-1, (self.spec.n_heads, self.spec.head_dim)).transpose(1, 2)
         q = _turned(self.rope, F.rms_norm(q, q.shape[-1:], None, self.eps), rotation)
         kv = _turned(self.rope, self.kv_norm(self.kv(x))[:, None], rotation)
@@ -202,11 +220,9 @@ class CompressedAttention(nn.Module):
         window = self.spec.window
         if self.compressor is None:
             return attention(q, kv, kv, self.scale, window, sinks=self.sinks)
-        kept = None if cache is None else (cache.entries, cache.pending)
-        entries = self.compressor(x, self.rope, kept, start)
+        entries = self.compressor(x, self.rope, cache and cache.own, start)
         chosen = None
         if self.entry_indexer is not None:
-            kept = None if cache is None else (cache.index_entries, cache.index_pending)
-            chosen = self.entry_indexer(x, latent, self.rope, rotation, kept, start)
+            chosen = self.entry_indexer(x, latent, self.rope, rotation, cache and cache.index, start)
         rate = self.compressor.rate
         return compressed_attention(q, kv, entries, self.sinks, self.scale, window, rate, start, chosen)

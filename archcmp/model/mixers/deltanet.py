@@ -9,15 +9,13 @@ from torch.nn import functional as F
 from archcmp.model.cache import RecurrentCache, after_last_inputs
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.recurrence import start as first_values
+from archcmp.model.mixers.recurrence import unit
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.ops.delta_rule import gated_delta_rule
 from archcmp.model.rope import Rotation
 from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
 from archcmp.spec.schema.norms import Norm, RMSNorm
-
-_UNIT_EPS = 1e-6
-"""Added to the squared length of queries and keys before its root is taken."""
 
 
 class GatedDeltaNet(nn.Module):
@@ -68,7 +66,7 @@ class GatedDeltaNet(nn.Module):
         qkv = after_last_inputs(qkv, spec.conv_size - 1, past)
         mixed, state = self._mix(x, qkv, None if past is None else past.state)
         if cache is not None:
-            cache.keep(state, qkv[:, x.shape[1] :])
+            cache.keep(state, qkv)
         gated = self.norm(mixed) * F.silu(z).unflatten(-1, mixed.shape[2:])
         output: Tensor = self.out(gated.flatten(2))
         return output
@@ -84,9 +82,3 @@ class GatedDeltaNet(nn.Module):
         beta = 2 * beta.sigmoid() if spec.negative_eigenvalues else beta.sigmoid()
         log_decay = -self.A_log.to(q.dtype).exp() * F.softplus(step + self.dt_bias)
         return gated_delta_rule(q * spec.key_head_dim**-0.5, k, v, log_decay, beta, state)
-
-
-def unit(x: Tensor) -> Tensor:
-    """x scaled to length 1 over its last dimension, in float32 or better."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return x * (x.square().sum(-1, keepdim=True) + _UNIT_EPS).rsqrt()

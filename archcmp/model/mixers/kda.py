@@ -8,31 +8,15 @@ from torch.nn import functional as F
 
 from archcmp.model.cache import RecurrentCache, after_last_inputs
 from archcmp.model.linear import Linear
-from archcmp.model.mixers.deltanet import unit
+from archcmp.model.mixers.low_rank import projection
 from archcmp.model.mixers.recurrence import start as first_values
+from archcmp.model.mixers.recurrence import unit
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.ops.delta_rule import gated_delta_rule
 from archcmp.model.rope import Rotation
 from archcmp.spec.schema.kda import KimiDeltaAttention as KimiDeltaAttentionSpec
 from archcmp.spec.schema.norms import Norm, RMSNorm
-
-
-class Bottleneck(nn.Module):
-    """up(down(x)), a matrix of rank `rank`. (..., d_in) -> (..., d_out)."""
-
-    def __init__(self, d_in: int, rank: int, d_out: int) -> None:
-        super().__init__()
-        self.down = Linear(d_in, rank, bias=False)
-        self.up = Linear(rank, d_out, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.up(self.down(x))
-        return output
-
-
-def _projection(d_in: int, rank: int | None, d_out: int) -> nn.Module:
-    return Linear(d_in, d_out, bias=False) if rank is None else Bottleneck(d_in, rank, d_out)
 
 
 class KimiDeltaAttention(nn.Module):
@@ -53,10 +37,10 @@ class KimiDeltaAttention(nn.Module):
         self.qkv = Linear(d_model, 3 * spec.width, bias=False)
         self.conv = nn.Parameter(torch.empty(3 * spec.width, spec.conv_size))
         self.beta = Linear(d_model, spec.n_heads, bias=False)
-        self.decay = _projection(d_model, spec.decay_rank, spec.width)
+        self.decay = projection(d_model, spec.decay_rank, spec.width)
         self.A_log = nn.Parameter(torch.empty(spec.n_heads))
         self.dt_bias = nn.Parameter(torch.empty(spec.width))
-        self.gate = _projection(d_model, spec.gate_rank, spec.width)
+        self.gate = projection(d_model, spec.gate_rank, spec.width)
         self.norm = build_norm(RMSNorm(kind="rmsnorm", eps=norm.eps), spec.head_dim)
         self.out = Linear(spec.width, d_model, bias=False)
 
@@ -86,7 +70,7 @@ class KimiDeltaAttention(nn.Module):
         state = None if past is None else past.state
         mixed, state = gated_delta_rule(q, unit(k), v, self._log_decay(x), beta, state)
         if cache is not None:
-            cache.keep(state, inputs[:, x.shape[1] :])
+            cache.keep(state, inputs)
         gated = self.norm(mixed) * self._heads(self.gate(x)).sigmoid()
         output: Tensor = self.out(gated.flatten(2))
         return output

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archcmp.model.cache import RecurrentCache
+from archcmp.model.cache import RecurrentCache, after_last_inputs
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.recurrence import start as first_values
 from archcmp.model.norms import Normalization
@@ -78,11 +78,10 @@ class Mamba2(nn.Module):
         spec = self.spec
         past = cache if start else None
         z, xbc, step = self.zxbcdt(x).split((spec.width, spec.channels, spec.n_heads), dim=-1)
-        before = xbc.new_zeros(x.shape[0], spec.conv_size - 1, spec.channels) if past is None else past.inputs
-        xbc = torch.cat((before, xbc), dim=1)
+        xbc = after_last_inputs(xbc, spec.conv_size - 1, past)
         y, state = self._mix(xbc, step, None if past is None else past.state)
         if cache is not None:
-            cache.keep(state, xbc[:, x.shape[1] :])
+            cache.keep(state, xbc)
         output: Tensor = self.out(self.norm(y * F.silu(z)))
         return output
 

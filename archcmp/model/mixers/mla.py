@@ -12,6 +12,7 @@ from archcmp.model.cache import LatentCache
 from archcmp.model.carried import Carried
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.indexer import build_indexer
+from archcmp.model.mixers.low_rank import LowRank, projection
 from archcmp.model.mixers.output_gate import OutputGate
 from archcmp.model.mixers.temperature import tempered
 from archcmp.model.norms import build_norm
@@ -19,21 +20,6 @@ from archcmp.model.ops.attention import attention
 from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.mla import MLA as MLASpec
 from archcmp.spec.schema.norms import Norm
-
-
-class LowRank(nn.Module):
-    """up(norm(down(x))), a projection through a latent of `rank` dimensions. (..., d_in) -> (..., d_out)."""
-
-    def __init__(self, d_in: int, rank: int, d_out: int, norm: Norm) -> None:
-        super().__init__()
-        self.down = Linear(d_in, rank, bias=False)
-        self.norm = build_norm(norm, rank)
-        self.up = Linear(rank, d_out, bias=False)
-
-    def latent(self, x: Tensor) -> Tensor:
-        """(..., d_in) -> (..., rank)."""
-        latent: Tensor = self.norm(self.down(x))
-        return latent
 
 
 class MLA(nn.Module):
@@ -49,12 +35,7 @@ class MLA(nn.Module):
         self.rope = Rope(spec.rope, spec.qk_rope_head_dim) if spec.rope else None
         self.scale = spec.qk_head_dim**-0.5 * (self.rope.score_factor if self.rope else 1.0)
         norm = spec.latent_norm or norm
-        width = spec.n_heads * spec.qk_head_dim
-        self.q: Linear | LowRank = (
-            Linear(d_model, width, bias=False)
-            if spec.q_lora_rank is None
-            else LowRank(d_model, spec.q_lora_rank, width, norm)
-        )
+        self.q = projection(d_model, spec.q_lora_rank, spec.n_heads * spec.qk_head_dim, norm)
         self.kv_down = Linear(d_model, spec.kv_lora_rank + spec.qk_rope_head_dim, bias=False)
         self.kv_norm = build_norm(norm, spec.kv_lora_rank)
         self.kv_up = nn.Parameter(

@@ -44,6 +44,6 @@ class ShortConv(nn.Module):
         b, c, z = self.bcz(x).chunk(3, dim=-1)
         inputs = after_last_inputs(b * z, self.conv.shape[1] - 1, cache if start else None)
         if cache is not None:
-            cache.inputs.copy_(inputs[:, x.shape[1] :])
+            cache.keep_inputs(inputs)
         output: Tensor = self.out(c * causal_conv(inputs, self.conv))
         return output

@@ -110,8 +110,13 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which:
 
 
 def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
-    """Elements of the scores where no fused kernel takes them; twice for float32."""
-    window, softcap, _, sinks, slopes, _ = which
+    """Elements of the scores where no fused kernel takes them, twice for float32. With chosen keys, one token
+    holds copies of these keys and values, and several tokens hold the scores of one piece."""
+    window, softcap, _, sinks, slopes, chosen = which
+    batch, n_heads, n_new, _ = q
+    if chosen is not None and chosen[2] < k[2]:
+        copies = batch * k[1] * chosen[2] * (k[3] + v[3])
+        return copies if n_new == 1 else 2 * batch * n_heads * min(PIECE, n_new) * k[2]
     if _fusible(softcap, sinks, slopes):
         return 0
     return 2 * math.prod(q[:3]) * min(k[2], 2 * (window or k[2]))

@@ -125,9 +125,20 @@ def flops(
 
 
 def scratch(
-    q: Shape, kv: Shape, entries: Shape, sinks: Shape, scale: float, window: int, *which: object
+    q: Shape,
+    kv: Shape,
+    entries: Shape,
+    sinks: Shape,
+    scale: float,
+    window: int,
+    rate: int,
+    start: int,
+    chosen: Shape | None = None,
 ) -> int:
-    """Elements of the scores of one piece, twice for float32."""
-    batch, n_heads, n_new, _ = q
+    """Elements of the keys that one piece of the queries is multiplied with, tokens and entries in one
+    tensor, and of its scores, twice for float32. One token reads only the entries chosen for it."""
+    batch, n_heads, n_new, dim = q
     piece = min(PIECE, n_new)
-    return 2 * batch * n_heads * piece * (min(kv[2], piece + window) + entries[1])
+    n_entries = chosen[2] if chosen is not None and n_new == 1 else entries[1]
+    n_keys = min(kv[2], piece + window) + n_entries
+    return batch * n_keys * (dim + 2 * n_heads * piece)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from archcmp.report.diagram.compared import Cell
 from archcmp.report.diagram.rows import Picture
-from archcmp.spec.describe import Choice
 from archcmp.spec.schema.steps import Step
+from archcmp.spec.vocabulary import Choice
 from archcmp.units import Count, Flops
 
 LONGEST = 240

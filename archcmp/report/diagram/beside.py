@@ -77,7 +77,7 @@ def _side_height(cell: Cell) -> float:
 def side_heights(cells: Row) -> list[float]:
     """The height of each side input, over all models."""
     columns = zip_longest(*(cell.sides for cell in cells if cell is not None))
-    return [max(_side_height(side) for side in sides if side is not None) for sides in columns]
+    return [max((_side_height(side) for side in sides if side is not None), default=0.0) for sides in columns]
 
 
 def draw_sides(

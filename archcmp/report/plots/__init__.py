@@ -1,24 +1,31 @@
-"""The picture of a document, drawn by matplotlib: a module per kind of experiment that has one."""
+"""Plots of a document, drawn by matplotlib. A kind of plot is a module of `kinds`, found by listing.
+
+Such a module has an ORDER among the others, a TITLE, `has(doc)`, whether the document holds its figures, and
+`figure_of(doc)`, which draws them."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from importlib import import_module
+import functools
+import importlib
+import pkgutil
 from importlib.util import find_spec
-from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from archcmp.errors import UsageError
+from archcmp.report.plots import kinds
 from archcmp.results.document import Document
-from archcmp.results.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLOT_SUFFIXES = (".svg", ".png")
-MODULES = {"ablation": "ablation", "comparison": "comparison", "grid": "grid", "stability": "stability"}
-"""What draws each kind; other kinds have no picture."""
+
+@functools.cache
+def listed() -> dict[str, ModuleType]:
+    """The module of each kind of plot, in the order in which plots are shown. Loads no matplotlib."""
+    names = [info.name for info in pkgutil.iter_modules(kinds.__path__)]
+    modules = {name: importlib.import_module(f"{kinds.__name__}.{name}") for name in names}
+    return dict(sorted(modules.items(), key=lambda item: item[1].ORDER))
 
 
 def check_can_plot() -> None:
@@ -27,22 +34,37 @@ def check_can_plot() -> None:
         raise UsageError("plots need matplotlib: pip install 'archcmp[plot]'")
 
 
-def figure_of(doc: Document) -> Figure:
-    """The figure of a document. Raises UsageError where there is nothing to draw."""
-    if doc.kind not in MODULES:
-        raise UsageError(f"there is nothing to draw of a {doc.kind}: only of {', '.join(MODULES)}")
-    module = import_module(f"{__name__}.{MODULES[doc.kind]}")
-    own: Callable[[Document], Figure] = module.figure_of
-    return own(doc)
+def kinds_of(doc: Document) -> list[str]:
+    """The kinds of plots that a document has figures for, in the order in which they are shown."""
+    return [name for name, module in listed().items() if module.has(doc)]
 
 
-def draw(doc: Document, path: Path) -> None:
-    """A .svg or .png file of the figure, written whole."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def title_of(kind: str) -> str:
+    """What a kind of plot shows: 'KV cache against the context'."""
+    return str(listed()[kind].TITLE)
 
-    picture = io.BytesIO()
-    with rc_context({"svg.fonttype": "none"}):
-        figure = figure_of(doc)
-        FigureCanvasAgg(figure).print_figure(picture, format=path.suffix.removeprefix("."), dpi=150)
-    write_whole(path, picture.getvalue())
+
+def check_has(doc: Document, kind: str) -> None:
+    """Raises UsageError where the document has no figures for a kind of plot."""
+    found = kinds_of(doc)
+    if kind not in found:
+        others = f"it has those of {', '.join(found)}" if found else "it has none of any plot"
+        raise UsageError(f"this {doc.kind} has no figures for the plot '{kind}'; {others}")
+
+
+def figure_of(doc: Document, kind: str) -> Figure:
+    """One plot of a document. Raises UsageError where the document has no figures for it."""
+    from archcmp.report.plots.style import in_style
+
+    check_has(doc, kind)
+    with in_style():
+        figure: Figure = listed()[kind].figure_of(doc)
+    return figure
+
+
+def svg_of(doc: Document, kind: str) -> str:
+    """One plot as an <svg> element that stands alone and can stand in a page. The same document gives the
+    same text. Raises UsageError where the document has no figures for it."""
+    from archcmp.report.plots.pictures import svg
+
+    return svg([figure_of(doc, kind)]).decode()

@@ -6,11 +6,11 @@ Everything is placed in inches, by the widths of the texts, so that no name is t
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LEGEND_ROW_INCHES, PANEL_INCHES, plain
+from archcmp.report.plots.style import CHARACTERS_PER_INCH, COLORS, plain
 from archcmp.report.table import Figure as Value
 from archcmp.report.tables.rows import COMPOSED, timing_notes, where_measured
 from archcmp.results.document import Document
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
 
 FONT_POINTS, LINE_INCHES, ROW_GAP, PAD, MARGIN = 8, 0.15, 0.1, 0.1, 0.15
-BAR_INCHES, BAR_HEIGHT, TITLE_INCHES, TOLD_INCHES = 1.5, 0.17, 0.35, 0.18
-NAME_CHARACTERS, PANELS_A_ROW = 40, 3
+BAR_INCHES, BAR_HEIGHT, TITLE_INCHES, TOLD_INCHES, LEGEND_ROW_INCHES = 1.9, 0.19, 0.35, 0.18, 0.22
+NAME_CHARACTERS, LEAST_INCHES = 40, 6.4
 
 END: dict[str, Any] = {"color": "0.3"}
 CHANGED: dict[str, Any] = {"facecolor": "#8fbbdd", "edgecolor": "0.3", "linewidth": 0.6}
 UNCHANGED: dict[str, Any] = {"facecolor": "0.92", "edgecolor": "0.65", "linewidth": 0.6}
-ADDED: dict[str, Any] = {"facecolor": "#e07b39", "edgecolor": "0.2", "linewidth": 0.6, "hatch": "//////"}
+ADDED: dict[str, Any] = {"facecolor": COLORS[1], "edgecolor": "0.2", "linewidth": 0.6, "hatch": "//////"}
 REMOVED: dict[str, Any] = {
     "facecolor": "none",
     "edgecolor": "0.3",
@@ -43,11 +43,15 @@ RATE = "{}, tokens/s"
 @dataclass(frozen=True)
 class Panel:
     """One quantity: its title, and a value for each row, compared as a table compares it. Where `stairs`,
-    the part that a row adds to its base or removes is marked."""
+    the part that a row adds to its base or removes is marked. `parts` are those that each bar is made of, by
+    their names in `looks`; `intervals` the ends of the whisker on each."""
 
     title: str
     values: Sequence[Value]
     stairs: bool = False
+    parts: Sequence[Mapping[str, float]] = ()
+    looks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    intervals: Sequence[tuple[float, float] | None] = ()
 
     @property
     def texts(self) -> list[tuple[str, str]]:
@@ -57,6 +61,12 @@ class Panel:
     @property
     def lengths(self) -> list[float]:
         return [value.value if isinstance(value.value, (int, float)) else 0.0 for value in self.values]
+
+    @property
+    def longest(self) -> float:
+        """The end of the longest bar or whisker."""
+        ends = [interval[1] for interval in self.intervals if interval is not None]
+        return max([*self.lengths, *ends, *(value.base or 0 for value in self.values)]) or 1.0
 
 
 def _words(value: Value) -> tuple[str, str]:
@@ -149,9 +159,38 @@ def _style(i: int, value: Value, names: Names) -> dict[str, Any]:
     return UNCHANGED if unchanged(value) else CHANGED
 
 
+def _draw_parts(axes: Axes, panel: Panel, names: Names) -> None:
+    """The parts of each bar beside each other. Each part is named once, where it is longest, if its name has
+    room there."""
+    for middle, parts in zip(names.middles, panel.parts, strict=True):
+        left = 0.0
+        for name, value in parts.items():
+            axes.barh(middle, value, BAR_HEIGHT, left=left, **panel.looks[name])
+            left += value
+    for name in dict.fromkeys(name for parts in panel.parts for name in parts):
+        row, parts = max(enumerate(panel.parts), key=lambda numbered: numbered[1].get(name, 0))
+        if parts[name] / panel.longest * BAR_INCHES >= _width(name) + 0.1:
+            before = list(parts)[: list(parts).index(name)]
+            x = sum(parts[other] for other in before) + parts[name] / 2
+            box = {"facecolor": "white", "edgecolor": "none", "boxstyle": "square,pad=0.12"}
+            axes.text(
+                x, names.middles[row], name, ha="center", va="center", fontsize=FONT_POINTS - 1, bbox=box
+            )
+
+
 def _draw_bars(axes: Axes, panel: Panel, names: Names) -> None:
+    from matplotlib.patheffects import withStroke
+
+    if panel.parts:
+        _draw_parts(axes, panel, names)
+        return
     for i, (middle, length) in enumerate(zip(names.middles, panel.lengths, strict=True)):
         axes.barh(middle, length, BAR_HEIGHT, **_style(i, panel.values[i], names))
+    seen_on_dark = [withStroke(linewidth=3, foreground="white")]
+    for middle, interval in zip(names.middles, panel.intervals, strict=False):
+        if interval is not None:
+            ends: dict[str, Any] = {"color": "black", "linewidth": 1, "marker": "|", "markersize": 5}
+            axes.plot(interval, [middle, middle], path_effects=seen_on_dark, **ends)
     for middle, value in zip(names.middles, panel.values, strict=True):
         if panel.stairs and value.base is not None and value.difference:
             marked = ADDED if value.difference > 0 else REMOVED
@@ -174,8 +213,7 @@ def _write(axes: Axes, panel: Panel, names: Names, column: Column) -> None:
 def _draw_panel(axes: Axes, panel: Panel, names: Names, column: Column, named: bool) -> None:
     _draw_bars(axes, panel, names)
     _write(axes, panel, names, column)
-    longest = max([*panel.lengths, *(value.base or 0 for value in panel.values)]) or 1.0
-    axes.set_xlim(0, longest * column.width / BAR_INCHES)
+    axes.set_xlim(0, panel.longest * column.width / BAR_INCHES)
     axes.set_ylim(sum(names.heights), 0)
     axes.set_xticks([])
     axes.set_yticks(names.middles, [plain(name) for name in names.lines] if named else [])
@@ -184,22 +222,25 @@ def _draw_panel(axes: Axes, panel: Panel, names: Names, column: Column, named: b
         label.set_fontweight("bold" if i in names.ends else "normal")
     for i in range(1, len(names.lines)):
         axes.axhline(sum(names.heights[:i]), color="0.9", linewidth=0.5, zorder=0)
-    for side in ("top", "right", "bottom"):
-        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_visible(False)
     axes.set_title(panel.title, loc="left", fontsize=FONT_POINTS * 1.25, fontweight="bold")
 
 
 def figure_of_bars(
-    names: Names, panels: Sequence[Panel], told: Sequence[str], legend: Sequence[Patch] = ()
+    names: Names,
+    panels: Sequence[Panel],
+    told: Sequence[str],
+    legend: Sequence[Patch] = (),
+    abreast: int = 2,
 ) -> Figure:
-    """Panels of the same rows, at most three side by side; `told` stands above them, the legend below."""
+    """Panels of the same rows, at most `abreast` side by side; `told` stands above them, the legend below."""
     from matplotlib.figure import Figure
 
-    n_rows = -(-len(panels) // PANELS_A_ROW)
+    n_rows = -(-len(panels) // abreast)
     n_columns = -(-len(panels) // n_rows)
     columns = [Column.of(panels[i::n_columns]) for i in range(n_columns)]
     left = MARGIN + names.width + PAD
-    width = max(PANEL_INCHES, left + sum(column.width + 2 * PAD for column in columns) + MARGIN)
+    width = max(LEAST_INCHES, left + sum(column.width + 2 * PAD for column in columns) + MARGIN)
     lines = [line for text in told for line in textwrap.wrap(text, int(_characters(width)))]
     legend_columns = max(1, int(_characters(width) // (max(map(_label_length, legend), default=0) + 8)))
     above = MARGIN + TOLD_INCHES * len(lines) + PAD
@@ -208,28 +249,27 @@ def figure_of_bars(
     height = above + n_rows * (TITLE_INCHES + rows_inches + PAD) + below
     figure = Figure(figsize=(width, height))
     for i, panel in enumerate(panels):
-        row, place = divmod(i, n_columns)
-        x = left + sum(column.width + 2 * PAD for column in columns[:place])
+        row, column = divmod(i, n_columns)
+        x = left + sum(other.width + 2 * PAD for other in columns[:column])
         top = height - above - row * (TITLE_INCHES + rows_inches + PAD) - TITLE_INCHES
-        box = (x / width, (top - rows_inches) / height, columns[place].width / width, rows_inches / height)
-        _draw_panel(figure.add_axes(box), panel, names, columns[place], named=place == 0)
-    figure.suptitle(plain("\n".join(lines)), y=1 - MARGIN / height, va="top", fontsize="medium")
+        box = (x / width, (top - rows_inches) / height, columns[column].width / width, rows_inches / height)
+        _draw_panel(figure.add_axes(box), panel, names, columns[column], named=column == 0)
+    place = {"x": MARGIN / width, "y": 1 - MARGIN / height, "ha": "left", "va": "top"}
+    figure.suptitle(plain("\n".join(lines)), **place, linespacing=1.3)
     if legend:
         low = MARGIN / 2 / height
         figure.legend(
             handles=list(legend),
-            loc="lower center",
-            bbox_to_anchor=(0.5, low),
+            loc="lower left",
+            bbox_to_anchor=(MARGIN / width, low),
             ncols=legend_columns,
-            fontsize="small",
-            frameon=False,
             borderpad=0,
         )
     return figure
 
 
 def _characters(inches: float) -> float:
-    return (inches - 2 * MARGIN) * CHARACTERS_PER_PANEL / PANEL_INCHES
+    return (inches - 2 * MARGIN) * CHARACTERS_PER_INCH
 
 
 def _label_length(patch: Patch) -> int:

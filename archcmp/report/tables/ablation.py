@@ -13,6 +13,7 @@ from archcmp.report.tables.effects import (
     signed,
     unit_of_quantity,
 )
+from archcmp.report.tables.precision import precision_notes, stored_in
 from archcmp.report.tables.rows import rate, rates_notes, shape_text, timing_notes, where_measured
 from archcmp.results.ablation import Step
 from archcmp.results.counts import difference
@@ -56,7 +57,8 @@ def path_table(doc: Document, steps: Sequence[Step]) -> Table:
     end = "" if doc.request.options.get("knobs") else f"The last row is {doc.models[1].name}."
     notes = [
         f"Each row keeps the changes above it, and is compared with the row above. {end}".rstrip(),
-        f"{shape_text(doc)}, {doc.request.dtype}. {conventions_note(doc)}",
+        f"{shape_text(doc)}, {stored_in(doc)}. {conventions_note(doc)}",
+        *precision_notes(doc),
     ]
     head = ["", *(QUANTITY_LABELS[name] for name in names)]
     return Table(path_title(doc), head, rows, notes, n_repeated=1)

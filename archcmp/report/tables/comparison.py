@@ -7,6 +7,13 @@ from collections.abc import Callable
 from archcmp.report.table import Figure, Row, Table
 from archcmp.report.tables.bounds import bounds_tables
 from archcmp.report.tables.effects import QUANTITY_LABELS, alone_note, alone_tables, changed, with_costs
+from archcmp.report.tables.precision import (
+    FULL_LENGTH,
+    FULL_LENGTH_NOTE,
+    full_length_rows,
+    precision_notes,
+    stored_in,
+)
 from archcmp.report.tables.rows import (
     header,
     length_notes,
@@ -108,6 +115,7 @@ _MEMORY_LABELS = {"weights_bytes": "weights", "kv_cache_bytes": "KV cache"}
 _MEMORY_LABELS |= {"kv_cache_per_token_bytes": "KV cache per token", "state_bytes": "recurrent state"}
 _MEMORY_LABELS |= {"train_state_bytes": "training state"}
 _MEMORY_NOTES = {
+    FULL_LENGTH: FULL_LENGTH_NOTE,
     "KV cache per token": "KV cache per token: of one sequence, before any window is full.",
     "recurrent state": "Recurrent state: of one sequence, at any length; KV cache includes it.",
     "training state": "Training state: weights, gradients and both Adam moments, without activations.",
@@ -115,15 +123,27 @@ _MEMORY_NOTES = {
 
 
 def memory_table(doc: Document) -> Table:
-    """Bytes in the requested dtype, a row per term; none for a recurrent state that no model has."""
+    """Bytes in the requested dtype and precision, a row per term; none for a recurrent state that no model
+    has, nor for a cache at full length that is the cache."""
     sections = [result.memory for result in doc.cells[0].models]
     rows = [
-        row(_MEMORY_LABELS.get(name, name.removesuffix("_bytes")), totals(sections, name), Bytes)
+        each
         for name in dict.fromkeys(name for section in sections for name in section)
-        if name != "state_bytes" or any(totals(sections, name))
+        for each in _memory_rows(sections, name)
     ]
     notes = [_MEMORY_NOTES[row.label] for row in rows if row.label in _MEMORY_NOTES]
-    return Table(f"Memory, {shape_text(doc)}, {doc.request.dtype}", header(doc), rows, notes)
+    title = f"Memory, {shape_text(doc)}, {stored_in(doc)}"
+    return Table(title, header(doc), rows, [*notes, *precision_notes(doc)])
+
+
+def _memory_rows(sections: list[Section], name: str) -> list[Row]:
+    """The row of a term."""
+    if name == "kv_cache_full_length_bytes":
+        return full_length_rows(sections, Bytes)
+    values = totals(sections, name)
+    if name == "state_bytes" and not any(values):
+        return []
+    return [row(_MEMORY_LABELS.get(name, name.removesuffix("_bytes")), values, Bytes)]
 
 
 # ---- throughput -------------------------------------------------------------------------------------

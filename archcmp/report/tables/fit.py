@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from archcmp.report.table import Figure, Row, Table
+from archcmp.report.tables.precision import (
+    FULL_LENGTH_NOTE,
+    full_length_rows,
+    precision_notes,
+    stored_in,
+)
 from archcmp.report.tables.rows import context_notes, header, row, totals
 from archcmp.results.document import Cell, Document
 from archcmp.results.hardware import Fit
@@ -25,18 +31,22 @@ def tables(doc: Document, show_all: bool) -> list[Table]:
 def _table(doc: Document, cell: Cell) -> Table:
     sections = [result.memory for result in cell.models]
     weights, cache = totals(sections, "weights_bytes"), totals(sections, "kv_cache_bytes")
+    at_full_length = full_length_rows(sections, DecimalBytes)
     rows = [
         row("weights", weights, DecimalBytes),
         row("KV cache", cache, DecimalBytes),
+        *at_full_length,
         row("training state", totals(sections, "train_state_bytes"), DecimalBytes),
     ]
     batch_size, seq_len = _shape(cell)
     for sheet in dict.fromkeys(sheet for result in cell.models for sheet in result.fits):
         rows += _rows(doc, cell, sheet)
-    notes = [EXCLUDED, UNITS, *context_notes(doc)]
+    notes = [EXCLUDED, UNITS, *context_notes(doc), *precision_notes(doc)]
+    if at_full_length:
+        notes.append(f"{FULL_LENGTH_NOTE} Contexts and batches are without it.")
     if any(figure.marks for each in rows for figure in each.figures):
         notes.append(WHOLE)
-    title = f"Fit, batch {batch_size:,} x {seq_len:,} tokens, {doc.request.dtype}"
+    title = f"Fit, batch {batch_size:,} x {seq_len:,} tokens, {stored_in(doc)}"
     return Table(title, header(doc), rows, notes)
 
 

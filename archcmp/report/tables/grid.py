@@ -1,10 +1,12 @@
-"""A grid: a table per workload or, where nothing was timed, per counted quantity; a row per batch size and
-sequence length."""
+"""A grid: a table per workload or, where nothing was timed, per counted quantity, and per device and workload
+what published figures allow; a row per batch size and sequence length."""
 
 from __future__ import annotations
 
 from archcmp.report.table import Row, Table
+from archcmp.report.tables.bounds import bounds_grids
 from archcmp.report.tables.effects import conventions_note, full_unit, values_of
+from archcmp.report.tables.precision import kv_notes
 from archcmp.report.tables.rows import context_notes, header, rate, row, timing_notes, where_measured
 from archcmp.results.document import Cell, Document
 
@@ -22,9 +24,10 @@ def in_order(doc: Document) -> list[Cell]:
 
 
 def tables(doc: Document, show_all: bool) -> list[Table]:
+    bounds = bounds_grids(doc, in_order(doc), _label)
     if doc.request.measure:
-        return [rates_table(doc, workload) for workload in doc.request.measure]
-    return [counts_table(doc, name) for name in COUNTED] if doc.cells else []
+        return [*bounds, *(rates_table(doc, workload) for workload in doc.request.measure)]
+    return [*(counts_table(doc, name) for name in COUNTED), *bounds] if doc.cells else []
 
 
 def _label(cell: Cell) -> str:
@@ -35,7 +38,8 @@ def counts_table(doc: Document, name: str) -> Table:
     """One counted quantity: a row per cell, a column per model."""
     unit = full_unit(name)
     rows = [row(_label(cell), values_of(cell.models, name), unit) for cell in in_order(doc)]
-    notes = [conventions_note(doc) if name != "kv_cache" else f"Stored in {doc.request.dtype}."]
+    cached = [f"Stored in {doc.request.precision.kv or doc.request.dtype}.", *kv_notes(doc)]
+    notes = cached if name == "kv_cache" else [conventions_note(doc)]
     return Table(COUNTED[name], header(doc, "batch x tokens"), rows, [*notes, *context_notes(doc)])
 
 

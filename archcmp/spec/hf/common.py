@@ -53,6 +53,20 @@ def sizes(
     )
 
 
+def gpt2_sizes(vocab_size: int, context: int, d_model: int, n_heads: int, tied: bool) -> tuple[Binding, ...]:
+    """The fields that GPT-2 and its kin have under names of their own; the feed-forward is by default four
+    times as wide as the model."""
+    return (
+        Field("vocab_size", "vocab_size", vocab_size),
+        Field("n_positions", "context_length", context),
+        Field("n_embd", "d_model", d_model),
+        Field("layer_norm_epsilon", "norm.eps", 1e-5, decode=float),
+        Field("tie_word_embeddings", "output.tied", tied),
+        Field("n_head", ":mixer.n_heads", n_heads),
+        Field("n_inner", ":ffn.d_ff", lambda fields: 4 * fields.number("n_embd", d_model)),
+    )
+
+
 def heads(head_dim: Any = head_dim_of, n_kv_heads: Any = n_heads_of, part: str = "") -> tuple[Binding, ...]:
     """The heads of softmax attention, in the blocks with the part `part`."""
     return (

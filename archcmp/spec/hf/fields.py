@@ -29,6 +29,8 @@ IGNORED = frozenset(
         *("resid_pdrop", "embd_pdrop", "attn_pdrop", "output_router_logits", "router_aux_loss_coef"),
         *("aux_loss_alpha", "seq_aux", "router_jitter_noise", "pretraining_tp", "ep_size"),
         *("id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params"),
+        *("summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type"),
+        "summary_use_proj",
         *("chunk_size_feed_forward", "keys_to_ignore_at_inference", "quantization_config"),
         *("is_llama_config", "transformers.js_config", "neftune_noise_alpha", "max_sequence_length"),
         *("_commit_hash", "for_llm_compressor", "name_or_path", "unsloth_fixed", "unsloth_version"),

@@ -27,6 +27,13 @@ def divisors(number: int) -> str:
     return f"{', '.join(found[:-1])} or {found[-1]} do" if len(found) > 1 else f"only {found[0]} does"
 
 
+def check_projections(width: int, n_heads: str, head_dim: str) -> None:
+    """Raises a fault where heads, whose options have these names, make a mixer's projections too wide."""
+    if width > MAX_DIM:
+        problem = f"{n_heads} x {head_dim} makes projections {width:,} wide; at most {MAX_DIM:,} are allowed"
+        raise fault((n_heads,), problem)
+
+
 class Part(BaseModel):
     """Base of everything in a spec: immutable, strictly typed, no unknown keys."""
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
+from archcmp.spec.schema.base import Dim, Part, check_projections, divisors, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
@@ -95,10 +95,5 @@ class GatedDeltaNet(Part):
                 f"n_key_heads = {self.n_key_heads} does not divide n_value_heads = {self.n_value_heads}; "
                 f"{divisors(self.n_value_heads)}",
             )
-        if (width := 2 * (self.key_width + self.value_width)) > MAX_DIM:
-            raise fault(
-                ("n_value_heads",),
-                f"n_value_heads x value_head_dim makes projections {width:,} wide; at most {MAX_DIM:,} are "
-                "allowed",
-            )
+        check_projections(2 * (self.key_width + self.value_width), "n_value_heads", "value_head_dim")
         return self

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.base import Dim, Part, check_projections
 from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
@@ -69,10 +69,5 @@ class KimiDeltaAttention(Part):
 
     @model_validator(mode="after")
     def _dimensions_fit(self) -> KimiDeltaAttention:
-        if 3 * self.width > MAX_DIM:
-            raise fault(
-                ("n_heads",),
-                f"n_heads x head_dim makes projections {3 * self.width:,} wide; at most {MAX_DIM:,} are "
-                "allowed",
-            )
+        check_projections(3 * self.width, "n_heads", "head_dim")
         return self

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
+from archcmp.spec.schema.base import Dim, Part, check_projections
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
@@ -22,7 +22,7 @@ class LightningAttention(Part):
     """
 
     ROLE: ClassVar[str] = "mixer"
-    NAMES: ClassVar[dict[str, str]] = {"lightning": "Lightning attention"}
+    NAMES: ClassVar[dict[str, str]] = {"lightning_attention": "Lightning attention"}
     FORMS: ClassVar[dict[str, str]] = {
         **{"n_heads": "{} heads", "head_dim": "head_dim {}", "output_norm": ""},
     }
@@ -35,8 +35,6 @@ class LightningAttention(Part):
     output_norm: Norm | None = None
     """The norm of the heads' output, the model's norm by default."""
 
-    LABELS: ClassVar[dict[str, str]] = {"lightning": "Lightning attention, a linear attention."}
-
     def inner(self) -> Rows:
         """The recurrence, and the gate of its output."""
         size = Callout("state {}", f"{self.head_dim} x {self.head_dim}")
@@ -47,7 +45,7 @@ class LightningAttention(Part):
     @property
     def label(self) -> str:
         """The usual short name."""
-        return "lightning"
+        return "lightning_attention"
 
     @property
     def width(self) -> int:
@@ -56,10 +54,5 @@ class LightningAttention(Part):
 
     @model_validator(mode="after")
     def _dimensions_fit(self) -> LightningAttention:
-        if 3 * self.width > MAX_DIM:
-            raise fault(
-                ("n_heads",),
-                f"n_heads x head_dim makes projections {3 * self.width:,} wide; at most {MAX_DIM:,} are "
-                "allowed",
-            )
+        check_projections(3 * self.width, "n_heads", "head_dim")
         return self

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from archcmp.spec.schema.base import MAX_DIM, Dim, Part, divisors, fault
+from archcmp.spec.schema.base import Dim, Part, check_projections, divisors, fault
 from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
@@ -83,9 +83,5 @@ class Mamba2(Part):
                 f"n_groups = {self.n_groups} does not divide n_heads = {self.n_heads}; "
                 f"{divisors(self.n_heads)}",
             )
-        if (width := self.width + self.channels + self.n_heads) > MAX_DIM:
-            raise fault(
-                ("n_heads",),
-                f"n_heads x head_dim makes projections {width:,} wide; at most {MAX_DIM:,} are allowed",
-            )
+        check_projections(self.width + self.channels + self.n_heads, "n_heads", "head_dim")
         return self

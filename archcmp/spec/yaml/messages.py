@@ -16,24 +16,7 @@ from archcmp.spec import reflect
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.merge import FILE_KEYS
 from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain, without_nulls
-
-_BOUNDS = {
-    "greater_than": "above {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "below {lt}",
-    "less_than_equal": "at most {le}",
-}
-_WANTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "string": "text",
-    "bool": "true or false",
-    "model": "a mapping of options",
-    "dict": "a mapping",
-    "model_attributes": "a mapping of options",
-    "tuple": "a list",
-}
-
+from archcmp.spec.yaml.wrong_values import MAPPING, show, wanted, wrong_value
 
 T = TypeVar("T")
 
@@ -86,30 +69,6 @@ def _name(path: KeyPath, root: Node) -> str:
     return _kind(node) or dotted(here) or "a model"
 
 
-def _show(value: object) -> str:
-    if isinstance(value, str):
-        return f"the text {value[:60]!r}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    text = f"{value:,}" if isinstance(value, (int, float)) else str(value)
-    return text[:40] + "..." * (len(text) > 40)
-
-
-def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
-    problem = f"must be {wanted}, not {_show(value)}"
-    if isinstance(value, str) and "number" in wanted:
-        if exponent := re.fullmatch(r"([-+]?\d+)([eE][-+]?\d+)", value):
-            return problem, f"YAML wants {exponent[1]}.0{exponent[2]}"
-        return problem, "Write it without quotes, in digits"
-    if isinstance(value, str) and wanted == "true or false" and value in ("yes", "no", "on", "off"):
-        return problem, f"Write {'true' if value in ('yes', 'on') else 'false'}"
-    return problem, "Put it in quotes" if wanted == "text" else ""
-
-
 def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
     owner, key = _owner(path[:-1], root), path[-1]
     allowed = [name for name in owner.model_fields if name != "size"] + [*FILE_KEYS] * (len(path) == 1)
@@ -132,8 +91,6 @@ def _numbers_allowed(root: Node, path: KeyPath) -> list[str]:
 def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tuple[str, str]:
     """What is wrong and the remedy."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
-    if kind == "fault":
-        return context["problem"], context["hint"]
     if kind == "extra_forbidden":
         return _unknown_key(path, root)
     if kind == "union_tag_not_found":
@@ -142,24 +99,12 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
         return f"no such kind '{context['tag']}'", did_you_mean(str(context["tag"]), _union_names(context))
     if kind == "literal_error":
         allowed = [*_union_names(context), *_numbers_allowed(root, path)]
-        return f"cannot be {_show(value).removeprefix('the text ')}", did_you_mean(str(value), allowed)
-    if kind in _BOUNDS:
-        bound = _BOUNDS[kind].format(**{name: f"{limit:,}" for name, limit in context.items()})
-        return f"must be {bound}, not {_show(value)}", ""
-    if kind == "string_pattern_mismatch":
-        return "must be one line of text without control characters", ""
-    if kind in ("too_short", "string_too_short"):
-        return "must not be empty", ""
-    if kind == "finite_number":
-        return f"must be a finite number, not {value}", ""
-    wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
-    if (
-        wanted == _WANTED["model"]
-        and path
-        and (kinds := reflect.kinds(_owner(path[:-1], root), str(path[-1])))
-    ):
-        return f"must be a mapping with a kind, not {_show(value)}", f"Kinds: {', '.join(kinds)}"
-    return _wrong_type(wanted, value) if wanted else (error["msg"], "")
+        return f"cannot be {show(value).removeprefix('the text ')}", did_you_mean(str(value), allowed)
+    if wanted(error) == MAPPING and path:
+        kinds = reflect.kinds(_owner(path[:-1], root), str(path[-1]))
+        if kinds:
+            return f"must be a mapping with a kind, not {show(value)}", f"Kinds: {', '.join(kinds)}"
+    return wrong_value(error)
 
 
 # ---- what is missing --------------------------------------------------------------------------------

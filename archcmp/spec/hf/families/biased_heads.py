@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from archcmp.spec.hf.bindings import Draft, Field, Only, Switch, Tree, activation
-from archcmp.spec.hf.common import attention, feed_forward, heads, sizes
+from archcmp.spec.hf.common import attention, feed_forward, gpt2_sizes, heads, sizes
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
 _MODEL: Tree = {"norm": {"kind": "layernorm"}, "output": {"bias": True}}
-_UNUSED = frozenset(
-    {"n_ctx", "summary_activation", "summary_first_dropout", "summary_type", "summary_use_proj"}
-    | {"summary_proj_to_labels"}
-)
 
 
 class RotaryDim:
@@ -34,10 +28,6 @@ class RotaryDim:
             config["rotary_dim"] = round(head_dim * partial)
 
 
-def _four_widths(fields: Fields) -> Any:
-    return 4 * fields.number("n_embd", 4096)
-
-
 def _gptj_like(name: str) -> ModelType:
     """A type with the blocks and the fields of GPT-J."""
     block: Tree = {
@@ -46,20 +36,14 @@ def _gptj_like(name: str) -> ModelType:
         "ffn": {"kind": "mlp", "bias": True},
     }
     bindings = (
-        Field("vocab_size", "vocab_size", 50_400),
-        Field("n_positions", "context_length", 2048),
-        Field("n_embd", "d_model", 4096),
-        Field("layer_norm_epsilon", "norm.eps", 1e-5, decode=float),
-        Field("tie_word_embeddings", "output.tied", False),
-        Field("n_head", ":mixer.n_heads", 16),
+        *gpt2_sizes(50_400, 2048, 4096, n_heads=16, tied=False),
         Field("n_head", ":mixer.n_kv_heads", 16),
         RotaryDim(),
-        Field("n_inner", ":ffn.d_ff", _four_widths),
         activation(":ffn.activation", "activation_function", "gelu_new"),
         Only("rotary", True),
         Only("scale_attn_weights", True),
     )
-    return ModelType(name, _MODEL, block, bindings, n_layers="n_layer", unused=_UNUSED)
+    return ModelType(name, _MODEL, block, bindings, n_layers="n_layer", unused=frozenset({"n_ctx"}))
 
 
 MODEL_TYPES = (

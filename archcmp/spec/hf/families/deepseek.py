@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from archcmp.spec.hf.axes import Axis, DenseOrMoE, Options, listed, write_listed
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
 from archcmp.spec.hf.common import GLU, NO_ATTENTION_BIAS, RMSNORM, feed_forward, sizes
-from archcmp.spec.hf.families.mixtures import (
-    DENSE,
-    FIRST_DENSE,
-    MODEL,
-    ExpertGroups,
-    SharedExperts,
-    experts,
-    moe,
-)
+from archcmp.spec.hf.experts import DENSE, FIRST_DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

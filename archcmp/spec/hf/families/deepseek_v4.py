@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from archcmp.spec.hf.axes import Options
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
 from archcmp.spec.hf.common import sizes
-from archcmp.spec.hf.families.mixtures import MODEL, experts, moe
+from archcmp.spec.hf.experts import MODEL, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

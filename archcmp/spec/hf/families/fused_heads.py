@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcmp.spec.hf.bindings import Draft, Field, Only, Switch, Tree, activation
-from archcmp.spec.hf.common import EvenHeads, attention, feed_forward, sizes
+from archcmp.spec.hf.common import EvenHeads, attention, feed_forward, gpt2_sizes, sizes
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
@@ -63,14 +63,8 @@ MODEL_TYPES = (
             "ffn": _BIASED_MLP,
         },
         (
-            Field("vocab_size", "vocab_size", 50_257),
-            Field("n_positions", "context_length", 1024),
-            Field("n_embd", "d_model", 768),
-            Field("layer_norm_epsilon", "norm.eps", 1e-5, decode=float),
-            Field("tie_word_embeddings", "output.tied", True),
-            Field("n_head", ":mixer.n_heads", 12),
+            *gpt2_sizes(50_257, 1024, 768, n_heads=12, tied=True),
             Field("head_dim", ":mixer.head_dim", lambda f: f.get("n_embd", 768) // f.get("n_head", 12)),
-            Field("n_inner", ":ffn.d_ff", lambda f: 4 * f.get("n_embd", 768)),
             activation(":ffn.activation", "activation_function", "gelu_pytorch_tanh"),
             Only("multi_query", True),
             Only("num_key_value_heads", 1),
@@ -80,8 +74,7 @@ MODEL_TYPES = (
         unused=frozenset(
             {"attention_softmax_in_fp32", "scale_attention_softmax_in_fp32", "inference_runner"}
             | {"max_batch_size", "max_sequence_length", "pad_key_length", "pre_allocate_kv_cache"}
-            | {"summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type"}
-            | {"summary_use_proj", "validate_runner_input"}
+            | {"validate_runner_input"}
         ),
     ),
     ModelType(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from archcmp.spec.hf.axes import DenseOrMoE, LocalGlobal, Options, every
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import ATTENTION_BIAS, GLU, RMSNORM, attention, sizes
-from archcmp.spec.hf.families.mixtures import moe
+from archcmp.spec.hf.experts import moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import PROPORTIONAL, RopeFields

@@ -9,6 +9,7 @@ from archcmp.spec.hf.bindings import Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import (
     EvenHeads,
     attention,
+    gpt2_sizes,
     inverse_root,
     inverse_square,
     sizes,
@@ -205,10 +206,7 @@ MODEL_TYPES = (
         ),
         axes=(AttentionTypes(),),
         n_layers="num_layers",
-        unused=frozenset(
-            {"embed_dropout", "resid_dropout", "summary_activation", "summary_first_dropout", "summary_type"}
-            | {"summary_proj_to_labels", "summary_use_proj"}
-        ),
+        unused=frozenset({"embed_dropout", "resid_dropout"}),
     ),
     ModelType(
         "gpt2",
@@ -219,24 +217,15 @@ MODEL_TYPES = (
             "ffn": {"kind": "mlp", "bias": True},
         },
         (
-            Field("vocab_size", "vocab_size", 50_257),
-            Field("n_positions", "context_length", 1024),
-            Field("n_embd", "d_model", 768),
-            Field("layer_norm_epsilon", "norm.eps", 1e-5, decode=float),
-            Field("tie_word_embeddings", "output.tied", True),
-            Field("n_head", ":mixer.n_heads", 12),
+            *gpt2_sizes(50_257, 1024, 768, n_heads=12, tied=True),
             Field("n_head", ":mixer.n_kv_heads", 12),
             Field("head_dim", ":mixer.head_dim", lambda f: f.get("n_embd", 768) // f.get("n_head", 12)),
-            Field("n_inner", ":ffn.d_ff", lambda f: 4 * f.get("n_embd", 768)),
             activation(":ffn.activation", "activation_function", "gelu_new"),
             Only("scale_attn_weights", True),
             Only("scale_attn_by_inverse_layer_idx", False),
             Only("add_cross_attention", False),
         ),
         n_layers="n_layer",
-        unused=frozenset(
-            {"n_ctx", "n_special", "predict_special_tokens", "reorder_and_upcast_attn", "summary_activation"}
-            | {"summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj"}
-        ),
+        unused=frozenset({"n_ctx", "n_special", "predict_special_tokens", "reorder_and_upcast_attn"}),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from archcmp.spec.hf.axes import DenseOrMoE, listed, write_listed
 from archcmp.spec.hf.bindings import Binding, Field, Only, Tree
 from archcmp.spec.hf.common import GLU, sizes
+from archcmp.spec.hf.experts import DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.families.deepseek import (
     LATENT_UNUSED,
     IndexerTypes,
@@ -13,7 +14,6 @@ from archcmp.spec.hf.families.deepseek import (
     indexer,
     mla,
 )
-from archcmp.spec.hf.families.mixtures import DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

@@ -9,7 +9,7 @@ from typing import Any
 from archcmp.spec.hf.axes import DenseOrMoE, Options, sparse_steps, write_sparse_steps
 from archcmp.spec.hf.bindings import Binding, Field, Only, Tree, activation
 from archcmp.spec.hf.common import GEMMA_NORM, GLU, attention, feed_forward, sizes
-from archcmp.spec.hf.families.mixtures import DENSE, experts, moe
+from archcmp.spec.hf.experts import DENSE, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

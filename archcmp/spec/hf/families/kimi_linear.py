@@ -8,9 +8,9 @@ from typing import Any
 from archcmp.spec.hf.axes import DenseOrMoE, listed, write_listed
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
 from archcmp.spec.hf.common import GLU, sizes
+from archcmp.spec.hf.experts import DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.families.deepseek import LATENT_UNUSED, LatentNorm, mla
 from archcmp.spec.hf.families.hybrids import LinearFull
-from archcmp.spec.hf.families.mixtures import DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

@@ -7,8 +7,8 @@ from typing import Any
 from archcmp.spec.hf.axes import DenseOrMoE
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree
 from archcmp.spec.hf.common import GLU, RMSNORM, attention, head_dim_of, sizes
+from archcmp.spec.hf.experts import experts, moe
 from archcmp.spec.hf.families.hybrids import LinearFull
-from archcmp.spec.hf.families.mixtures import experts, moe
 from archcmp.spec.hf.families.mixtures_sigmoid import after_dense, write_dense
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType

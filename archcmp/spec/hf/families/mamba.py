@@ -9,17 +9,17 @@ from math import inf
 from archcmp.spec.hf.axes import DenseOrMoE, Options
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import GLU, attention, granite, heads, sizes
-from archcmp.spec.hf.families.mixtures import MODEL, N_EXPERTS, ExpertGroups, experts, moe
+from archcmp.spec.hf.experts import MODEL, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields
 
-_MAMBA: Tree = {"kind": "mamba2"}
-_NO_LIMIT = Only("time_step_limit", [0.0, inf])
+MAMBA: Tree = {"kind": "mamba2"}
+NO_LIMIT = Only("time_step_limit", [0.0, inf])
 """Steps dt have no limits. transformers applies limits only while it reads a prompt."""
 
 _STEPS = frozenset({"time_step_min", "time_step_max", "time_step_floor", "time_step_rank"})
-_UNUSED = _STEPS | {"residual_in_fp32", "rescale_prenorm_residual", "num_logits_to_keep"}
+UNUSED = _STEPS | {"residual_in_fp32", "rescale_prenorm_residual", "num_logits_to_keep"}
 """Fields about the start of training, the precision of the residual stream and what generation asks for."""
 
 CONTEXT = 262_144
@@ -50,12 +50,12 @@ class LayerKinds:
         self.encode(parts, config)
 
 
-_NAMES = {"mamba": "linear_attention", "full": "full_attention", "moe": "moe", "mlp": "mlp"}
-_PARTS = {name: part for part, name in _NAMES.items()} | {"mamba": "mamba", "attention": "full"}
-_LETTERS = {"M": "mamba", "*": "full", "E": "moe", "-": "mlp"}
+NAMES = {"mamba": "linear_attention", "full": "full_attention", "moe": "moe", "mlp": "mlp"}
+PARTS = {name: part for part, name in NAMES.items()} | {"mamba": "mamba", "attention": "full"}
 
 
-def _named(fields: Fields, key: str, names: list[str], known: dict[str, str]) -> list[str]:
+def parts_of_names(fields: Fields, key: str, names: list[str], known: dict[str, str]) -> list[str]:
+    """The part of each layer by its name in the field `key`. Raises ConfigError for an unknown name."""
     if others := set(names) - set(known):
         raise fields.refuse(key, min(others), f"known: {', '.join(known)}")
     return [known[name] for name in names]
@@ -64,12 +64,12 @@ def _named(fields: Fields, key: str, names: list[str], known: dict[str, str]) ->
 def _listed(fields: Fields, n_layers: int) -> list[str]:
     """By `layer_types`, or `layers_block_type` of older files; without them all layers have Mamba-2."""
     old, new = fields.get("layers_block_type", None), fields.get("layer_types", None)
-    known = {name: part for name, part in _PARTS.items() if part in ("mamba", "full")}
-    return _named(fields, "layer_types", old or new or ["mamba"] * n_layers, known)
+    known = {name: part for name, part in PARTS.items() if part in ("mamba", "full")}
+    return parts_of_names(fields, "layer_types", old or new or ["mamba"] * n_layers, known)
 
 
 def _write_listed(parts: list[str], config: Tree) -> None:
-    config["layer_types"] = [_NAMES[part] for part in parts]
+    config["layer_types"] = [NAMES[part] for part in parts]
 
 
 def _at_indices(fields: Fields, n_layers: int) -> list[str]:
@@ -80,18 +80,6 @@ def _at_indices(fields: Fields, n_layers: int) -> list[str]:
 
 def _write_indices(parts: list[str], config: Tree) -> None:
     config["attn_layer_indices"] = [i for i, part in enumerate(parts) if part == "full"]
-
-
-def _one_sublayer(fields: Fields, n_layers: int) -> list[str]:
-    """By `layers_block_type`, or by `hybrid_override_pattern`, a letter per layer."""
-    names, pattern = fields.get("layers_block_type", None), fields.get("hybrid_override_pattern", None)
-    if names is None and pattern is not None:
-        return _named(fields, "hybrid_override_pattern", list(pattern), _LETTERS)
-    return _named(fields, "layers_block_type", names or ["mamba", "moe", "attention", "mlp"], _PARTS)
-
-
-def _write_one_sublayer(parts: list[str], config: Tree) -> None:
-    config["layers_block_type"] = [_NAMES[part] for part in parts]
 
 
 # ---- fields -----------------------------------------------------------------------------------------
@@ -128,36 +116,6 @@ class ExpandedHeads:
                 config[self.expand] = n_heads * head_dim // draft.model["d_model"]
 
 
-class NoFloor:
-    """transformers keeps the steps dt of nemotron_h above `time_step_min` while it reads a prompt, and not
-    while it decodes. The published code has no such floor, so none is read, and the one written is too low
-    to matter. https://github.com/huggingface/transformers/pull/48989"""
-
-    def read(self, fields: Fields, draft: Draft) -> None:
-        fields.get("time_step_min", None)
-
-    def write(self, draft: Draft, config: Tree) -> None:
-        config["time_step_min"] = 1e-30
-
-
-class LatentWidth:
-    """The width in which experts work, null for that of the model. With biases the projections to it would
-    have biases, too, which a spec does not have."""
-
-    path = "moe:ffn.latent"
-
-    def read(self, fields: Fields, draft: Draft) -> None:
-        width = fields.get("moe_latent_size", None)
-        if width is None or not draft.owners(self.path)[0]:
-            return
-        fields.expect("mlp_bias", False)
-        draft.set(self.path, width)
-
-    def write(self, draft: Draft, config: Tree) -> None:
-        for width in draft.values(self.path):
-            config["moe_latent_size"] = width
-
-
 class NamedPositions:
     """Rotary positions where `position_embedding_type` is rope, and none where it is null."""
 
@@ -188,38 +146,11 @@ _MAMBA_FIELDS: tuple[Binding, ...] = (
     Field("mamba_conv_bias", "mamba:mixer.conv_bias", True),
     Field("mamba_proj_bias", "mamba:mixer.bias", False),
     Only("hidden_act", "silu"),
-    _NO_LIMIT,
+    NO_LIMIT,
 )
 """Mamba-2 in Bamba and Granite."""
 
-_TWO_KINDS: dict[str, Tree] = {"mamba": {"mixer": _MAMBA}, "full": {"mixer": attention()}}
-_RELU2_MLP: Tree = {"kind": "mlp"}
-_NEMOTRON_PARTS: dict[str, Tree] = {
-    "mamba": {"mixer": _MAMBA, "ffn": None},
-    "full": {"mixer": attention(), "ffn": None},
-    "mlp": {"mixer": None, "ffn": _RELU2_MLP},
-    "moe": {
-        "mixer": None,
-        "ffn": moe("sigmoid", correction_bias=True) | {"expert": _RELU2_MLP, "shared": _RELU2_MLP},
-    },
-}
-_NEMOTRON_FFN: tuple[Binding, ...] = (
-    Field("intermediate_size", "mlp:ffn.d_ff", 21_504),
-    activation("mlp:ffn.activation", "mlp_hidden_act", "relu2"),
-    Field("mlp_bias", "mlp:ffn.bias", False),
-    Field("n_routed_experts", "moe:ffn.n_experts", 8, aliases=N_EXPERTS[1:]),
-    Field("num_experts_per_tok", "moe:ffn.top_k", 2),
-    Field("moe_intermediate_size", "moe:ffn.expert.d_ff", 7688),
-    activation("moe:ffn.expert.activation", "mlp_hidden_act", "relu2"),
-    Only("n_shared_experts", 1),
-    Field("moe_shared_expert_intermediate_size", "moe:ffn.shared.d_ff", 7688),
-    activation("moe:ffn.shared.activation", "mlp_hidden_act", "relu2"),
-    Field("mlp_bias", "moe:ffn.shared.bias", False),
-    LatentWidth(),
-    ExpertGroups("top2_sum"),
-    Field("norm_topk_prob", "moe:ffn.router.renormalize", True),
-    Field("routed_scaling_factor", "moe:ffn.router.scale", 1.0, decode=float),
-)
+_TWO_KINDS: dict[str, Tree] = {"mamba": {"mixer": MAMBA}, "full": {"mixer": attention()}}
 
 
 def _any_experts(fields: Fields, n_layers: int) -> list[bool]:
@@ -235,7 +166,7 @@ MODEL_TYPES = (
     ModelType(
         "mamba2",
         MODEL,
-        {"residual": "pre_norm", "mixer": _MAMBA, "ffn": None},
+        {"residual": "pre_norm", "mixer": MAMBA, "ffn": None},
         (
             *sizes(CONTEXT, tied=False, eps=1e-5, eps_key="layer_norm_epsilon"),
             ExpandedHeads("num_heads", "head_dim", "expand", ""),
@@ -246,40 +177,9 @@ MODEL_TYPES = (
             Field("use_bias", ":mixer.bias", False),
             Only("rms_norm", True),
             Only("hidden_act", "silu"),
-            _NO_LIMIT,
+            NO_LIMIT,
         ),
-        unused=_UNUSED | {"chunk_size"},
-    ),
-    ModelType(
-        "nemotron_h",
-        MODEL,
-        {"residual": "pre_norm"},
-        (
-            *sizes(4096, tied=False, eps=1e-5, eps_key="layer_norm_epsilon"),
-            Only("tie_word_embeddings", False),
-            Field("mamba_num_heads", "mamba:mixer.n_heads", 128),
-            Field("mamba_head_dim", "mamba:mixer.head_dim", 64),
-            Field("ssm_state_size", "mamba:mixer.d_state", 128),
-            Field("n_groups", "mamba:mixer.n_groups", 8),
-            Field("conv_kernel", "mamba:mixer.conv_size", 4),
-            Field("use_conv_bias", "mamba:mixer.conv_bias", True),
-            Field("use_bias", "mamba:mixer.bias", False),
-            Only("mamba_hidden_act", "silu"),
-            _NO_LIMIT,
-            NoFloor(),
-            Field("num_attention_heads", "full:mixer.n_heads", 32),
-            Field("num_key_value_heads", "full:mixer.n_kv_heads", 8),
-            Field("head_dim", "full:mixer.head_dim", 128),
-            Only("attention_bias", False),
-            Only("sliding_window", None),
-            *_NEMOTRON_FFN,
-        ),
-        axes=(LayerKinds(_NEMOTRON_PARTS, _one_sublayer, _write_one_sublayer),),
-        unused=_UNUSED
-        | {"chunk_size", "expand", "use_mamba_kernels", "mamba_ssm_cache_dtype", "mamba_ssm_dtype"}
-        | {"mamba_proj_bias", "moe_shared_expert_overlap", "attention_head_dim", "rms_norm_eps", "norm_eps"}
-        | {"mtp_layers_block_type", "mtp_hybrid_override_pattern", "rope_theta", "partial_rotary_factor"},
-        count=lambda fields: len(_one_sublayer(fields, 0)),
+        unused=UNUSED | {"chunk_size"},
     ),
     ModelType(
         "bamba",
@@ -296,7 +196,7 @@ MODEL_TYPES = (
             Field("mlp_bias", ":ffn.bias", False),
         ),
         axes=(LayerKinds(_TWO_KINDS, _at_indices, _write_indices),),
-        unused=_UNUSED | {"mamba_chunk_size", "z_loss_coefficient", "attn_rotary_emb"},
+        unused=UNUSED | {"mamba_chunk_size", "z_loss_coefficient", "attn_rotary_emb"},
     ),
     ModelType(
         "granitemoehybrid",

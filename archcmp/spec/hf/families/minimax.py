@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from archcmp.spec.hf.bindings import Draft, Field, Only, Tree
 from archcmp.spec.hf.common import attention, head_dim_of, n_heads_of, sizes
+from archcmp.spec.hf.experts import MODEL, experts, moe
 from archcmp.spec.hf.families.hybrids import LinearFull
-from archcmp.spec.hf.families.mixtures import MODEL, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

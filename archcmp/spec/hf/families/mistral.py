@@ -6,17 +6,9 @@ from typing import Any
 
 from archcmp.spec.hf.bindings import Draft, Field, Only, Tree
 from archcmp.spec.hf.common import feed_forward, heads, sizes
+from archcmp.spec.hf.experts import DENSE, FIRST_DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.families.decoders import llama_like
 from archcmp.spec.hf.families.deepseek import LATENT_UNUSED, LatentNorm, mla
-from archcmp.spec.hf.families.mixtures import (
-    DENSE,
-    FIRST_DENSE,
-    MODEL,
-    ExpertGroups,
-    SharedExperts,
-    experts,
-    moe,
-)
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

@@ -5,7 +5,7 @@ from __future__ import annotations
 from archcmp.spec.hf.axes import DenseOrMoE, LocalGlobal, listed, write_listed
 from archcmp.spec.hf.bindings import Draft, Field, Tree, activation
 from archcmp.spec.hf.common import ATTENTION_BIAS, GLU, WINDOW, attention, heads, sizes
-from archcmp.spec.hf.families.mixtures import experts, moe
+from archcmp.spec.hf.experts import experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

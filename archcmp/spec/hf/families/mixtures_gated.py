@@ -8,7 +8,7 @@ from itertools import cycle, islice
 from archcmp.spec.hf.axes import ATTENTION_PARTS, DenseOrMoE, LocalGlobal, listed, write_listed
 from archcmp.spec.hf.bindings import Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import GLU, attention, heads, sizes
-from archcmp.spec.hf.families.mixtures import DENSE, MODEL, ExpertGroups, experts, moe
+from archcmp.spec.hf.experts import DENSE, MODEL, ExpertGroups, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

@@ -16,8 +16,8 @@ from archcmp.spec.hf.axes import (
 )
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Switch, Tree
 from archcmp.spec.hf.common import ATTENTION_BIAS, GLU, WINDOW, attention, heads, sizes
+from archcmp.spec.hf.experts import DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.families.llama_kin import RopeBesideWindows
-from archcmp.spec.hf.families.mixtures import DENSE, MODEL, ExpertGroups, SharedExperts, experts, moe
 from archcmp.spec.hf.fields import REQUIRED, Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

@@ -12,7 +12,7 @@ from archcmp.spec.hf.axes import (
 )
 from archcmp.spec.hf.bindings import Binding, Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import ATTENTION_BIAS, GLU, GRANITE, attention, heads, sizes
-from archcmp.spec.hf.families.mixtures import DENSE, MODEL, SharedExperts, experts, moe
+from archcmp.spec.hf.experts import DENSE, MODEL, SharedExperts, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

@@ -11,7 +11,7 @@ from typing import Any
 from archcmp.spec.hf.axes import DenseOrMoE, LocalGlobal, Options, listed, write_listed
 from archcmp.spec.hf.bindings import Draft, Field, Only, Tree, activation
 from archcmp.spec.hf.common import GEMMA_NORM, GLU, NO_ATTENTION_BIAS, attention, sizes
-from archcmp.spec.hf.families.mixtures import DENSE, experts, moe
+from archcmp.spec.hf.experts import DENSE, experts, moe
 from archcmp.spec.hf.fields import Fields
 from archcmp.spec.hf.model_type import ModelType
 from archcmp.spec.hf.rope import RopeFields

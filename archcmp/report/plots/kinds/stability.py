@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from archcmp.errors import UsageError
-from archcmp.report.plots.style import CHARACTERS_PER_PANEL, LINES, MARKERS, new_figure, plain
+from archcmp.report.plots.labels import Label, label_inches, panel_height, place_labels
+from archcmp.report.plots.style import look, new_figure
 from archcmp.report.tables.rows import where_measured
 from archcmp.results.document import Document
 
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+
+ORDER = 7
+TITLE = "Stability of training"
 
 DIVERGED = "x"
 LOSS_TICKS = [1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20]
@@ -32,20 +34,16 @@ class Curve:
 
     @property
     def style(self) -> dict[str, Any]:
-        return {
-            "color": f"C{self.position % 10}",
-            "linestyle": LINES[self.position % len(LINES)],
-            "marker": MARKERS[self.position % len(MARKERS)],
-        }
+        return look(self.position)
 
     def known(self, name: str) -> list[dict[str, Any]]:
         """The points that have a figure."""
         return [point for point in self.points if point[name] is not None]
 
-    def legend_line(self) -> Line2D:
-        from matplotlib.lines import Line2D
-
-        return Line2D([], [], label=textwrap.fill(plain(self.name), CHARACTERS_PER_PANEL), **self.style)
+    def labels(self, name: str) -> list[Label]:
+        """The model's name at the end of its line."""
+        ends = self.known(name)[-1:]
+        return [Label(end["learning_rate"], end[name], self.name, self.style["color"]) for end in ends]
 
 
 def _values(points: Iterable[dict[str, Any]], name: str) -> list[float]:
@@ -77,7 +75,7 @@ def _draw_losses(axes: Axes, curves: Sequence[Curve], entropy: float) -> None:
     axes.axhline(entropy, color="black", linestyle=(0, (8, 4)), linewidth=0.8, zorder=1)
     text = f"frequencies of bytes ({entropy:.2f})"
     where = axes.get_yaxis_transform()
-    axes.text(0.99, entropy, text, transform=where, ha="right", va="bottom", fontsize="small")
+    axes.text(0.01, entropy, text, transform=where, ha="left", va="bottom", fontsize="small")
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     ticks = [tick for tick in LOSS_TICKS if low <= tick <= high]
@@ -110,11 +108,13 @@ def _marks(curves: Sequence[Curve], legend_mark: Callable[..., Line2D]) -> list[
     return marks
 
 
+def has(doc: Document) -> bool:
+    """Whether any run is finished."""
+    return bool(doc.cells) and "curves" in doc.summary
+
+
 def figure_of(doc: Document) -> Figure:
-    """A panel of losses and one of attention logits, with a line per model. Raises UsageError where no run
-    is finished."""
-    if not doc.cells or "curves" not in doc.summary:
-        raise UsageError("there is no finished run to draw")
+    """A panel of losses and one of attention logits, with a line per model."""
     from matplotlib.lines import Line2D
 
     curves = [Curve(model.name, i, doc.summary["curves"][model.id]) for i, model in enumerate(doc.models)]
@@ -125,8 +125,9 @@ def figure_of(doc: Document) -> Figure:
     )
     told = [recipe, " ".join([f"{doc.timed_dtype}.", *where_measured(doc)])]
     told += [f"{len(doc.missing()):,} runs are not finished."] if doc.missing() else []
-    legend = [*(curve.legend_line() for curve in curves), *_marks(curves, Line2D)]
-    figure, (losses, logits) = new_figure(2, legend, told)
+    names = [curve.name for curve in curves]
+    marks, width, height = _marks(curves, Line2D), label_inches(names), panel_height(names)
+    figure, (losses, logits) = new_figure(2, told, marks, label_inches=width, height=height)
     _draw_losses(losses, curves, options["unigram_entropy"])
     _draw_logits(logits, curves)
     rates = doc.request.axes["learning_rate"]
@@ -135,5 +136,8 @@ def figure_of(doc: Document) -> Figure:
         axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axes.set_xticks([], minor=True)
         axes.set_xlabel("learning rate")
-        axes.grid(True, alpha=0.3)
+        axes.grid(True)
+    shown = [(losses, "loss"), (logits, "max_logit")]
+    labels = [(axes, [label for curve in curves for label in curve.labels(name)]) for axes, name in shown]
+    place_labels(figure, labels)
     return figure

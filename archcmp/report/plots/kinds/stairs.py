@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from archcmp.errors import UsageError
 from archcmp.report.plots.bars import (
     ADDED,
     CHANGED,
@@ -22,6 +21,7 @@ from archcmp.report.plots.bars import (
 from archcmp.report.table import Figure as Value
 from archcmp.report.tables.ablation import changing, path_title, steps_of
 from archcmp.report.tables.effects import QUANTITY_LABELS, conventions_note, full_unit
+from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import rate, shape_text
 from archcmp.results.ablation import Step
 from archcmp.results.document import Document
@@ -29,6 +29,16 @@ from archcmp.results.document import Document
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+
+
+ORDER = 0
+TITLE = "What each step of the path costs"
+
+
+def has(doc: Document) -> bool:
+    """Whether it is an ablation whose path is whole."""
+    whole = len(doc.cells) == len(doc.request.points())
+    return doc.kind == "ablation" and len(doc.models) > 1 and bool(doc.cells) and whole
 
 
 def _counted(steps: Sequence[Step], name: str) -> Panel:
@@ -68,20 +78,17 @@ def _legend(panels: Sequence[Panel]) -> list[Patch]:
 
 
 def figure_of(doc: Document) -> Figure:
-    """A panel per quantity that changes, and per measured workload; a bar per step. Raises UsageError where
-    the path is not whole."""
+    """A panel per quantity that changes, and per measured workload; a bar per step."""
     steps = steps_of(doc)
-    if len(steps) < len(doc.request.points()) or len(doc.models) < 2:
-        raise UsageError("there is no whole path to draw")
     workloads = list(dict.fromkeys(name for step in steps for name in step.throughput))
     panels = [_counted(steps, name) for name in changing(steps) or ["params"]]
     panels += [_timed(steps, workload) for workload in workloads]
     told = [
         path_title(doc),
         "Each row keeps the changes above it, and is compared with the row above. "
-        f"{shape_text(doc).capitalize()}, {doc.request.dtype}. "
+        f"{shape_text(doc).capitalize()}, {stored_in(doc)}. "
         f"{conventions_note(doc)}",
     ]
     timings = [timing for step in steps for timing in step.throughput.values()]
     told += timings_told(doc, timings, "row above")
-    return figure_of_bars(_names(doc, steps), panels, told, _legend(panels))
+    return figure_of_bars(_names(doc, steps), panels, told, _legend(panels), abreast=3)

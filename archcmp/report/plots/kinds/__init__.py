@@ -1,0 +1,1 @@
+"""A module per kind of plot, found by listing this folder."""
