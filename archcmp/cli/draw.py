@@ -37,7 +37,7 @@ def command(
             "--output",
             "-o",
             metavar="FILE",
-            help=f"A {' or '.join(FORMATS)} file, instead of the terminal.",
+            help=f"A file ({', '.join(FORMATS)}) instead of the terminal.",
         ),
     ] = None,
     scale: Annotated[

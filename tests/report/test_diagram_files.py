@@ -62,5 +62,5 @@ def test_every_format_is_drawn_by_the_library(
 
 @pytest.mark.parametrize("path", [None, "x.mmd"])
 def test_heights_in_proportion_take_a_picture(path: str | None, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="heights in proportion"):
+    with pytest.raises(UsageError, match="heights are in proportion only in"):
         check_drawing(None if path is None else tmp_path / path, "params")

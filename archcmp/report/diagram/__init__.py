@@ -74,9 +74,7 @@ def check_drawing(path: Path | None, scale: str | None) -> None:
     if scale is not None:
         check_name("scale", scale, SCALES)
         if path is None or (path.suffix in FORMATS and path.suffix not in SCALED):
-            raise UsageError(
-                f"only a file of {' or '.join(SCALED)} has heights in proportion; add -o picture.svg"
-            )
+            raise UsageError(f"heights are in proportion only in {', '.join(SCALED)}; add -o picture.svg")
     if path is not None:
         check_writable(path, tuple(FORMATS))
         if path.suffix == ".png":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -94,8 +94,8 @@ class Canvas:
         found = []
         for letters, styles in zip(self._letters, self._styles, strict=True):
             row = Text(no_wrap=True)
-            for letter, style in zip(letters, styles, strict=True):
-                row.append(letter, style or None)
+            for style, run in groupby(zip(styles, letters, strict=True), key=lambda cell: cell[0]):
+                row.append("".join(letter for _, letter in run), style or None)
             row.rstrip()
             found.append(row)
         return found
