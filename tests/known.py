@@ -60,6 +60,10 @@ COMPRESSED_OPTIONS = (
 )
 MAMBA2_OPTIONS = "kind: mamba2, n_heads: 4, head_dim: 6, d_state: 8, n_groups: 2, conv_size: 3"
 KDA_OPTIONS = "kind: kimi_delta_attention, n_heads: 4, head_dim: 8, conv_size: 3"
+SUM_OPTIONS = (
+    "kind: sum, first: {kind: attention, n_heads: 4, n_kv_heads: 2, head_dim: 8, rope: {theta: 100}}, "
+    f"second: {{{MAMBA2_OPTIONS}}}, first_scale: 0.9, second_input_scale: 1.2"
+)
 LIGHTNING_OPTIONS = "kind: lightning_attention, n_heads: 4, head_dim: 8"
 MIXTURE_OPTIONS = (
     "kind: moe, n_experts: 6, top_k: 2, router: {scoring: softmax}, "
@@ -71,6 +75,8 @@ INDEXED = (
     "blocks.main.mixer.q_lora_rank=10",
     "blocks.main.mixer.indexer={kind: lightning, n_heads: 16, head_dim: 8, top_k: 9}",
 )
+BLOCKS = "blocks.main.mixer={rope: {partial: 0.5}, block_indexer: {head_dim: 6, block: 3, top_blocks: 2}}"
+INDEX_POOLED = (*INDEXED, "blocks.main.mixer.indexer.pool=3")
 INDEX_SHARED = (
     *INDEXED,
     "blocks.other={extends: main, mixer: {indexer: {kind: shared, top_k: 9}}}",
@@ -78,6 +84,7 @@ INDEX_SHARED = (
 )
 COMPRESSED = f"blocks.main.mixer={{{COMPRESSED_OPTIONS}}}"
 DELTA_NET = f"blocks.main.mixer={{{DELTA_NET_OPTIONS}}}"
+SUM = f"blocks.main.mixer={{{SUM_OPTIONS}}}"
 MAMBA2 = f"blocks.main.mixer={{{MAMBA2_OPTIONS}}}"
 MIXTURE = f"blocks.main.ffn={{{MIXTURE_OPTIONS}}}"
 FAR = "blocks.far={extends: main, mixer: {window: 3}}"

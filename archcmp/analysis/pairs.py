@@ -10,7 +10,8 @@ def causal_pairs(
     seq_len: int, n_new: int, window: int | None, chunk: int | None = None, rate: int = 1
 ) -> int:
     """Pairs that causality and the window or chunk let through: the sum over positions of min(window,
-    (position + 1) // rate), or of position % chunk + 1.
+    (position + 1) // rate), or of position % chunk + 1. With both, the window is a number of chunks, that of
+    the query among them: the sum of position % chunk + 1 + chunk min(window - 1, position // chunk).
 
     With n_new = seq_len = T, W = min(window, T) and rate = 1 this is W (W + 1) / 2 + (T - W) W.
     """
@@ -19,7 +20,11 @@ def causal_pairs(
     def up_to(length: int) -> int:
         if chunk is not None:
             chunks, rest = divmod(length, chunk)
-            return chunks * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
+            own = chunks * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
+            most = 0 if window is None else window - 1
+            few = min(chunks, most)
+            before = few * (few - 1) // 2 + (chunks - few) * most
+            return own + chunk * (chunk * before + rest * few)
         growing = min(length, rate * width - 1)
         keys = growing // rate
         below = rate * keys * (keys - 1) // 2 + keys * (growing - rate * keys + 1)
@@ -35,7 +40,8 @@ def _full_pairs(seq_len: int, n_new: int, window: int | None, chunk: int | None 
 def _window_pairs(
     seq_len: int, n_new: int, window: int | None, chunk: int | None = None, rate: int = 1
 ) -> int:
-    return n_new * min(window or chunk or seq_len, seq_len // rate)
+    most = window * chunk if window and chunk else window or chunk or seq_len
+    return n_new * min(most, seq_len // rate)
 
 
 COUNT_PAIRS: dict[str, Callable[..., int]] = {

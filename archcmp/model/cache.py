@@ -3,7 +3,8 @@ state, or the last inputs of a convolution."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from math import lcm
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ class LayerCache:
     `rings` those that hold only the last positions, along the second-to-last dimension.
     """
 
-    states: ClassVar[tuple[str, ...]] = ()
-    rings: ClassVar[tuple[str, ...]] = ()
+    states: tuple[str, ...] = ()
+    rings: tuple[str, ...] = ()
 
     @property
     def held(self) -> dict[str, Tensor]:
@@ -137,6 +138,44 @@ class ChunkCache(FullCache):
         return keys, values
 
 
+class IndexKeys(LayerCache):
+    """An indexer's key of every position."""
+
+    def __init__(self, batch_size: int, capacity: int, key_dim: int) -> None:
+        self.keys = torch.zeros(batch_size, capacity, key_dim)
+
+    def append_keys(self, keys: Tensor, start: int) -> Tensor:
+        """Keep the indexer's keys (B, T, key_dim) of positions start .. start + T - 1, and return all."""
+        end = start + keys.shape[1]
+        self.keys[:, start:end] = keys
+        return self.keys[:, :end]
+
+
+class BlockCache(FullCache, IndexKeys):
+    """Keys and values, and an indexer's keys. A token reads the keys and values of at most `n_blocks` blocks
+    of `block` positions, its own among them."""
+
+    def __init__(
+        self,
+        batch_size: int,
+        n_kv_heads: int,
+        capacity: int,
+        dims: tuple[int, int, int],
+        block: int,
+        n_blocks: int,
+    ) -> None:
+        head_dim, value_dim, key_dim = dims
+        FullCache.__init__(self, batch_size, n_kv_heads, capacity, head_dim, value_dim)
+        IndexKeys.__init__(self, batch_size, capacity, key_dim)
+        self.block, self.n_blocks = block, n_blocks
+
+    @property
+    def read(self) -> dict[str, Tensor]:
+        own = (self.k.shape[2] - 1) // self.block
+        left = max(0, own - self.n_blocks + 1) * self.block
+        return self.held | {"k": self.k[:, :, left:], "v": self.v[:, :, left:]}
+
+
 class LatentCache(LayerCache):
     """The latent and the shared rotary key of every position. Keys and values are projected from them. A
     token reads all of them, or, with an indexer, `top_k`."""
@@ -156,24 +195,38 @@ class LatentCache(LayerCache):
         return self.latents[:, :, :end]
 
 
-class IndexedCache(LatentCache):
-    """The same, and the indexer's key of every position."""
+class IndexedCache(LatentCache, IndexKeys):
+    """The same, and an indexer's keys."""
 
     def __init__(self, batch_size: int, capacity: int, width: int, top_k: int, key_dim: int) -> None:
-        super().__init__(batch_size, capacity, width, top_k)
-        self.keys = torch.zeros(batch_size, capacity, key_dim)
+        LatentCache.__init__(self, batch_size, capacity, width, top_k)
+        IndexKeys.__init__(self, batch_size, capacity, key_dim)
 
-    def append_keys(self, keys: Tensor, start: int) -> Tensor:
-        """Keep the indexer's keys (B, T, key_dim) of positions start .. start + T - 1, and return all."""
-        end = start + keys.shape[1]
-        self.keys[:, start:end] = keys
-        return self.keys[:, :end]
+
+class PooledCache(LatentCache):
+    """Latents, and the indexer's key of every `pool` tokens with the tokens that wait for the next one. A
+    token reads the latents of `top_k` tokens in whole pools, and of the tokens after the last whole pool."""
+
+    states = ("pending",)
+
+    def __init__(
+        self, batch_size: int, capacity: int, width: int, top_k: int, keys: tuple[Tensor, Tensor]
+    ) -> None:
+        super().__init__(batch_size, capacity, width, top_k)
+        self.keys, self.pending = keys
+        self.tokens_per_entry = self.pending.shape[1]
+
+    @property
+    def read(self) -> dict[str, Tensor]:
+        pool, capacity = self.pending.shape[1], self.latents.shape[2]
+        left = max(0, capacity // pool * pool - (self.top_k or 0))
+        return self.held | {"latents": self.latents[:, :, left:]}
 
 
 class ConvCache(LayerCache):
     """The last `n_before` inputs of a causal convolution, for any number of tokens."""
 
-    states: ClassVar[tuple[str, ...]] = ("inputs",)
+    states: tuple[str, ...] = ("inputs",)
 
     def __init__(self, batch_size: int, n_before: int, width: int) -> None:
         self.inputs = torch.zeros(batch_size, n_before, width)
@@ -192,7 +245,7 @@ def after_last_inputs(x: Tensor, n_before: int, past: ConvCache | None) -> Tenso
 class StateCache(LayerCache):
     """A recurrent state (B, *state), in float32 or better, for any number of tokens."""
 
-    states: ClassVar[tuple[str, ...]] = ("state",)
+    states: tuple[str, ...] = ("state",)
 
     def __init__(self, batch_size: int, state: tuple[int, ...]) -> None:
         precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
@@ -213,6 +266,30 @@ class RecurrentCache(ConvCache, StateCache):
         """Replace the state, and keep the last of these inputs."""
         self.state.copy_(state)
         self.keep_inputs(inputs)
+
+
+class JointCache(LayerCache):
+    """The memories of mixers side by side. The names of the tensors begin with the number of the mixer."""
+
+    def __init__(self, parts: Sequence[LayerCache]) -> None:
+        self.parts = parts
+        self.tokens_per_entry = lcm(*(part.tokens_per_entry for part in parts))
+        self.states = tuple(f"{i}.{name}" for i, part in enumerate(parts) for name in part.states)
+
+    def _joined(self, of_part: Callable[[LayerCache], dict[str, Tensor]]) -> dict[str, Tensor]:
+        found = enumerate(map(of_part, self.parts))
+        return {f"{i}.{name}": tensor for i, tensors in found for name, tensor in tensors.items()}
+
+    @property
+    def held(self) -> dict[str, Tensor]:
+        return self._joined(lambda part: part.held)
+
+    @property
+    def read(self) -> dict[str, Tensor]:
+        return self._joined(lambda part: part.read)
+
+    def at_full_length(self, capacity: int) -> dict[str, Tensor]:
+        return self._joined(lambda part: part.at_full_length(capacity))
 
 
 class Cache:

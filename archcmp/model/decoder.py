@@ -22,7 +22,7 @@ from archcmp.model.mixers import build_mixer
 from archcmp.model.norms import build_norm
 from archcmp.model.per_layer import PerLayerGate, PerLayerVectors
 from archcmp.model.residual import MakeNorm, SubLayer, TakesStream, build_residual, build_streams
-from archcmp.model.rope import Rope, Rotation
+from archcmp.model.rope import AnyRope, AnyRotation
 from archcmp.spec.schema.model import Block as BlockSpec
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.schema.norms import Norm
@@ -74,8 +74,9 @@ class Block(nn.Module):
         self.spec = spec
         self.d_model = d_model
         self.mixer = None if spec.mixer is None else build_mixer(spec.mixer, d_model, norm)
-        if isinstance(self.mixer, KnowsDepth):
-            self.mixer.depth = depth or Depth()
+        for module in self.modules():
+            if isinstance(module, KnowsDepth):
+                module.depth = depth or Depth()
         self.ffn = None if spec.ffn is None else build_ffn(spec.ffn, d_model, vocab_size)
         sublayers = [sublayer for sublayer in (self.mixer, self.ffn) if sublayer is not None]
         self.n_sublayers = len(sublayers)
@@ -97,7 +98,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotation: Rotation | None = None,
+        rotation: AnyRotation = None,
         cache: LayerCache | None = None,
         start: int = 0,
         carried: Carried | None = None,
@@ -131,16 +132,16 @@ class Block(nn.Module):
         return {name: tensors for each in found for name, tensors in each.items()}
 
     @property
-    def rope(self) -> Rope | None:
+    def rope(self) -> AnyRope:
         """What computes the rotation that the mixer takes."""
         return None if self.mixer is None else self.mixer.rope
 
-    def rotation(self, x: Tensor, start: int) -> Rotation | None:
+    def rotation(self, x: Tensor, start: int) -> AnyRotation:
         """The rotation of x (B, T, ...), the last tokens of a sequence, the first of them at `start`."""
         if self.rope is None:
             return None
         end = start + x.shape[1]
-        rotation: Rotation = self.rope(torch.arange(start, end, device=x.device), x.dtype, end)
+        rotation: AnyRotation = self.rope(torch.arange(start, end, device=x.device), x.dtype, end)
         return rotation
 
     @property
@@ -232,7 +233,7 @@ class Decoder(nn.Module):
             cache.length = end
         return self.logits(x[:, -1:] if last_only else x)
 
-    def visits(self, rotations: Sequence[Rotation | None]) -> list[tuple[Block, Rotation | None]]:
+    def visits(self, rotations: Sequence[AnyRotation]) -> list[tuple[Block, AnyRotation]]:
         """The layers, each with its rotation, in the order in which a token goes through them."""
         return self.spec.passes * list(zip(self.blocks, rotations, strict=True))
 
@@ -251,7 +252,7 @@ class Decoder(nn.Module):
 
     def enter(
         self, tokens: Tensor, start: int = 0, length: int | None = None
-    ) -> tuple[Tensor, list[Rotation | None]]:
+    ) -> tuple[Tensor, list[AnyRotation]]:
         """The residual stream (B, T, ...) before the first layer, and the rotation of every layer. The first
         of tokens (B, T) is at position `start` of a sequence of `length` tokens, by default those up to the
         last of them."""

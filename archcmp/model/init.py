@@ -21,7 +21,7 @@ from archcmp.model.norms import Normalization
 INIT_STD = 0.02
 """Of GPT-2, and of `initializer_range` in the published configurations of nearly all models since."""
 
-_LAST = re.compile(r"(^|\.)(mixer\.out|ffn(\.\w+)?\.down|ffn\.latent_up|per_layer\.up)\.weight$")
+_LAST = re.compile(r"(^|\.)(mixer(\.\w+)?\.out|ffn(\.\w+)?\.down|ffn\.latent_up|per_layer\.up)\.weight$")
 """The last projections of sub-layers, and of experts."""
 
 

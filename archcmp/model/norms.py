@@ -44,6 +44,22 @@ class LayerNorm(nn.LayerNorm, Normalization):
         return F.layer_norm(x, self.normalized_shape, weight, self.bias, self.eps)
 
 
+class GroupedRMSNorm(Normalization):
+    """x / sqrt(mean(x^2) + eps) * weight, the mean over each of `n_groups` groups of channels.
+    (..., dim) -> (..., dim)."""
+
+    def __init__(self, n_groups: int, dim: int, eps: float) -> None:
+        super().__init__()
+        self.n_groups = n_groups
+        self.eps = eps
+        self.weight = nn.Parameter(torch.empty(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = x.unflatten(-1, (self.n_groups, -1))
+        normed: Tensor = F.rms_norm(groups, groups.shape[-1:], None, self.eps).flatten(-2)
+        return normed * self.weight
+
+
 NORMS: dict[type[Part], type[nn.Module]] = {
     RMSNormSpec: RMSNorm,
     LayerNormSpec: LayerNorm,

@@ -29,6 +29,11 @@ from archcmp.spec.schema.rope import Rope as RopeSpec
 Rotation = tuple[Tensor, Tensor]
 """cos and sin, each (T, rotated dimensions / 2)."""
 
+Rotations = tuple[Rotation | None, ...]
+"""A rotation for each of the mixers side by side, None for one without positions."""
+
+AnyRotation = Rotation | Rotations | None
+
 
 def _linear(frequencies: Tensor, scaling: LinearScaling, theta: float, length: int) -> Tensor:
     return frequencies / scaling.factor
@@ -100,7 +105,7 @@ class Rope:
     @property
     def turned(self) -> int:
         """The number of dimensions of a head that are rotated, those by an angle of 0 included."""
-        return self.head_dim if self.spec.proportional else round(self.head_dim * self.spec.partial)
+        return self.spec.turned(self.head_dim)
 
     def frequencies(self, device: torch.device, length: int) -> Tensor:
         """(turned / 2,) float32 radians per token, in a sequence of `length` tokens."""
@@ -156,3 +161,16 @@ class Rope:
         first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
         halves = (first * cos - second * sin, second * cos + first * sin)
         return torch.cat((*halves, rest) if rest.shape[-1] else halves, dim=-1)
+
+
+@dataclass(frozen=True)
+class Ropes:
+    """The rotary positions of mixers side by side: a Rotation for each that has any. Compared by value."""
+
+    ropes: tuple[Rope | None, ...]
+
+    def __call__(self, positions: Tensor, dtype: torch.dtype, length: int) -> Rotations:
+        return tuple(None if rope is None else rope(positions, dtype, length) for rope in self.ropes)
+
+
+AnyRope = Rope | Ropes | None

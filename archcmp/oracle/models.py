@@ -31,6 +31,7 @@ UNLISTED = ("Mistral4",)
 
 _SMALL_VISION = {"hidden_size": 16, "num_attention_heads": 1, "num_hidden_layers": 1}
 MULTIMODAL = {
+    "Glm5Next": ("visual",),
     "Step3p7": ("vision_model", "multi_modal_projector"),
     "MuseGlimmer": ("vision_tower", "vision_adapter", "vision_projection"),
 }

@@ -118,7 +118,8 @@ def _mixer(mixer: Any) -> str | None:
 
 def _block_choices(block: Block) -> Choices:
     choices = {short_key(path): value for path, value in _flat(block)}
-    return choices | {"mixer": _mixer(block.mixer)}
+    mixers = {short_key(path): _mixer(mixer) for path, mixer in block.mixers.items()}
+    return choices | mixers | {"mixer": _mixer(block.mixer)}
 
 
 def merged_keys(choices: Iterable[Mapping[str, object]]) -> list[str]:

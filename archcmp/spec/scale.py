@@ -133,12 +133,13 @@ def _proxy_scale(spec: ModelSpec, d_model: int, seq_len: int, vocab_size: int) -
 def _check_kinds(spec: ModelSpec, small: ModelSpec, refused: str) -> None:
     """Raises UsageError where the number of heads made another kind of attention of a mixer."""
     for name, block in small.blocks.items():
-        mixer, own = block.mixer, spec.blocks[name].mixer
-        if isinstance(mixer, Attention) and isinstance(own, Attention) and mixer.label != own.label:
-            raise UsageError(
-                f"{refused}: n_heads = {mixer.n_heads} cannot be {own.label}; n_heads = 4, 6 or 8 can. Write "
-                f"a d_model of so many times head_dim = {mixer.head_dim}"
-            )
+        for path, mixer in block.mixers.items():
+            own = spec.blocks[name].mixers[path]
+            if isinstance(mixer, Attention) and mixer.label != own.label:
+                raise UsageError(
+                    f"{refused}: n_heads = {mixer.n_heads} cannot be {own.label}; n_heads = 4, 6 or 8 can. "
+                    f"Write a d_model of so many times head_dim = {mixer.head_dim}"
+                )
 
 
 def proxy(

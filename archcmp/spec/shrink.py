@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.attention import Attention, BlockIndexer
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.compressed import CompressedAttention, Compressor
 from archcmp.spec.schema.deltanet import GatedDeltaNet
@@ -16,6 +16,7 @@ from archcmp.spec.schema.indexer import Indexer, Lightning
 from archcmp.spec.schema.kda import KimiDeltaAttention
 from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
+from archcmp.spec.schema.mixers import MixerSum
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block
 from archcmp.spec.schema.rope import DynamicScaling, LongRopeScaling, Rope
@@ -24,6 +25,11 @@ MAX_EXPERTS, MAX_TOP_K = 8, 3
 N_GROUPS, TOP_GROUPS = 4, 2
 MAX_INDEX_HEADS = 16
 """Of fewer heads of an indexer, all would be 0 for many entries, which are then chosen by chance."""
+
+MAX_BLOCKS = 2
+"""Blocks of tokens that a query sees."""
+MAX_POOL = 4
+"""Tokens whose keys an indexer pools."""
 
 Changes = dict[str, Any]
 Rule = Callable[[int], int]
@@ -133,13 +139,22 @@ def _attention(mixer: Attention, scale: Scale) -> Attention:
         changes["window"] = scale.window(mixer.window)
     if mixer.chunk is not None:
         changes["chunk"] = scale.window(mixer.chunk)
+    if mixer.block_indexer is not None:
+        changes["block_indexer"] = _block_indexer(mixer.block_indexer, scale)
     return mixer.model_copy(update=changes)
+
+
+def _block_indexer(indexer: BlockIndexer, scale: Scale) -> BlockIndexer:
+    """Few blocks of few tokens, so that a query leaves some out."""
+    few = {"top_blocks": min(indexer.top_blocks, MAX_BLOCKS), "head_dim": scale.head_dim}
+    block = max(1, scale.window(indexer.block * indexer.top_blocks) // few["top_blocks"])
+    return indexer.model_copy(update=few | {"block": min(indexer.block, block)})
 
 
 def _mla(mixer: MLA, scale: Scale) -> MLA:
     dim = scale.head_dim
     changes: Changes = {"n_heads": scale.n_heads(dim), "kv_lora_rank": 2 * dim, "qk_nope_head_dim": dim}
-    changes |= {"qk_rope_head_dim": dim // 2, "v_head_dim": 3 * dim // 4}
+    changes |= {"qk_rope_head_dim": mixer.qk_rope_head_dim and dim // 2, "v_head_dim": 3 * dim // 4}
     changes |= _positions(mixer, scale, dim // 2)
     changes["indexer"] = _indexer(mixer.indexer, scale)
     return mixer.model_copy(update=changes | {"q_lora_rank": mixer.q_lora_rank and 3 * dim // 2})
@@ -152,6 +167,9 @@ def _indexer(indexer: Indexer | None, scale: Scale) -> Indexer | None:
     changes = {"top_k": scale.window(indexer.top_k)}
     if isinstance(indexer, Lightning):
         changes |= {"n_heads": min(indexer.n_heads, MAX_INDEX_HEADS), "head_dim": scale.head_dim}
+        if indexer.pool is not None:
+            small = range(1, min(indexer.pool, MAX_POOL) + 1)
+            changes["pool"] = max(n for n in small if changes["top_k"] % n == 0)
     return indexer.model_copy(update=changes)
 
 
@@ -201,7 +219,16 @@ def _kimi_delta_attention(mixer: KimiDeltaAttention, scale: Scale) -> KimiDeltaA
 
 def _lightning(mixer: LightningAttention, scale: Scale) -> LightningAttention:
     dim = scale.head_dim
-    return mixer.model_copy(update={"n_heads": scale.n_heads(dim), "head_dim": dim})
+    n_heads, rope = scale.n_heads(dim), _rope(mixer.rope, scale, dim)
+    groups = 1 if mixer.norm_groups == 1 else _shared_heads(n_heads, mixer.n_heads / mixer.norm_groups)
+    changes: Changes = {"n_heads": n_heads, "head_dim": dim, "rope": rope, "norm_groups": groups}
+    return mixer.model_copy(update=changes)
+
+
+def _mixer_sum(mixer: MixerSum, scale: Scale) -> MixerSum:
+    return mixer.model_copy(
+        update={slot: _small(getattr(mixer, slot), scale) for slot in ("first", "second")}
+    )
 
 
 def _moe(ffn: MoE, scale: Scale) -> MoE:
@@ -242,15 +269,18 @@ _RULES: dict[type[Part], Callable[[Any, Scale], Part]] = {
     Mamba2: _mamba2,
     KimiDeltaAttention: _kimi_delta_attention,
     LightningAttention: _lightning,
+    MixerSum: _mixer_sum,
     MLP: _dense,
     GLU: _dense,
     MoE: _moe,
 }
 
 
+def _small(part: Part, scale: Scale) -> Part:
+    return _RULES.get(type(part), _other)(part, scale)
+
+
 def shrunk_block(block: Block, scale: Scale = SHRUNK) -> Block:
     """The block with its mixer, feed-forward and per-layer embedding small."""
     parts = {"mixer": block.mixer, "ffn": block.ffn, "per_layer": block.per_layer}
-    return block.model_copy(
-        update={slot: _RULES.get(type(part), _other)(part, scale) for slot, part in parts.items() if part}
-    )
+    return block.model_copy(update={slot: _small(part, scale) for slot, part in parts.items() if part})

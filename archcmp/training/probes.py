@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from archcmp.model.decoder import Decoder
-from archcmp.model.ops.attention import chosen_mask
+from archcmp.model.ops.chosen import Groups
 from archcmp.model.ops.index import visible_keys
 from archcmp.units import rounded
 
@@ -98,14 +98,16 @@ class _Scores(TorchFunctionMode):
         sinks: Tensor | None = None,
         slopes: Tensor | None = None,
         chosen: Tensor | None = None,
+        rate: int = 1,
     ) -> None:
         q, k = q.float(), k.float().repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         scores = scale * q @ k.transpose(2, 3)
         if softcap is not None:
             scores = softcap * torch.tanh(scores / softcap)
-        visible = visible_tokens(q.shape[2], window, chunk, q.device)
+        visible = visible_tokens(q.shape[2], window, chunk if chosen is None else None, q.device)
         if chosen is not None:
-            visible = visible & chosen_mask(chosen, k.shape[2])[:, None]
+            groups = Groups(chunk or rate, chunk is not None)
+            visible = visible & groups.mask(chosen, k.shape[2], 0)[:, None]
         bias = None
         if slopes is not None:
             i = torch.arange(q.shape[2], device=q.device)
@@ -129,7 +131,7 @@ class _Scores(TorchFunctionMode):
         tokens = visible_tokens(n_new, window, None, q.device)
         ended = visible_keys(start, n_new, n_entries, rate, q.device).expand(len(q), -1, -1)
         if chosen is not None:
-            ended = ended & chosen_mask(chosen, n_entries)
+            ended = ended & Groups(1).mask(chosen, n_entries, 0)
         visible = torch.cat((tokens.expand(len(q), -1, -1), ended), dim=-1)[:, None]
         self._keep(scale * q.float() @ keys.transpose(2, 3), visible)
 

@@ -9,6 +9,7 @@ from archcmp.spec.schema.attention import AllHeadsQKNorm, Attention, EachHeadQKN
 from archcmp.spec.schema.compressed import CompressedAttention
 from archcmp.spec.schema.ffn import GLU, MLP, MoE
 from archcmp.spec.schema.indexer import Lightning
+from archcmp.spec.schema.mixers import MixerSum
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.norms import LayerNorm, Norm
@@ -23,6 +24,11 @@ def blocks(spec: ModelSpec) -> list[Block]:
 def visits(spec: ModelSpec) -> list[Block]:
     """The blocks that a token goes through, one after the other."""
     return spec.passes * blocks(spec)
+
+
+def all_mixers(spec: ModelSpec) -> list[Any]:
+    """The mixers that a token goes through, those side by side one after the other."""
+    return [mixer for block in visits(spec) for mixer in side_by_side(block.mixer)]
 
 
 def norm_weights(norm: Norm, dim: int) -> int:
@@ -40,7 +46,9 @@ def _attention_weights(d_model: int, mixer: Attention) -> int:
     gates = {None: 0, "element": mixer.n_heads * mixer.value_dim, "head": mixer.n_heads}
     gate = gates[mixer.output_gate.per if mixer.output_gate else None]
     values = mixer.value_dim * (heads if mixer.values == "own" else mixer.n_heads)
-    return d_model * (mixer.head_dim * heads + values + gate)
+    blocks = mixer.block_indexer
+    index = (mixer.n_kv_heads + 1) * blocks.head_dim if blocks else 0
+    return d_model * (mixer.head_dim * heads + values + gate + index)
 
 
 def _mla_weights(d_model: int, mixer: MLA) -> int:
@@ -61,7 +69,8 @@ def _index_weights(d_model: int, mixer: MLA) -> int:
     if not isinstance(indexer, Lightning):
         return 0
     queries = (mixer.q_lora_rank or 0) * indexer.n_heads * indexer.head_dim
-    return queries + d_model * (indexer.head_dim + indexer.n_heads)
+    gates = indexer.head_dim if indexer.pool else 0
+    return queries + d_model * (indexer.head_dim + indexer.n_heads + gates)
 
 
 def _compressor_widths(mixer: CompressedAttention) -> list[int]:
@@ -98,7 +107,14 @@ def _compressed_other_weights(norm: Norm, mixer: CompressedAttention) -> int:
     return total + compressor.rate * sum(_compressor_widths(mixer))
 
 
+def side_by_side(mixer: Any) -> list[Any]:
+    """The mixers of a sum, or the one that there is: costs of a sum are those of both."""
+    return [mixer.first, mixer.second] if isinstance(mixer, MixerSum) else [mixer]
+
+
 def _mixer_weights(d_model: int, mixer: Any) -> int:
+    if isinstance(mixer, MixerSum):
+        return sum(_mixer_weights(d_model, each) for each in side_by_side(mixer))
     if isinstance(mixer, CompressedAttention):
         return _compressed_weights(d_model, mixer)
     if costs := LINEAR.get(type(mixer)):
@@ -196,6 +212,30 @@ def _bias_weights(d_model: int, ffn: GLU | MLP) -> int:
     return learned + ((2 if isinstance(ffn, GLU) else 1) * ffn.d_ff + d_model if ffn.bias else 0)
 
 
+def _mixer_other_weights(spec: ModelSpec, mixer: Any) -> int:
+    """Norms, biases and sinks of a mixer."""
+    if isinstance(mixer, MLA):
+        norm = mixer.latent_norm or spec.norm
+        total = norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
+        total += mixer.n_heads if mixer.sinks else 0
+        indexer = mixer.indexer
+        return total + ((2 + (indexer.pool or 0)) * indexer.head_dim if isinstance(indexer, Lightning) else 0)
+    if isinstance(mixer, CompressedAttention):
+        return _compressed_other_weights(spec.norm, mixer)
+    if costs := LINEAR.get(type(mixer)):
+        return costs.other_weights(spec.d_model, mixer)
+    total = _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
+    if mixer.block_indexer:
+        total += 2 * norm_weights(spec.norm, mixer.block_indexer.head_dim)
+    if mixer.v_norm and not mixer.shared_kv:
+        total += norm_weights(mixer.v_norm, mixer.value_dim)
+    if mixer.qkv_bias:
+        n_kv_heads = 0 if mixer.shared_kv else mixer.n_kv_heads
+        total += mixer.head_dim * (mixer.n_heads + n_kv_heads)
+        total += mixer.value_dim * n_kv_heads if mixer.values == "own" else 0
+    return total + (spec.d_model if mixer.output_bias else 0)
+
+
 def other_weights(spec: ModelSpec, block: Block) -> int:
     """Norms, biases, sinks, corrections and the scalar of one layer, all experts included."""
     mixer: Any = block.mixer
@@ -207,24 +247,7 @@ def other_weights(spec: ModelSpec, block: Block) -> int:
         n_norms = 1
     total = n_norms * norm_weights(spec.norm, spec.d_model) + int(block.layer_scalar)
     total += norm_weights(spec.norm, spec.d_model) if block.per_layer else 0
-    if isinstance(mixer, MLA):
-        norm = mixer.latent_norm or spec.norm
-        total += norm_weights(norm, mixer.kv_lora_rank) + norm_weights(norm, mixer.q_lora_rank or 0)
-        total += mixer.n_heads if mixer.sinks else 0
-        total += 2 * mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0
-    elif isinstance(mixer, CompressedAttention):
-        total += _compressed_other_weights(spec.norm, mixer)
-    elif costs := LINEAR.get(type(mixer)):
-        total += costs.other_weights(spec.d_model, mixer)
-    else:
-        if mixer.v_norm and not mixer.shared_kv:
-            total += norm_weights(mixer.v_norm, mixer.value_dim)
-        total += _qk_norm_weights(spec, mixer) + (mixer.n_heads if mixer.sinks else 0)
-        if mixer.qkv_bias:
-            n_kv_heads = 0 if mixer.shared_kv else mixer.n_kv_heads
-            total += mixer.head_dim * (mixer.n_heads + n_kv_heads)
-            total += mixer.value_dim * n_kv_heads if mixer.values == "own" else 0
-        total += spec.d_model if mixer.output_bias else 0
+    total += sum(_mixer_other_weights(spec, each) for each in side_by_side(mixer))
     if ffn is None:
         return total
     if not isinstance(ffn, MoE):
@@ -277,6 +300,12 @@ def _seen(mixer: Attention | MLA, position: int) -> int:
     """Keys that the token at `position` sees."""
     if isinstance(mixer, Attention) and mixer.chunk:
         return position % mixer.chunk + 1
+    if isinstance(mixer, Attention) and (index := mixer.block_indexer):
+        before, own = divmod(position, index.block)
+        return own + 1 + index.block * min(before, index.top_blocks - 1)
+    if pool := _pool(mixer):
+        whole, rest = divmod(position + 1, pool)
+        return min(whole * pool, _span(mixer) or 0) + rest
     return min(position + 1, _span(mixer) or position + 1)
 
 
@@ -284,12 +313,22 @@ def _span(mixer: Attention | MLA) -> int | None:
     """The most keys that a token sees, where it does not see all."""
     if isinstance(mixer, MLA):
         return mixer.indexer.top_k if mixer.indexer else None
+    if mixer.block_indexer:
+        return mixer.block_indexer.block * mixer.block_indexer.top_blocks
     return mixer.window or mixer.chunk
+
+
+def _pool(mixer: Attention | MLA) -> int | None:
+    """Tokens whose keys an indexer pools. Those after the last whole pool are always seen."""
+    indexer = mixer.indexer if isinstance(mixer, MLA) else None
+    return indexer.pool if isinstance(indexer, Lightning) else None
 
 
 def pairs(convention: str, length: int, mixer: Attention | MLA) -> int:
     if convention == "full":
         return length * length
+    if convention == "window" and _pool(mixer):
+        return length * _seen(mixer, length - 1)
     if convention == "window":
         return length * min(_span(mixer) or length, length)
     return sum(_seen(mixer, position) for position in range(length))
@@ -312,7 +351,9 @@ def _latent_pair_flops(mixer: Attention | MLA) -> int:
 
 def _index_flops(mixer: Attention | MLA) -> int:
     """Of one (query, key) pair in all heads of an indexer: q k^T, and the sum over heads."""
-    indexer = mixer.indexer if isinstance(mixer, MLA) else None
+    if isinstance(mixer, Attention):
+        return mixer.n_kv_heads * 2 * mixer.block_indexer.head_dim if mixer.block_indexer else 0
+    indexer = mixer.indexer
     return indexer.n_heads * 2 * (indexer.head_dim + 1) if isinstance(indexer, Lightning) else 0
 
 
@@ -336,16 +377,21 @@ def _token_flops(convention: str, length: int, position: int, mixer: CompressedA
 
 def _mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """Beside the matmuls with weights, over a whole sequence."""
+    if isinstance(mixer, MixerSum):
+        return sum(_mixing_flops(convention, length, d_model, each) for each in side_by_side(mixer))
     if isinstance(mixer, CompressedAttention):
         return sum(_token_flops(convention, length, position, mixer) for position in range(length))
     if costs := LINEAR.get(type(mixer)):
         return length * costs.flops(d_model, mixer)
-    scored = length * (length + 1) // 2 if convention == "exact" else length * length
+    ends = range(1, length + 1) if convention == "exact" else [length] * length
+    scored = sum(end // (_pool(mixer) or 1) for end in ends)
     return pairs(convention, length, mixer) * _pair_flops(mixer) + scored * _index_flops(mixer)
 
 
 def scores(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """Products of tokens with tokens, or with a state, over a whole sequence."""
+    if isinstance(mixer, MixerSum):
+        return sum(scores(convention, length, d_model, each) for each in side_by_side(mixer))
     if costs := LINEAR.get(type(mixer)):
         return length * costs.scores(d_model, mixer)
     return _mixing_flops(convention, length, d_model, mixer)
@@ -353,14 +399,16 @@ def scores(convention: str, length: int, d_model: int, mixer: Any) -> int:
 
 def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -> int:
     """The same of the last token alone."""
+    if isinstance(mixer, MixerSum):
+        return sum(_last_mixing_flops(convention, length, d_model, each) for each in side_by_side(mixer))
     if isinstance(mixer, CompressedAttention):
         return _token_flops(convention, length, length - 1, mixer)
     if costs := LINEAR.get(type(mixer)):
         return costs.flops(d_model, mixer)
-    seen = {"full": length, "window": min(_span(mixer) or length, length)}.get(
-        convention, _seen(mixer, length - 1)
-    )
-    return seen * _latent_pair_flops(mixer) + length * _index_flops(mixer)
+    seen = length if convention == "full" else _seen(mixer, length - 1)
+    if convention == "window" and not _pool(mixer):
+        seen = min(_span(mixer) or length, length)
+    return seen * _latent_pair_flops(mixer) + length // (_pool(mixer) or 1) * _index_flops(mixer)
 
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:
@@ -390,11 +438,14 @@ def _compressed_kept(mixer: CompressedAttention, length: int) -> int:
         return kept
     sums = 2 if compressor.overlap else 1
     kept += sum(length // compressor.rate * width // sums for width in _compressor_widths(mixer))
-    return kept + compressed_state(mixer)
+    return kept + waiting(mixer)
 
 
-def compressed_state(mixer: Any) -> int:
+def waiting(mixer: Any) -> int:
     """Elements: value and gate of the tokens of the next entry."""
+    if isinstance(mixer, MLA):
+        indexer = mixer.indexer
+        return 2 * indexer.pool * indexer.head_dim if isinstance(indexer, Lightning) and indexer.pool else 0
     if not isinstance(mixer, CompressedAttention) or mixer.compressor is None:
         return 0
     n_tokens = mixer.compressor.rate * (2 if mixer.compressor.overlap else 1)
@@ -403,17 +454,18 @@ def compressed_state(mixer: Any) -> int:
 
 def kept_bytes(spec: ModelSpec, length: int, itemsize: int) -> int:
     """What one sequence of `length` tokens leaves in the cache."""
-    total, mixers = 0, [block.mixer for block in visits(spec)]
-    mixer: Any
-    for mixer in mixers:
+    total = 0
+    for mixer in all_mixers(spec):
         if isinstance(mixer, CompressedAttention):
             total += itemsize * _compressed_kept(mixer, length)
         elif costs := LINEAR.get(type(mixer)):
             total += costs.kept_bytes(spec.d_model, mixer, itemsize)
         elif isinstance(mixer, MLA):
             index_key = mixer.indexer.head_dim if isinstance(mixer.indexer, Lightning) else 0
-            total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim + index_key)
+            total += itemsize * length * (mixer.kv_lora_rank + mixer.qk_rope_head_dim)
+            total += itemsize * (length // (_pool(mixer) or 1) * index_key + waiting(mixer))
         elif not mixer.shared_kv:
             kept = min(length, mixer.window or mixer.chunk or length)
             total += itemsize * kept * mixer.n_kv_heads * (mixer.head_dim + mixer.value_dim)
+            total += itemsize * length * (mixer.block_indexer.head_dim if mixer.block_indexer else 0)
     return total

@@ -105,8 +105,8 @@ def lightning_weights(d_model: int, mixer: LightningAttention) -> int:
 
 
 def lightning_other_weights(d_model: int, mixer: LightningAttention) -> int:
-    """The RMSNorm of all heads' output together."""
-    return mixer.n_heads * mixer.head_dim
+    """The RMSNorm of all heads' output, and those of queries and keys."""
+    return mixer.n_heads * mixer.head_dim + (2 * mixer.head_dim if mixer.qk_norm else 0)
 
 
 def lightning_flops(d_model: int, mixer: LightningAttention) -> int:

@@ -21,11 +21,11 @@ def weights(d_model: int, mixer: Mamba2) -> int:
 
 
 def other_weights(d_model: int, mixer: Mamba2) -> int:
-    """The convolution; A, D and the bias of dt of each head; the norm of the output; biases."""
+    """The convolution; A, D and the bias of dt of each head; the norm of the output if it has one; biases."""
     width = mixer.n_heads * mixer.head_dim
     taps = mixer.conv_size + (1 if mixer.conv_bias else 0)
     biases = width + channels(mixer) + mixer.n_heads + d_model if mixer.bias else 0
-    return taps * channels(mixer) + 3 * mixer.n_heads + width + biases
+    return taps * channels(mixer) + 3 * mixer.n_heads + (width if mixer.norm else 0) + biases
 
 
 def scores(d_model: int, mixer: Mamba2) -> int:

@@ -23,14 +23,18 @@ from archcmp.spec.layers import layer_blocks
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.ffn import MoE
+from archcmp.spec.schema.mixers import Mixer
 from archcmp.spec.schema.mla import MLA
-from archcmp.spec.schema.model import Mixer, ModelSpec, Published
+from archcmp.spec.schema.model import ModelSpec, Published
 from archcmp.spec.yaml.load import load_spec
 from tests.analysis import closed_forms
 from tests.analysis.closed_forms_linear import LINEAR
 from tests.known import (
+    BLOCKS,
     COMPRESSED,
+    COMPRESSED_OPTIONS,
     FILES,
+    INDEX_POOLED,
     INDEX_SHARED,
     INDEXED,
     LATENT,
@@ -38,6 +42,7 @@ from tests.known import (
     MIXTURE,
     PUBLISHED,
     PUBLISHED_IDS,
+    SUM,
     UNLIKE,
     distinct,
     tiny,
@@ -49,12 +54,16 @@ SPECS = {reference: load_spec(reference) for reference in PUBLISHED}
 MAIN = "blocks.main.mixer."
 OPTIONS = {
     "mamba2-biases": tiny(MAMBA2, "mixer.bias=true"),
+    "sum": tiny(SUM, MAIN + "second.norm=false"),
+    "sum-compressed": tiny(SUM, f"{MAIN}second={{{COMPRESSED_OPTIONS}}}", MAIN + "second.window=9"),
     "latent-experts": tiny(MIXTURE, "ffn.latent=6", "ffn.shared={kind: glu, d_ff: 9, activation: silu}"),
     "by-token": tiny(MIXTURE, "ffn.router={scoring: sqrt_softplus, by_token: true}"),
     "sparsemixer": tiny(MIXTURE, "ffn.router={scoring: sparsemixer, jitter: 0.1, softcap: 5}"),
     "mla-gated": tiny(LATENT, MAIN + "rope=null", MAIN + "sinks=true", MAIN + "output_gate={per: head}"),
     "mla-element-gate": tiny(LATENT, MAIN + "output_gate={per: element}"),
     "indexed": tiny(*INDEXED),
+    "blocks": tiny(BLOCKS, MAIN + "block_indexer={block: 8, top_blocks: 3}"),
+    "index-pooled": tiny(*INDEX_POOLED, MAIN + "indexer={pool: 4, top_k: 8}"),
     "index-shared": tiny(*INDEX_SHARED),
     "narrow-values": tiny(MAIN + "v_head_dim=6", MAIN + "window=9", MAIN + "output_gate={per: head}"),
     "keys-as-values": tiny("blocks.main.mixer={values: keys, v_norm: {kind: rmsnorm}}"),
@@ -192,6 +201,7 @@ def test_values_known_by_hand() -> None:
         "deepseek-v3:671b": 68.625,
         "deepseek-v3.2:671b": 68.625 + 61 * 128 * 2 / 1024,
         "hy4:770b-a49b": 78 * 576 * 2 / 1024 + 21 * 128 * 2 / 1024,
+        "glm-5.3:flash-320b-a18b": 11 * (512 + 128 / 16) * 2 / 1024,
         "glm-5.2:744b-a40b": 78 * 576 * 2 / 1024 + 21 * 128 * 2 / 1024,
         "gpt-oss:120b": 72,
         "gemma3:27b": 496,
@@ -210,8 +220,8 @@ def test_a_cache_is_its_state_and_what_each_token_adds(spec: ModelSpec) -> None:
     memory = archcmp.count(spec, 3, 8, convention="6n").memory
     per_token, state = memory["kv_cache_per_token_bytes"].total, memory["state_bytes"].total
     assert memory["kv_cache_bytes"].total == 3 * (state + 8 * per_token)
-    mixers = [block.mixer for block in closed_forms.visits(spec)]
-    waiting = sum(2 * closed_forms.compressed_state(mixer) for mixer in mixers)
+    mixers = closed_forms.all_mixers(spec)
+    waiting = sum(2 * closed_forms.waiting(mixer) for mixer in mixers)
     assert state == waiting + sum(
         costs.kept_bytes(spec.d_model, mixer, 2) for mixer in mixers if (costs := LINEAR.get(type(mixer)))
     )
@@ -237,10 +247,13 @@ def test_causal_pairs_are_counted_one_by_one() -> None:
     for length in range(1, 12):
         for window in (None, 1, 3, 11, 50):
             for n_new in range(1, length + 1):
-                seen = [min(t + 1, window or length) for t in range(length - n_new, length)]
+                positions = range(length - n_new, length)
+                seen = [min(t + 1, window or length) for t in positions]
                 assert causal_pairs(length, n_new, window) == sum(seen)
-                chunked = [t % (window or 4) + 1 for t in range(length - n_new, length)]
+                chunked = [t % (window or 4) + 1 for t in positions]
                 assert causal_pairs(length, n_new, None, window or 4) == sum(chunked)
+                blocks = [t % 4 + 1 + 4 * min((window or length) - 1, t // 4) for t in positions]
+                assert causal_pairs(length, n_new, window or length, 4) == sum(blocks)
 
 
 # ---- other counters ---------------------------------------------------------------------------------
@@ -249,7 +262,8 @@ def test_causal_pairs_are_counted_one_by_one() -> None:
 def _sees_all(mixer: Mixer | None) -> bool:
     """Whether the mixer is attention that one kernel computes, as torch's counter wants it."""
     return isinstance(mixer, MLA) or (
-        isinstance(mixer, Attention) and not (mixer.window or mixer.chunk or mixer.softcap or mixer.sinks)
+        isinstance(mixer, Attention)
+        and not (mixer.window or mixer.chunk or mixer.softcap or mixer.sinks or mixer.block_indexer)
     )
 
 

@@ -15,7 +15,7 @@ from archcmp.analysis.traffic import least_bytes
 from archcmp.results.timings import Rates, Roofline
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
-from tests.known import INDEXED, MIXTURE_OPTIONS, tiny
+from tests.known import BLOCKS, INDEX_POOLED, INDEXED, MAMBA2, MIXTURE_OPTIONS, SUM, tiny
 
 
 def _prefill_bytes(spec: ModelSpec, n_tokens: int) -> int:
@@ -52,6 +52,26 @@ def test_decoding_reads_the_chosen_latents_and_every_key_of_the_indexer() -> Non
     assert least_bytes(parts, 2, 100, 2, Traffic()) - weights == 2 * 2 * 2 * (9 * 16 + 100 * 8)
     written = 2 * 2 * 2 * 100 * (16 + 8)
     assert least_bytes(parts, 2, 100, 200, Traffic()) - weights == written
+
+
+def test_decoding_reads_the_chosen_pools_and_blocks_and_what_comes_after_them() -> None:
+    """Of 100 tokens in two sequences and layers: latents of 9 tokens in pools of 3 and of the last token, and
+    33 keys of pools beside a ring of 3; keys and values of one block of 3 and of the last token."""
+    for spec, elements in (
+        (tiny(*INDEX_POOLED), (9 + 1) * 16 + 33 * 8 + 3 * 2 * 8),
+        (tiny(BLOCKS), (3 + 1) * 2 * (8 + 8) + 100 * 6),
+    ):
+        parts = decompose(spec, torch.bfloat16)
+        weights = least_bytes(parts, 2, 100, 2, Traffic(caches=False))
+        assert least_bytes(parts, 2, 100, 2, Traffic()) - weights == 2 * 2 * 2 * elements
+
+
+def test_mixers_side_by_side_keep_and_read_what_both_do() -> None:
+    both, *alone = (
+        archcmp.count(spec, 3, 100, convention="6n").memory for spec in (tiny(SUM), tiny(), tiny(MAMBA2))
+    )
+    for name in ("kv_cache_bytes", "kv_cache_full_length_bytes", "kv_cache_per_token_bytes", "state_bytes"):
+        assert both[name].total == sum(memory[name].total for memory in alone)
 
 
 def test_few_tokens_visit_few_experts_and_many_all() -> None:

@@ -218,9 +218,13 @@ def test_casting_a_model_does_not_spoil_its_positions() -> None:
     """Frequencies kept in bfloat16 would turn token 60 by a visibly wrong angle."""
     model = build_model(tiny("blocks.main.mixer.rope.theta=1000000"))
     positions = torch.tensor([60])
-    exact = model.ropes[0](positions, torch.float32, 61)
-    cast = model.to(torch.bfloat16).ropes[0](positions, torch.float32, 61)
-    assert all(torch.equal(a, b) for a, b in zip(exact, cast, strict=True))
+    (rope,) = model.ropes
+    assert isinstance(rope, Rope)
+    exact = rope(positions, torch.float32, 61)
+    (cast,) = model.to(torch.bfloat16).ropes
+    assert isinstance(cast, Rope)
+    turned = cast(positions, torch.float32, 61)
+    assert all(torch.equal(a, b) for a, b in zip(exact, turned, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,14 @@ SAMPLERS: dict[str, Sampler] = {
     "mamba_expand": _of(1, 2),
     "mamba_conv_bias": _flag,
     "mamba_proj_bias": _flag,
+    "mamba_rms_norm": _flag,
+    "mamba_norm_before_gate": _flag,
+    "lm_head_multiplier": _of(1.0, 0.6),
+    "key_multiplier": _of(1.0, 0.4),
+    "attention_in_multiplier": _of(1.0, 1.2),
+    "attention_out_multiplier": _of(1.0, 0.9),
+    "ssm_in_multiplier": _of(1.0, 1.25),
+    "ssm_out_multiplier": _of(1.0, 0.7),
     "attn_layer_indices": lambda rng, o: [i for i in range(o["num_hidden_layers"]) if rng.random() < 0.5],
     "global_head_dim": _of(8, 16),
     "num_global_key_value_heads": _of(None, 1, 2),
@@ -327,12 +335,16 @@ FIXED: dict[str, Options] = {
     "mimo_v2_flash": {"num_experts_per_tok": 2, "num_key_value_heads": 1, "head_dim": 24},
     "granitemoehybrid": {"mamba_d_head": "auto"},
     "bamba": {"mamba_d_head": "auto"},
+    "falcon_h1": {"mamba_d_head": "auto"},
     "nemotron_h": {"attention_bias": False, "sliding_window": None, "n_routed_experts": 8}
     | {"num_experts_per_tok": 2, "n_shared_experts": 1, "tie_word_embeddings": False}
     | {"time_step_min": 1e-30},
     "lfm2": {"conv_bias": False, "block_multiple_of": 8},
     "lfm2_moe": {"conv_bias": False},
+    "glm5_next_text": {"attention_bias": False, "mlp_bias": False, "q_lora_rank": 20}
+    | {"num_experts_per_tok": 2},
     "minimax": {"sliding_window": None},
+    "minimax_m3_vl_text": {"swiglu_alpha": 1.702},
     "muse_glimmer_text": {"attention_bias": False},
     "step3p5": {"attention_bias": False, "mlp_bias": False, "n_routed_experts": 8}
     | {"num_experts_per_tok": 2},
@@ -361,6 +373,8 @@ LAYER_KINDS = {
     "granitemoehybrid": ["linear_attention", "full_attention"],
     "kimi_linear": ["linear_attention", "full_attention"],
     "bailing_hybrid": ["linear_attention", "full_attention"],
+    "glm5_next_text": ["linear_attention", "indexed_attention"],
+    "minimax_m3_vl_text": ["minimax_m3_sparse", "full_attention"],
     "minimax": ["linear_attention", "full_attention"],
     "lfm2": ["conv", "full_attention"],
     "lfm2_moe": ["conv", "full_attention"],
@@ -374,6 +388,26 @@ OWN: dict[str, dict[str, Sampler]] = {
         "index_topk": _of(2, 3, 5),
     },
     "granitemoehybrid": {"num_local_experts": _of(0, 4)},
+    "minimax_m3_vl_text": {
+        "dense_intermediate_size": _of(24, 40),
+        "index_n_heads": lambda rng, o: o["num_key_value_heads"],
+        "index_head_dim": _of(24, 32),
+        "index_block_size": _of(2, 3, 5),
+        "index_topk_blocks": _of(1, 2, 3, 20),
+    },
+    "glm5_next_text": {
+        "index_kpool": _of(1, 2, 4),
+        "index_topk": _of(4, 8, 52),
+        "linear_lower_bound": _of(None, -5.0, -1.5),
+        "qk_rope_head_dim": _of(0),
+        "indexer_types": lambda rng, o: ["full"] * o["num_hidden_layers"],
+    },
+    "falcon_h1": {
+        "mamba_d_ssm": lambda rng, o: o["mamba_n_heads"] * rng.choice([8, 12]),
+        "projectors_bias": lambda rng, o: o["mamba_proj_bias"],
+        "mlp_multipliers": lambda rng, o: rng.choice([None, [0.9, 0.6]]),
+        "ssm_multipliers": lambda rng, o: rng.choice([None, [0.9, 1.3, 0.7, 1.2, 0.8]]),
+    },
     "olmo_hybrid": {
         "rms_norm_eps": _of(1e-3, 1e-6),
         "num_hidden_layers": _of(2, 3, 5),
@@ -415,6 +449,7 @@ PARTIAL = (
     "glm4_moe",
     "qwen3_next",
     "minimax_m2",
+    "minimax_m3_vl_text",
     "glm",
     "glm4",
     "phi",
@@ -426,7 +461,7 @@ PARTIAL = (
 UNDECLARED: dict[str, tuple[str, ...]] = dict.fromkeys(
     _GEMMA4, ("global_head_dim", "num_global_key_value_heads")
 )
-UNDECLARED |= {"mistral": ("head_dim",), "llama": ("head_dim",)}
+UNDECLARED |= dict.fromkeys(("mistral", "llama", "falcon_h1"), ("head_dim",))
 """Fields that a configuration class takes beside those that it declares."""
 
 TEMPERED = ("ministral3", "mistral4")

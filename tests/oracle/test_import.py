@@ -303,6 +303,15 @@ def test_fields_that_only_published_files_have(kind: str) -> None:
         ("granitemoehybrid", {"layer_types": ["moe"] * 32}, "the value 'moe' of layer_types"),
         ("bamba", {"mamba_n_heads": 60}, "the value 2 of mamba_expand"),
         ("mamba2", {"time_step_limit": [0.01, 0.1]}, "value .* of time_step_limit"),
+        ("falcon_h1", {"projectors_bias": True}, "the value True of projectors_bias; it must be that of"),
+        ("falcon_h1", {"mamba_d_head": 64}, "the value 1024 of mamba_d_ssm; it is .* = 8,192"),
+        ("falcon_h1", {"ssm_multipliers": [0.5]}, "ssm_multipliers must be a list of 5 numbers"),
+        ("glm5_next_text", {"indexer_types": ["shared"] * 45}, "the value 'shared' of indexer_types"),
+        (
+            "minimax_m3_vl_text",
+            {"index_n_heads": 2, "layer_types": ["minimax_m3_sparse"] * 60},
+            "the value 2 of index_n_heads; it is num_key_value_heads = 4",
+        ),
         ("nemotron_h", {"moe_latent_size": 64, "mlp_bias": True}, "the value True of mlp_bias"),
         ("nemotron_h", {"layers_block_type": ["M"] * 4}, "the value 'M' of layers_block_type"),
         (

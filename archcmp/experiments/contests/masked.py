@@ -80,7 +80,11 @@ class Masked(Contest):
 
 def _windowed(spec: ModelSpec, seq_len: int) -> dict[str, Attention]:
     """The attention of every block whose window is shorter than the sequence."""
-    mixers = {name: spec.blocks[name].mixer for name in distinct_blocks(spec)}
+    mixers = {
+        ".".join((name, *path[1:])): mixer
+        for name in distinct_blocks(spec)
+        for path, mixer in spec.blocks[name].mixers.items()
+    }
     return {
         name: mixer
         for name, mixer in mixers.items()

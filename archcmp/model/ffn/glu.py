@@ -33,6 +33,8 @@ class GLU(nn.Module):
             gate, up = gate if last else gate.clamp(max=limit), up.clamp(-limit, limit)
         if self.spec.up_offset:
             up = up + 1
+        if (scale := self.spec.gate_scale) != 1:
+            gate = scale * gate
         gate = self.activation(gate)
         output: Tensor = self.down((gate.clamp(max=limit) if last else gate) * up, *where)
-        return output
+        return output if self.spec.output_scale == 1 else self.spec.output_scale * output

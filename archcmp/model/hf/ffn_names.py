@@ -144,6 +144,7 @@ FFNS: dict[str, tuple[Way, ...]] = {
         *(Way((f"{name}.gate_proj.*", f"{name}.up_proj.*")) for name in _SHARED),
         Way(("mlp.shared_experts.linear_gate.*", "mlp.shared_experts.up_proj.*")),
         Way(("ffn.shared_experts.w1.*", "ffn.shared_experts.w3.*")),
+        one("mlp.shared_experts.gate_up_proj.*"),
         one("shared_mlp.input_linear.*"),
         Way(("mlp.gate_proj.*", "mlp.up_proj.*")),
     ),

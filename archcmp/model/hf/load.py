@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from archcmp.errors import WeightsError
 from archcmp.model.decoder import Block, Decoder
@@ -23,9 +23,11 @@ from archcmp.model.hf.layouts import (
     OTHER_MODALITIES,
     OUTSIDE,
 )
+from archcmp.model.hf.mixer_names import SIDE_BY_SIDE
 from archcmp.model.hf.ways import View, Way
 from archcmp.model.mixers.attention import Attention
 from archcmp.model.mixers.deltanet import GatedDeltaNet
+from archcmp.model.mixers.mixer_sum import MixerSum
 from archcmp.spec.schema.model import Block as BlockSpec
 
 _EXPERT = "{e}"
@@ -107,8 +109,28 @@ def _head_name(weights: StateDict, prefix: str) -> str:
     return max(above, key=len, default=HEADS[0])
 
 
-def _ways(block: Block) -> dict[str, tuple[Way, ...]]:
-    norms = NORMS.get(type(block.spec.residual), {})
+@dataclass(frozen=True)
+class _Owner:
+    """The block that has a parameter, as if it had one mixer alone: the module of the mixer and the spec of
+    the block. Where the block has two mixers, the names of this one begin with `start`."""
+
+    mixer: nn.Module | None
+    spec: BlockSpec
+    start: str = ""
+
+
+def _owner(name: str, block: Block) -> tuple[str, _Owner]:
+    """`mixer.first.qkv.weight` in a block with two mixers -> `mixer.qkv.weight`, and its owner."""
+    if not isinstance(block.mixer, MixerSum) or not name.startswith("mixer."):
+        return name, _Owner(block.mixer, block.spec)
+    _, slot, rest = name.split(".", 2)
+    spec = block.spec.mixers["mixer", slot]
+    alone = block.spec.model_copy(update={"mixer": spec})
+    return f"mixer.{rest}", _Owner(getattr(block.mixer, slot), alone, SIDE_BY_SIDE.get(type(spec), ""))
+
+
+def _ways(owner: _Owner) -> dict[str, tuple[Way, ...]]:
+    norms = NORMS.get(type(owner.spec.residual), {})
     return INSIDE | {f"residual.{ours}.*": ways for ours, ways in norms.items()}
 
 
@@ -122,12 +144,12 @@ def _outside_piece(name: str, weights: StateDict, place: _Place) -> _Piece:
 
 
 def _block_pieces(
-    name: str, tensor: Tensor, block: Block, prefix: str, weights: StateDict, full_name: str
+    name: str, tensor: Tensor, owner: _Owner, prefix: str, weights: StateDict, full_name: str
 ) -> Iterator[_Piece]:
     """Where one parameter of a block comes from, by the first way whose tensors are there."""
     module, _, kind = name.rpartition(".")
-    table = _ways(block)
-    ways = [way for way in table.get(name) or table.get(f"{module}.*", ()) if _fits(way, module, block)]
+    table = _ways(owner)
+    ways = [way for way in table.get(name) or table.get(f"{module}.*", ()) if _fits(way, module, owner)]
     if not ways:
         raise WeightsError(f"{full_name}: Hugging Face checkpoints of this layout have no such weight")
 
@@ -146,30 +168,32 @@ def _block_pieces(
     for expert in experts:
         start = 0
         for i, (theirs, rows) in enumerate(
-            zip(way.names, _row_counts(block, part, len(way.names), n_rows), strict=True)
+            zip(way.names, _row_counts(owner.mixer, part, len(way.names), n_rows), strict=True)
         ):
             source = resolved(theirs, expert or 0)
             yield _Piece(
-                full_name, slice(start, start + rows), source, way.view(i), block.spec, expert, way.axis
+                full_name, slice(start, start + rows), source, way.view(i), owner.spec, expert, way.axis
             )
             start += rows
 
 
-def _fits(way: Way, module: str, block: Block) -> bool:
-    """Whether a way has a tensor for each of the projections: attention may have no values of its own, and
-    no keys."""
-    if module != "mixer.qkv" or not isinstance(block.mixer, Attention):
+def _fits(way: Way, module: str, owner: _Owner) -> bool:
+    """Whether a way names tensors of the owner, one for each of the projections: attention may have no values
+    of its own, and no keys."""
+    if not way.names[0].startswith(owner.start):
+        return False
+    if module != "mixer.qkv" or not isinstance(owner.mixer, Attention):
         return True
-    return len(way.names) in (1, len(block.mixer.widths))
+    return len(way.names) in (1, len(owner.mixer.widths))
 
 
-def _row_counts(block: Block, part: str, parts: int, rows: int) -> list[int]:
+def _row_counts(mixer: nn.Module | None, part: str, parts: int, rows: int) -> list[int]:
     """The rows of a fused matrix that each checkpoint tensor fills: q, k, v by heads; q, k, v
     and z of a delta net by their widths, fused or each apart; gate and up equal."""
-    if part == "mixer.qkv" and isinstance(block.mixer, Attention) and parts == len(block.mixer.widths):
-        return block.mixer.widths
-    if part in ("mixer.qkvz", "mixer.conv") and isinstance(block.mixer, GatedDeltaNet) and parts > 1:
-        qkv, z = block.mixer.widths, block.mixer.spec.value_width
+    if part == "mixer.qkv" and isinstance(mixer, Attention) and parts == len(mixer.widths):
+        return mixer.widths
+    if part in ("mixer.qkvz", "mixer.conv") and isinstance(mixer, GatedDeltaNet) and parts > 1:
+        qkv, z = mixer.widths, mixer.spec.value_width
         return {2: [sum(qkv), z], 3: qkv, 4: [*qkv, z]}[parts]
     return [rows // parts] * parts
 
@@ -184,7 +208,8 @@ def _pieces(
             continue
         _, index, inside = name.split(".", 2)
         prefix = f"{place.prefix}{place.blocks}.{index}."
-        yield from _block_pieces(inside, tensor, model.blocks[int(index)], prefix, weights, name)
+        alone, owner = _owner(inside, model.blocks[int(index)])
+        yield from _block_pieces(alone, tensor, owner, prefix, weights, name)
 
 
 # ---- checks -----------------------------------------------------------------------------------------

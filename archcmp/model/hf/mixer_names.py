@@ -20,6 +20,9 @@ from archcmp.model.hf.ways import (
     rotated_first,
     transposed_but_in_mqa,
 )
+from archcmp.spec.schema.attention import Attention
+from archcmp.spec.schema.base import Part
+from archcmp.spec.schema.mamba2 import Mamba2
 
 _GATES = ("self_attn.gate_proj.weight", "self_attn.g_proj.weight")
 """In checkpoints with these tensors, the output gate is apart from the queries."""
@@ -149,6 +152,12 @@ MIXERS: dict[str, tuple[Way, ...]] = {
     "mixer.indexer.q.*": _of_indexer("wq_b"),
     "mixer.indexer.k.*": _of_indexer("wk"),
     "mixer.indexer.k_norm.*": _of_indexer("k_norm"),
+    **{
+        f"mixer.block_indexer.{ours}.*": (one(f"self_attn.indexer.{theirs}.*"),)
+        for ours, theirs in (("q", "q_proj"), ("k", "k_proj"), ("q_norm", "q_norm"), ("k_norm", "k_norm"))
+    },
+    "mixer.indexer.gate.weight": (one("self_attn.indexer.index_kpool_compress_gate"),),
+    "mixer.indexer.pool.bias": (one("self_attn.indexer.index_kpool_compress_ape"),),
     "mixer.indexer.weights.*": (one("self_attn.indexer.weights_proj.*"),),
     "mixer.qkvz.*": (
         one("linear_attn.in_proj_qkvz.*", qkvz),
@@ -198,3 +207,6 @@ MIXERS: dict[str, tuple[Way, ...]] = {
     "mixer.gate.up.*": (one("self_attn.g_b_proj.*"),),
 }
 """Our parameters of a mixer -> the ways to find them below the block's prefix."""
+
+SIDE_BY_SIDE: dict[type[Part], str] = {Attention: "self_attn.", Mamba2: "mamba."}
+"""How the names of a mixer begin in a layer that has two of them (Falcon-H1)."""

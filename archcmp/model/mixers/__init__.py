@@ -16,6 +16,7 @@ from archcmp.model.mixers.deltanet import GatedDeltaNet
 from archcmp.model.mixers.kda import KimiDeltaAttention
 from archcmp.model.mixers.lightning import LightningAttention
 from archcmp.model.mixers.mamba2 import Mamba2
+from archcmp.model.mixers.mixer_sum import MixerSum
 from archcmp.model.mixers.mla import MLA
 from archcmp.model.mixers.short_conv import ShortConv
 from archcmp.spec.schema.attention import Attention as AttentionSpec
@@ -25,8 +26,9 @@ from archcmp.spec.schema.deltanet import GatedDeltaNet as GatedDeltaNetSpec
 from archcmp.spec.schema.kda import KimiDeltaAttention as KimiDeltaAttentionSpec
 from archcmp.spec.schema.lightning import LightningAttention as LightningAttentionSpec
 from archcmp.spec.schema.mamba2 import Mamba2 as Mamba2Spec
+from archcmp.spec.schema.mixers import Mixer as MixerSpec
+from archcmp.spec.schema.mixers import MixerSum as MixerSumSpec
 from archcmp.spec.schema.mla import MLA as MLASpec
-from archcmp.spec.schema.model import Mixer as MixerSpec
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.short_conv import ShortConv as ShortConvSpec
 
@@ -39,6 +41,7 @@ Mixer = (
     | KimiDeltaAttention
     | LightningAttention
     | ShortConv
+    | MixerSum
 )
 
 MIXERS: dict[type[Part], type[Mixer]] = {
@@ -50,8 +53,11 @@ MIXERS: dict[type[Part], type[Mixer]] = {
     KimiDeltaAttentionSpec: KimiDeltaAttention,
     LightningAttentionSpec: LightningAttention,
     ShortConvSpec: ShortConv,
+    MixerSumSpec: MixerSum,
 }
 
 
 def build_mixer(spec: MixerSpec, d_model: int, norm: Norm) -> Mixer:
+    if isinstance(spec, MixerSumSpec):
+        return MixerSum(spec, *(build_mixer(each, d_model, norm) for each in (spec.first, spec.second)))
     return MIXERS[type(spec)](spec, d_model, norm)  # type: ignore[arg-type]

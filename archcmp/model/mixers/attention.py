@@ -7,11 +7,12 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from archcmp.model.cache import ChunkCache, FullCache, LayerCache, OrderedCache, RollingCache
+from archcmp.model.cache import BlockCache, ChunkCache, FullCache, LayerCache, OrderedCache, RollingCache
 from archcmp.model.carried import Carried
 from archcmp.model.linear import Linear
+from archcmp.model.mixers.block_indexer import BlockIndexer
 from archcmp.model.mixers.output_gate import OutputGate
-from archcmp.model.mixers.qk_norms import is_after_rope, split_heads
+from archcmp.model.mixers.qk_norms import norm_after_rope, split_heads
 from archcmp.model.mixers.temperature import tempered
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
@@ -41,23 +42,20 @@ class Attention(nn.Module):
         self.scale = float(spec.query_pre_attn_scalar or spec.head_dim) ** -0.5
         self.rope = Rope(spec.rope, spec.head_dim) if spec.rope else None
         self.qkv = Linear(d_model, sum(self.widths), bias=spec.qkv_bias)
-        self.q_heads = split_heads(spec.qk_norm, spec.n_heads, spec.head_dim, norm)
-        self.q_norm = self._norm_after_rope(norm)
+        queries = (spec.qk_norm, spec.n_heads, spec.head_dim, norm)
+        self.q_heads, self.q_norm = split_heads(*queries), norm_after_rope(*queries)
         if not spec.shared_kv:
-            self.k_heads = split_heads(spec.qk_norm, spec.n_kv_heads, spec.head_dim, norm)
-            self.k_norm = self._norm_after_rope(norm)
+            keys = (spec.qk_norm, spec.n_kv_heads, spec.head_dim, norm)
+            self.k_heads, self.k_norm = split_heads(*keys), norm_after_rope(*keys)
             self.v_norm = build_norm(spec.v_norm, spec.value_dim) if spec.v_norm else None
+        self.block_indexer = None
+        if spec.block_indexer is not None:
+            self.block_indexer = BlockIndexer(spec.block_indexer, d_model, spec.n_kv_heads, norm)
         self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
         gate = spec.output_gate
         gated = (d_model, spec.n_heads, spec.value_dim, spec.qkv_bias)
         self.gate = None if gate is None else OutputGate(gate, *gated)
         self.out = Linear(width, d_model, bias=spec.output_bias)
-
-    def _norm_after_rope(self, norm: Norm) -> nn.Module:
-        qk_norm = self.spec.qk_norm
-        if qk_norm is None or not is_after_rope(qk_norm):
-            return nn.Identity()
-        return build_norm(qk_norm.norm or norm, self.spec.head_dim)
 
     @property
     def reads(self) -> Collection[str]:
@@ -79,6 +77,10 @@ class Attention(nn.Module):
         spec, dims = self.spec, (self.spec.head_dim, self.spec.value_dim)
         if spec.shared_kv:
             return LayerCache()
+        if spec.block_indexer is not None:
+            index = spec.block_indexer
+            widths = (*dims, index.head_dim)
+            return BlockCache(batch_size, spec.n_kv_heads, capacity, widths, index.block, index.top_blocks)
         if spec.window is not None and spec.window < capacity:
             rolling = RollingCache if spec.alibi is None else OrderedCache
             return rolling(batch_size, spec.n_kv_heads, spec.window, *dims)
@@ -106,12 +108,27 @@ class Attention(nn.Module):
                 carried[self.kv_options] = k, v
         else:
             k, v = carried[self.kv_options]
-        slopes = self.slopes(x.device)
-        mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks, slopes)
+        if self.block_indexer is not None:
+            blocks = self.block_indexer(x, self.rope, rotation, cache, start)
+            mixed = self._in_blocks(q, k, v, blocks)
+        else:
+            slopes = self.slopes(x.device)
+            mixed = attention(q, k, v, self.scale, spec.window, spec.softcap, spec.chunk, self.sinks, slopes)
         mixed = mixed.transpose(1, 2).flatten(2)
         if self.gate is not None:
             mixed = self.gate(x, mixed)
         output: Tensor = self.out(mixed)
+        return output
+
+    def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor, blocks: Tensor) -> Tensor:
+        """Attention (B, H, T, Dv) to the query's own block and to `blocks` (B, G, T, K), those that the heads
+        of each key chose: every key's heads are a sequence of their own."""
+        assert self.spec.block_indexer is not None
+        heads = q.unflatten(1, (self.spec.n_kv_heads, -1)).flatten(0, 1)
+        keys, values = (t.flatten(0, 1)[:, None] for t in (k, v))
+        softcap, chunk = self.spec.softcap, self.spec.block_indexer.block
+        mixed = attention(heads, keys, values, self.scale, None, softcap, chunk, chosen=blocks.flatten(0, 1))
+        output: Tensor = mixed.unflatten(0, (*q.shape[:1], -1)).flatten(1, 2)
         return output
 
     def slopes(self, device: torch.device) -> Tensor | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archcmp.model.cache import LayerCache, keep_last, last_kept, rolled
+from archcmp.model.cache import LayerCache, rolled
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.low_rank import LowRank
+from archcmp.model.mixers.pooling import Kept, Pooling
 from archcmp.model.norms import build_norm
 from archcmp.model.ops.attention import attention
 from archcmp.model.ops.compressed import compressed_attention
@@ -19,18 +18,6 @@ from archcmp.model.rope import Rope, Rotation
 from archcmp.spec.schema.compressed import CompressedAttention as CompressedAttentionSpec
 from archcmp.spec.schema.compressed import Compressor as CompressorSpec
 from archcmp.spec.schema.norms import Norm
-
-
-class Kept(NamedTuple):
-    """What one compressor keeps of a sequence of up to `capacity` tokens, each `rate` of which leave one
-    entry."""
-
-    entries: Tensor
-    """(B, capacity // rate, D)."""
-    pending: Tensor
-    """A ring of what the last tokens add to the entries that are not complete."""
-    capacity: int
-    rate: int
 
 
 class CompressedCache(LayerCache):
@@ -68,66 +55,28 @@ def _turned(rope: Rope, x: Tensor, rotation: Rotation) -> Tensor:
     return torch.cat((still, rope.rotate(turned, rotation)), dim=-1)
 
 
-class Compressor(nn.Module):
+class Compressor(Pooling):
     """entry_w = rope(norm(sum_j softmax_j(W_g x_j + b_j) * W_c x_j)) over the tokens j of window w, for each
     element. With overlap, the sum is also over the window before, by weights of its own: the first half of
     W_g, W_c and b. (B, T, C) -> (B, entries, D)."""
 
     def __init__(self, spec: CompressorSpec, d_model: int, dim: int, norm: Norm) -> None:
-        super().__init__()
-        self.rate, self.overlap, self.dim = spec.rate, spec.overlap, dim
-        width = dim * (2 if spec.overlap else 1)
-        self.values_and_gates = Linear(d_model, 2 * width, bias=False)
-        self.bias = nn.Parameter(torch.empty(spec.rate, width))
+        super().__init__(spec.rate, dim, spec.overlap)
+        self.values_and_gates = Linear(d_model, 2 * self.width, bias=False)
         self.norm = build_norm(norm, dim)
-
-    def kept(self, batch_size: int, capacity: int) -> Kept:
-        """Room for the entries of `capacity` tokens, and for the tokens that the next entry is made of."""
-        span = self.rate * (2 if self.overlap else 1)
-        pending = torch.zeros(batch_size, span, self.values_and_gates.out_features)
-        return Kept(torch.zeros(batch_size, capacity // self.rate, self.dim), pending, capacity, self.rate)
 
     def forward(self, x: Tensor, rope: Rope, kept: Kept | None, start: int) -> Tensor:
         """The entries of all tokens so far, x being those from `start` on. Entries are rotated as in a
         sequence of as many tokens as the cache has room for, like the keys and queries of a decoder."""
-        end = start + x.shape[1]
-        n_old, n_all = start // self.rate, end // self.rate
-        first = max(0, n_old - int(self.overlap)) * self.rate
-        tokens = self.values_and_gates(x)
-        if kept is not None:
-            new = tokens
-            if first < start:
-                tokens = torch.cat((last_kept(kept.pending, start, start - first), new), dim=1)
-            keep_last(kept.pending, new, start)
-        if n_all > n_old:
-            made = self._pooled(tokens[:, : n_all * self.rate - first], padded=self.overlap and n_old == 0)
-            positions = torch.arange(n_old, n_all, device=x.device) * self.rate
-            rotation = rope(positions, x.dtype, end if kept is None else kept.capacity)
-            entries = _turned(rope, made[:, None], rotation)[:, 0]
-        else:
-            entries = x.new_zeros(x.shape[0], 0, self.dim)
-        if kept is None:
-            return entries
-        kept.entries[:, n_old:n_all] = entries
-        return kept.entries[:, :n_all]
+        length = start + x.shape[1] if kept is None else kept.capacity
 
-    def _pooled(self, tokens: Tensor, padded: bool) -> Tensor:
-        """Whole windows of values and gates (B, windows * rate, 2 width) -> (B, entries, D). The first of
-        overlapping windows has no entry, unless an empty one is `padded` before it."""
-        values, gates = tokens.unflatten(1, (-1, self.rate)).chunk(2, dim=-1)
-        gates = gates + self.bias
-        if self.overlap:
-            if padded:
-                values = torch.cat((torch.zeros_like(values[:, :1]), values), dim=1)
-                gates = torch.cat((torch.full_like(gates[:, :1], -torch.inf), gates), dim=1)
-            values, gates = (
-                torch.cat((both[:, :-1, :, : self.dim], both[:, 1:, :, self.dim :]), dim=2)
-                for both in (values, gates)
-            )
-        precise = torch.promote_types(gates.dtype, torch.float32)
-        weights = gates.softmax(2, dtype=precise).to(values.dtype)
-        entries: Tensor = self.norm((values * weights).sum(2))
-        return entries
+        def finished(entries: Tensor, first: int) -> Tensor:
+            n_entries = entries.shape[1]
+            positions = torch.arange(first, first + n_entries, device=x.device) * self.rate
+            rotation = rope(positions, x.dtype, length)
+            return _turned(rope, self.norm(entries)[:, None], rotation)[:, 0]
+
+        return self.entries(self.values_and_gates(x), kept, start, finished)
 
 
 class EntryIndexer(nn.Module):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from archcmp.model.cache import RecurrentCache, after_last_inputs
 from archcmp.model.linear import Linear
 from archcmp.model.mixers.recurrence import start as first_values
-from archcmp.model.norms import Normalization
+from archcmp.model.norms import GroupedRMSNorm
 from archcmp.model.ops.causal_conv import causal_conv
 from archcmp.model.ops.state_space import state_space
 from archcmp.model.rope import Rotation
@@ -17,26 +17,10 @@ from archcmp.spec.schema.mamba2 import Mamba2 as Mamba2Spec
 from archcmp.spec.schema.norms import Norm
 
 
-class GroupedRMSNorm(Normalization):
-    """x / sqrt(mean(x^2) + eps) * weight, the mean over each of `n_groups` groups of channels.
-    (..., dim) -> (..., dim)."""
-
-    def __init__(self, n_groups: int, dim: int, eps: float) -> None:
-        super().__init__()
-        self.n_groups = n_groups
-        self.eps = eps
-        self.weight = nn.Parameter(torch.empty(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        groups = x.unflatten(-1, (self.n_groups, -1))
-        normed: Tensor = F.rms_norm(groups, groups.shape[-1:], None, self.eps).flatten(-2)
-        return normed * self.weight
-
-
 class Mamba2(nn.Module):
     """out(norm(y * silu(z))), where y = S^T c + D x is the output of the scan S <- exp(dt A) S + dt b x^T for
-    x, b, c = silu(conv(W h)), dt = softplus(W_dt h + dt_bias) and A = -exp(A_log).
-    (B, T, C) -> (B, T, C). https://arxiv.org/abs/2405.21060
+    x, b, c = silu(conv(W h)), dt = softplus(W_dt h + dt_bias) and A = -exp(A_log). A spec may leave the norm
+    out, or put it before the gate. (B, T, C) -> (B, T, C). https://arxiv.org/abs/2405.21060
 
     `zxbcdt` holds the rows of z, then of x, b, c and dt. `conv` (channels, conv_size) is the convolution's
     weight, oldest token first.
@@ -53,7 +37,7 @@ class Mamba2(nn.Module):
         self.A_log = nn.Parameter(torch.empty(spec.n_heads))
         self.D = nn.Parameter(torch.empty(spec.n_heads))
         self.dt_bias = nn.Parameter(torch.empty(spec.n_heads))
-        self.norm = GroupedRMSNorm(spec.n_groups, spec.width, norm.eps)
+        self.norm = GroupedRMSNorm(spec.n_groups, spec.width, norm.eps) if spec.norm else nn.Identity()
         self.out = Linear(spec.width, d_model, bias=spec.bias)
 
     def initial(self, name: str, generator: torch.Generator | None) -> Tensor | None:
@@ -77,13 +61,25 @@ class Mamba2(nn.Module):
     ) -> Tensor:
         spec = self.spec
         past = cache if start else None
-        z, xbc, step = self.zxbcdt(x).split((spec.width, spec.channels, spec.n_heads), dim=-1)
+        z, xbc, step = self._projected(x).split((spec.width, spec.channels, spec.n_heads), dim=-1)
         xbc = after_last_inputs(xbc, spec.conv_size - 1, past)
         y, state = self._mix(xbc, step, None if past is None else past.state)
         if cache is not None:
             cache.keep(state, xbc)
-        output: Tensor = self.out(self.norm(y * F.silu(z)))
+        gate = F.silu(z)
+        output: Tensor = self.out(self.norm(y) * gate if spec.norm_before_gate else self.norm(y * gate))
         return output
+
+    def _projected(self, x: Tensor) -> Tensor:
+        """z, x, b, c and dt, each times its factor if there are factors."""
+        projected: Tensor = self.zxbcdt(x)
+        spec, scales = self.spec, self.spec.projection_scales
+        if scales is None:
+            return projected
+        of_groups = spec.n_groups * spec.d_state
+        sizes = spec.width, spec.width, of_groups, of_groups, spec.n_heads
+        parts = zip(projected.split(sizes, dim=-1), dict(scales).values(), strict=True)
+        return torch.cat([part * scale for part, scale in parts], dim=-1)
 
     def _mix(self, xbc: Tensor, step: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """The projections of x, b and c after those of the conv_size - 1 tokens before (B, conv_size - 1 + T,

@@ -46,6 +46,7 @@ class MLA(nn.Module):
         gated = (d_model, spec.n_heads, spec.v_head_dim, False)
         self.gate = None if gate is None else OutputGate(gate, *gated)
         self.indexer = build_indexer(spec, d_model)
+        self.rate = 1 if self.indexer is None else self.indexer.rate
         self.out = Linear(spec.n_heads * spec.v_head_dim, d_model, bias=False)
 
     @property
@@ -100,7 +101,7 @@ class MLA(nn.Module):
         k_nope, v = kv.transpose(1, 2).split((spec.qk_nope_head_dim, spec.v_head_dim), dim=-1)
         k = torch.cat((k_nope, k_rope.expand(-1, spec.n_heads, -1, -1)), dim=-1)
         q = torch.cat((q_nope, q_rope), dim=-1)
-        return attention(q, k, v, self.scale, sinks=self.sinks, chosen=chosen)
+        return attention(q, k, v, self.scale, sinks=self.sinks, chosen=chosen, rate=self.rate)
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, latents: Tensor, chosen: Tensor | None) -> Tensor:
         """The same for one token, without projecting past latents up: W_uk is absorbed into the query, W_uv
@@ -109,6 +110,6 @@ class MLA(nn.Module):
         w_uk, w_uv = self.kv_up.split((spec.qk_nope_head_dim, spec.v_head_dim), dim=1)
         q = torch.cat((q_nope @ w_uk, q_rope), dim=-1)
         latent = latents[..., : spec.kv_lora_rank]
-        mixed = attention(q, latents, latent, self.scale, sinks=self.sinks, chosen=chosen)
+        mixed = attention(q, latents, latent, self.scale, sinks=self.sinks, chosen=chosen, rate=self.rate)
         values: Tensor = mixed @ w_uv.transpose(1, 2)
         return values

@@ -69,6 +69,13 @@ def split_heads(spec: QKNorm | None, n_heads: int, head_dim: int, norm: Norm) ->
     return QK_NORMS[type(spec)](spec.norm or norm, n_heads, head_dim)
 
 
+def norm_after_rope(spec: QKNorm | None, n_heads: int, head_dim: int, norm: Norm) -> nn.Module:
+    """(..., D) -> (..., D), normalised if `spec` has a norm after the rotation."""
+    if spec is None or not is_after_rope(spec):
+        return nn.Identity()
+    return build_norm(spec.norm or norm, head_dim)
+
+
 def is_after_rope(spec: QKNorm | None) -> bool:
     """Whether the norm is applied after the rotation."""
     return isinstance(spec, PerHeadQKNorm) and spec.after_rope

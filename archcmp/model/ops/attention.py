@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.chosen import Groups, gathered
 
 OPERATOR = "archcmp::attention"
 BETWEEN_TOKENS = True
@@ -37,7 +38,7 @@ def prefer(dtype: torch.dtype, ways: tuple[str, ...]) -> None:
 _library = torch.library.Library("archcmp", "DEF")
 _library.define(
     "attention(Tensor q, Tensor k, Tensor v, float scale, int? window=None, float? softcap=None, "
-    "int? chunk=None, Tensor? sinks=None, Tensor? slopes=None, Tensor? chosen=None) -> Tensor"
+    "int? chunk=None, Tensor? sinks=None, Tensor? slopes=None, Tensor? chosen=None, int rate=1) -> Tensor"
 )
 
 
@@ -52,6 +53,7 @@ def attention(
     sinks: Tensor | None = None,
     slopes: Tensor | None = None,
     chosen: Tensor | None = None,
+    rate: int = 1,
 ) -> Tensor:
     """softmax(mask(cap(scale * q k^T) + bias)) v; (B, H, T, D), (B, G, S, D), (B, G, S, Dv) -> (B, H, T, Dv).
 
@@ -59,10 +61,14 @@ def attention(
     keys, or, where the keys begin at the start of a chunk, the keys of its own `chunk`. cap(s) = softcap *
     tanh(s / softcap). `sinks` (H,) are scores of a key without a value. The bias is slope * (j - i) for
     the key of position j and the query of position i, with the `slopes` (H,) in float32. H is a multiple of
-    G: query head h reads key/value head h // (H / G). With the indices `chosen` (B, T, K), and neither
-    window nor chunk, a query sees those keys alone, less later ones; one token reads no other key.
+    G: query head h reads key/value head h // (H / G).
+
+    With the indices `chosen` (B, T, K), and no window, a query sees those keys alone, less later ones; one
+    token reads no other key. With a `rate` above 1 they are the numbers of pools of `rate` keys, and a query
+    sees the keys after its last whole pool, too. With a `chunk` they are the numbers of chunks, and a query
+    sees its own chunk, too.
     """
-    others = (window, softcap, chunk, sinks, slopes, chosen)
+    others = (window, softcap, chunk, sinks, slopes, chosen, rate)
     output: Tensor = torch.ops.archcmp.attention(q, k, v, scale, *others)
     return output
 
@@ -78,44 +84,55 @@ def _attention(
     sinks: Tensor | None = None,
     slopes: Tensor | None = None,
     chosen: Tensor | None = None,
+    rate: int = 1,
 ) -> Tensor:
     n_new, n_keys = q.shape[2], k.shape[2]
     if q.device.type == "meta":  # one tensor, however many pieces the work would be cut into
         return torch.empty(*q.shape[:3], v.shape[3], dtype=v.dtype, device=v.device)
-    if chunk is not None and chunk < n_keys:
+    if chunk is not None and chunk < n_keys and chosen is None:
         return _by_chunk(q, k, v, scale, softcap, chunk, sinks, slopes)
     if window is None or window >= n_keys:
         window = n_keys
-    if chosen is not None and chosen.shape[2] == n_keys:
+    groups = Groups(chunk or rate, chunk is not None)
+    if chosen is not None and chosen.shape[2] * groups.size == groups.end(n_keys - 1):
         chosen = None
     if n_new == 1 and chosen is not None:
-        k, v = _gathered(k, chosen), _gathered(v, chosen)
+        places = groups.places(chosen, n_keys)
+        k, v = gathered(k, places), gathered(v, places)
     if n_new == 1:
         return _last_token(q, k[:, :, -window:], v[:, :, -window:], scale, softcap, sinks, slopes)
     if n_new == n_keys == window and chosen is None and _fusible(softcap, sinks, slopes):
         grouped = bool(q.shape[1] != k.shape[1])
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-    return _in_pieces(q, k, v, scale, window, softcap, sinks, slopes, chosen)
+    return _in_pieces(q, k, v, scale, window, softcap, sinks, slopes, chosen, groups)
 
 
 _library.impl("attention", _attention, "CompositeImplicitAutograd")
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
-    """pairs x batch x n_heads x 2 (d_qk + d_v): q k^T and the product with v."""
+    """pairs x batch x n_heads x 2 (d_qk + d_v): q k^T and the product with v. Of pools, all pairs but those
+    with the whole pools that are not chosen; of chunks, those of the chosen ones and the query's own."""
     batch, n_heads, n_new, d_qk = q
-    window, _, chunk, *_, chosen = which
-    seen = window if chosen is None else chosen[2]
-    return pairs(n_new, seen, chunk) * batch * n_heads * 2 * (d_qk + v[3])
+    window, _, chunk, *_, chosen, rate = which
+    if chosen is None or (rate == 1 and chunk is None):
+        seen = pairs(n_new, window if chosen is None else chosen[2], chunk)
+    elif chunk is not None:
+        seen = pairs(n_new, chosen[2] + 1, chunk)
+    else:
+        left = pairs(n_new, None, None, rate) - (pairs(n_new, chosen[2], None, rate) if chosen[2] else 0)
+        seen = pairs(n_new, None, None) - rate * left
+    return seen * batch * n_heads * 2 * (d_qk + v[3])
 
 
 def scratch(q: Shape, k: Shape, v: Shape, scale: float, *which: Any) -> int:
     """Elements of the scores where no fused kernel takes them, twice for float32. With chosen keys, one token
     holds copies of these keys and values, and several tokens hold the scores of one piece."""
-    window, softcap, _, sinks, slopes, chosen = which
+    window, softcap, chunk, sinks, slopes, chosen, rate = which
     batch, n_heads, n_new, _ = q
-    if chosen is not None and chosen[2] < k[2]:
-        copies = batch * k[1] * chosen[2] * (k[3] + v[3])
+    n_chosen = k[2] if chosen is None else chosen[2] * (chunk or rate)
+    if n_chosen < k[2]:
+        copies = batch * k[1] * n_chosen * (k[3] + v[3])
         return copies if n_new == 1 else 2 * batch * n_heads * min(PIECE, n_new) * k[2]
     if _fusible(softcap, sinks, slopes):
         return 0
@@ -187,6 +204,7 @@ def _in_pieces(
     sinks: Tensor | None,
     slopes: Tensor | None,
     chosen: Tensor | None,
+    groups: Groups,
 ) -> Tensor:
     """Attention for one piece of the queries at a time, against the keys that the piece may see. Work and
     memory grow with T * window instead of T^2, and the result is exact."""
@@ -203,7 +221,7 @@ def _in_pieces(
         first = max(0, oldest)
         mask = visible[:n_queries, first - oldest : end - oldest]
         if chosen is not None:
-            among = chosen_mask(chosen[:, piece * len(mixed) :][:, :n_queries], n_keys)
+            among = groups.mask(chosen[:, piece * len(mixed) :][:, :n_queries], n_keys, start)
             mask = mask & among[:, None, :, first:end]
         mask = torch.cat([mask] * (q.shape[1] // n_groups), dim=-2)
         rows, sink_rows = _as_rows(queries, n_groups), _sink_rows(sinks, n_groups, n_queries)
@@ -211,21 +229,6 @@ def _in_pieces(
         out = _masked(rows, k[:, :, first:end], v[:, :, first:end], scale, mask, softcap, sink_rows, bias)
         mixed.append(out.reshape(*queries.shape[:3], v.shape[3]))
     return torch.cat(mixed, dim=2)
-
-
-def _gathered(k: Tensor, chosen: Tensor) -> Tensor:
-    """(B, G, S, D), (B, 1, K) -> (B, G, K, D), the chosen keys of one token. Either way copies whole rows;
-    `gather` takes several times as long."""
-    if len(k) == 1:
-        return k.index_select(2, chosen.flatten())
-    sequences = torch.arange(len(k), device=k.device)[:, None]
-    return k[sequences, :, chosen[:, 0]].transpose(1, 2)
-
-
-def chosen_mask(chosen: Tensor, n_keys: int) -> Tensor:
-    """(B, T, K) -> (B, T, S) bool: the indices of keys as a mask."""
-    mask = torch.zeros(*chosen.shape[:2], n_keys, dtype=torch.bool, device=chosen.device)
-    return mask.scatter(2, chosen, True)
 
 
 def _as_rows(q: Tensor, n_groups: int) -> Tensor:

@@ -57,10 +57,12 @@ class RopeFields:
 
     others: tuple[str, ...] = ()
     """Further options of the positions, which are read elsewhere."""
+    slot: str = "mixer"
+    """The mixer with these positions: another where a layer has two."""
 
     @property
     def path(self) -> str:
-        return f"{self.part}:mixer.rope"
+        return f"{self.part}:{self.slot}.rope"
 
     def read(self, fields: Fields, draft: Draft) -> None:
         options = self.options(fields)

@@ -107,6 +107,21 @@ class ALiBi(Part):
     """The bias is multiplied by the scale of the scores, as q k^T is: Falcon-RW."""
 
 
+class BlockIndexer(Part):
+    """MiniMax sparse attention: a query sees its own block of tokens and earlier blocks of its choice, one
+    choice for each head of keys. The score of a block is the highest q . k of its tokens, with
+    q = rope(norm(W_q x)) of each choice and one key k = rope(norm(W_k x)) per token for all. The cache holds
+    these keys, too. A choice has no gradient, so that the loss of the next token does not train the indexer.
+    MiniMax M3. https://huggingface.co/docs/transformers/model_doc/minimax_m3_vl"""
+
+    head_dim: Dim
+    """Elements of the indexer's queries and keys."""
+    block: Dim
+    """Tokens in a block."""
+    top_blocks: Dim
+    """Blocks that a query sees, its own among them."""
+
+
 _OF_KEYS_AND_VALUES = {
     *("n_kv_heads", "head_dim", "v_head_dim", "qkv_bias", "qk_norm", "values", "v_norm", "value_scale"),
     *("clip_qkv", "window", "chunk", "rope", "alibi"),
@@ -170,6 +185,7 @@ class Attention(Part):
     softcap: Positive | None = None
     """Scores are bounded: softcap * tanh(score / softcap)."""
     alibi: ALiBi | None = None
+    block_indexer: BlockIndexer | None = None
     rope: Rope | None = None
 
     LABELS: ClassVar[dict[str, str]] = {
@@ -228,4 +244,21 @@ class Attention(Part):
             raise fault(("chunk",), "chunk and window cannot both be set", "Set one of them to null")
         if self.rope:
             self.rope.check_width(self.head_dim, "head_dim")
+        return self
+
+    @model_validator(mode="after")
+    def _block_indexer_fits(self) -> Attention:
+        indexer = self.block_indexer
+        if indexer is None:
+            return self
+        for name in ("window", "chunk", "shared_kv", "alibi", "sinks"):
+            if getattr(self, name):
+                problem = f"block_indexer and {name} cannot both be set"
+                raise fault(("block_indexer",), problem, "Remove one of the two")
+        if self.rope and self.rope.turned(self.head_dim) > indexer.head_dim:
+            raise fault(
+                ("block_indexer", "head_dim"),
+                f"head_dim of the indexer must be at least the {self.rope.turned(self.head_dim)} dimensions "
+                "that are rotated",
+            )
         return self

@@ -75,6 +75,10 @@ class GLU(Part):
     """activation(gate(x)) is at most clamp, not gate(x): Step 3.5 Flash, in its last layers."""
     up_offset: bool = False
     """1 is added to up(x): gpt-oss."""
+    gate_scale: Positive = 1.0
+    """gate(x) is multiplied by this number before the activation: Falcon-H1."""
+    output_scale: Positive = 1.0
+    """The output of the feed-forward is multiplied by this number: Falcon-H1."""
 
     def inner(self) -> Rows:
         """Gate and up side by side, their product, down."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from archcmp.spec.schema.base import Dim, Part, Positive, Slot
+from pydantic import model_validator
+
+from archcmp.spec.schema.base import Dim, Part, Positive, Slot, fault
 
 
 class Lightning(Part):
@@ -23,6 +25,7 @@ class Lightning(Part):
     NAMES: ClassVar[dict[str, str]] = {"lightning": "Lightning indexer"}
     FORMS: ClassVar[dict[str, str]] = {
         **{"n_heads": "{} heads", "head_dim": "head_dim {}", "top_k": "top {} tokens"},
+        **{"pool": "a key for {} tokens"},
         **{"interleaved": "", "eps": ""},
     }
 
@@ -35,9 +38,20 @@ class Lightning(Part):
     """Tokens that a query attends to."""
     interleaved: bool = False
     """Rotary dimension 2i is paired with 2i + 1, not i with i + d/2: GLM-5."""
+    pool: Dim | None = None
+    """Each `pool` tokens have one key, sum_j softmax_j(W_g x_j + b_j) * k_j, element by element. A query
+    attends to the top_k / pool whole pools of the highest scores, and to the tokens after the last whole
+    pool. The cache holds the keys of pools: GLM 5.3.
+    https://huggingface.co/docs/transformers/model_doc/glm5_next"""
     eps: Positive = 1e-6
     """Added to the variance of a key in its layernorm; 1e-5 in Hy4.
     https://huggingface.co/docs/transformers/model_doc/hy_v4"""
+
+    @model_validator(mode="after")
+    def _pools_divide_what_is_chosen(self) -> Lightning:
+        if self.pool and self.top_k % self.pool:
+            raise fault(("top_k",), f"top_k = {self.top_k} is no multiple of pool = {self.pool}")
+        return self
 
 
 class Shared(Part):

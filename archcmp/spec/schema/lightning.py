@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from archcmp.spec.schema.base import Dim, Part, check_projections
+from archcmp.spec.schema.attention import QKNorm
+from archcmp.spec.schema.base import Dim, Part, check_projections, divisors, fault
 from archcmp.spec.schema.norms import Norm
+from archcmp.spec.schema.rope import Rope
 from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
@@ -18,7 +20,8 @@ class LightningAttention(Part):
     S <- a S + k v^T; o = S^T q; out(norm(o) * sigmoid(W_g x)), the norm over all heads together. q, k and v
     are silu(W x). In head h of H, counted from 1, of layer l of L, counted from 0, ln a = -2^(-8 h / H)
     (1 - l / (L - 1)): later heads and later layers forget less, the last layer next to nothing. Positions are
-    implied. MiniMax-Text-01, in seven of eight layers. https://arxiv.org/abs/2501.08313
+    implied, or q and k are rotated. MiniMax-Text-01 and Ling 2.5, in seven of eight layers.
+    https://arxiv.org/abs/2501.08313
     """
 
     ROLE: ClassVar[str] = "mixer"
@@ -32,13 +35,27 @@ class LightningAttention(Part):
     """Heads of queries, keys and values, each with a state."""
     head_dim: Dim
     """Elements of a head's query, key and value."""
+    activation: Literal["silu", "identity"] = "silu"
+    """What queries, keys and values are of their projections: silu(W x) (MiniMax-Text-01), or W x itself,
+    the identity (Ling 2.5)."""
+    qk_norm: QKNorm | None = None
+    """Queries and keys are normalised: Ling 2.5."""
+    rope: Rope | None = None
+    scaled: bool = False
+    """Queries are divided by sqrt(head_dim): Ling 2.5."""
     output_norm: Norm | None = None
     """The norm of the heads' output, the model's norm by default."""
+    norm_groups: Dim = 1
+    """Groups of heads whose output is normalised apart, by an RMSNorm if there are several; it divides
+    n_heads. Ling 2.5 has 8."""
+    first_layer: Annotated[int, Field(ge=-1, le=0)] = 0
+    """The number of the first layer in the decay: -1 in Ling 2.5."""
 
     def inner(self) -> Rows:
         """The recurrence, and the gate of its output."""
         size = Callout("state {}", f"{self.head_dim} x {self.head_dim}")
-        mixed = (Step("mixer", "SiLU"), None), (Step("mixer", "fixed decay", (size,)), None)
+        activation = [(Step("mixer", "SiLU"), None)] if self.activation == "silu" else []
+        mixed = *activation, (Step("mixer", "fixed decay", (size,)), None)
         made = (projection("Q, K, V", 3 * self.width), projection("gate", self.width))
         return made, *mixed, (Step("norm", "norm, x gate"),), (projection("out"),)
 
@@ -55,4 +72,12 @@ class LightningAttention(Part):
     @model_validator(mode="after")
     def _dimensions_fit(self) -> LightningAttention:
         check_projections(3 * self.width, "n_heads", "head_dim")
+        if self.n_heads % self.norm_groups:
+            raise fault(
+                ("norm_groups",),
+                f"norm_groups = {self.norm_groups} does not divide n_heads = {self.n_heads}; "
+                f"{divisors(self.n_heads)}",
+            )
+        if self.rope:
+            self.rope.check_width(self.head_dim, "head_dim")
         return self

@@ -6,8 +6,24 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from archcmp.spec.schema.base import Dim, Part, check_projections, divisors, fault
+from archcmp.spec.schema.base import Dim, Part, Positive, check_projections, divisors, fault
 from archcmp.spec.schema.steps import Callout, Rows, Step, projection
+
+
+class ProjectionScales(Part):
+    """Factors of the five parts of Mamba-2's projection, before the convolution: muP multipliers of
+    Falcon-H1. https://arxiv.org/abs/2507.22448"""
+
+    z: Positive = 1.0
+    """Multiplies the gate z."""
+    x: Positive = 1.0
+    """Multiplies the heads' input x."""
+    b: Positive = 1.0
+    """Multiplies b, which writes to the state."""
+    c: Positive = 1.0
+    """Multiplies c, which reads from the state."""
+    dt: Positive = 1.0
+    """Multiplies the step dt before its bias is added."""
 
 
 class Mamba2(Part):
@@ -18,7 +34,8 @@ class Mamba2(Part):
     of each group apart. z, (x, b, c) and dt are W h; x, b and c then pass silu(conv(.)), a causal convolution
     of each channel over conv_size tokens, and dt = softplus(dt + dt_bias). dt, A = -exp(A_log) and D are one
     number per head. n_heads / n_groups heads share b and c. Positions are implied. Mamba-2, Codestral Mamba;
-    with attention in a few layers Nemotron-H, Nemotron 3, Granite 4.0-H, Bamba.
+    with attention in a few layers Nemotron-H, Nemotron 3, Granite 4.0-H, Bamba; beside
+    attention in all layers Falcon-H1.
     https://arxiv.org/abs/2405.21060
     """
 
@@ -50,6 +67,11 @@ class Mamba2(Part):
     """A bias is added after the convolution."""
     bias: bool = False
     """Biases are added after the projections in and out."""
+    norm: bool = True
+    """The output of the heads is normalised. Without it, out(y * silu(z)): Falcon-H1 0.5B."""
+    norm_before_gate: bool = False
+    """The output is normalised before it is gated, out(norm(y) * silu(z)): an option of Falcon-H1."""
+    projection_scales: ProjectionScales | None = None
 
     LABELS: ClassVar[dict[str, str]] = {"Mamba-2": "A state space model with one decay per head."}
 
@@ -84,4 +106,6 @@ class Mamba2(Part):
                 f"{divisors(self.n_heads)}",
             )
         check_projections(self.width + self.channels + self.n_heads, "n_heads", "head_dim")
+        if self.norm_before_gate and not self.norm:
+            raise fault(("norm_before_gate",), "norm_before_gate needs norm: true", "Remove one of the two")
         return self

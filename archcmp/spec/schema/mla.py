@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import OutputGate, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
@@ -41,8 +41,9 @@ class MLA(Part):
     """Width of the latent from which keys and values are projected up."""
     qk_nope_head_dim: Dim
     """Elements of a head's query and key that are not rotated."""
-    qk_rope_head_dim: Dim
-    """Elements of a head's query, and of the shared key, that are rotated."""
+    qk_rope_head_dim: Annotated[int, Field(ge=0, le=MAX_DIM)]
+    """Elements of a head's query, and of the shared key, that are rotated; 0 in GLM 5.3, which has no
+    positions."""
     v_head_dim: Dim
     """Elements of a head's value."""
     rope: Rope | None = None

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from archcmp.spec.schema.attention import Attention
-from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Slot, Text, fault
-from archcmp.spec.schema.compressed import CompressedAttention
-from archcmp.spec.schema.deltanet import GatedDeltaNet
+from archcmp.spec.schema.base import MAX_DIM, MAX_LAYERS, Dim, Length, Part, Positive, Text, fault
 from archcmp.spec.schema.ffn import FFN, MoE
 from archcmp.spec.schema.indexer import Lightning
-from archcmp.spec.schema.kda import KimiDeltaAttention
-from archcmp.spec.schema.lightning import LightningAttention
-from archcmp.spec.schema.mamba2 import Mamba2
+from archcmp.spec.schema.mixers import Mixer, MixerSum, SingleMixer
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.per_layer import PerLayer
 from archcmp.spec.schema.residual import HyperConnections, Parallel, Residual
-from archcmp.spec.schema.short_conv import ShortConv
-
-Mixer = Annotated[
-    Attention
-    | MLA
-    | GatedDeltaNet
-    | CompressedAttention
-    | Mamba2
-    | KimiDeltaAttention
-    | LightningAttention
-    | ShortConv,
-    Slot(),
-]
 
 
 class Block(Part):
@@ -47,6 +31,14 @@ class Block(Part):
     per_layer: PerLayer | None = None
     layer_scalar: bool = False
     """The residual stream after the layer is multiplied by a number that checkpoints hold: Gemma 4."""
+
+    @property
+    def mixers(self) -> dict[tuple[str, ...], SingleMixer]:
+        """Path below the block -> each of its mixers: none, one, or both of a sum."""
+        mixer = self.mixer
+        if isinstance(mixer, MixerSum):
+            return {("mixer", "first"): mixer.first, ("mixer", "second"): mixer.second}
+        return {} if mixer is None else {("mixer",): mixer}
 
     @property
     def reads_tokens(self) -> bool:
@@ -265,17 +257,19 @@ class ModelSpec(Part):
     @model_validator(mode="after")
     def _shared_choices_are_made_before(self) -> ModelSpec:
         chosen = 0
-        for run in self.layers:
-            for name in run.names:
-                mixer = self.blocks[name].mixer
-                indexer = mixer.indexer if isinstance(mixer, MLA) else None
-                if isinstance(indexer, Lightning):
-                    chosen = indexer.top_k
-                elif indexer is not None and indexer.top_k != chosen:
-                    path = ("blocks", name, "mixer", "indexer", "top_k" if chosen else "kind")
-                    before = f"the layer before chose {chosen:,}" if chosen else "no layer before chose any"
-                    raise fault(path, f"a shared indexer reuses {indexer.top_k:,} tokens, but {before}")
+        for name, path, mixer in self._mixers_of([name for run in self.layers for name in run.names]):
+            indexer = mixer.indexer if isinstance(mixer, MLA) else None
+            if isinstance(indexer, Lightning):
+                chosen = 0 if indexer.pool else indexer.top_k
+            elif indexer is not None and indexer.top_k != chosen:
+                place = ("blocks", name, *path, "indexer", "top_k" if chosen else "kind")
+                before = f"the layer before chose {chosen:,}" if chosen else "no layer before chose any"
+                raise fault(place, f"a shared indexer reuses {indexer.top_k:,} tokens, but {before}")
         return self
+
+    def _mixers_of(self, names: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...], SingleMixer]]:
+        """Every mixer of the blocks, with the name of its block and its path there."""
+        return ((name, path, mixer) for name in names for path, mixer in self.blocks[name].mixers.items())
 
     @property
     def per_layer_dims(self) -> list[int]:
@@ -296,13 +290,13 @@ class ModelSpec(Part):
     @model_validator(mode="after")
     def _shared_keys_are_made(self) -> ModelSpec:
         made = set()
-        for name in dict.fromkeys(name for run in self.layers for name in run.names):
-            mixer = self.blocks[name].mixer
+        used = dict.fromkeys(name for run in self.layers for name in run.names)
+        for name, path, mixer in self._mixers_of(used):
             if isinstance(mixer, Attention) and not mixer.shared_kv:
                 made.add(mixer.kv_options)
             elif isinstance(mixer, Attention) and mixer.kv_options not in made:
                 raise fault(
-                    ("blocks", name, "mixer", "shared_kv"),
+                    ("blocks", name, *path, "shared_kv"),
                     "no layer before makes keys and values by the same options",
                     "Set shared_kv to false, or put a block before that differs in shared_kv alone",
                 )

@@ -184,6 +184,10 @@ class Rope(Part):
     scaling: Annotated[Scaling, Slot()] | None = None
     """Frequencies are scaled for contexts longer than those of pretraining."""
 
+    def turned(self, head_dim: int) -> int:
+        """Elements of a head that are rotated, those by an angle of 0 included."""
+        return head_dim if self.proportional else round(head_dim * self.partial)
+
     def check_width(self, head_dim: int, key: str) -> None:
         """Raise the fault that a head of `head_dim` elements cannot be rotated so; `key` holds head_dim."""
         turned = head_dim if self.proportional else round(head_dim * self.partial, 3)  # 0.333333 is a third

@@ -18,6 +18,7 @@ def mla(
     q_lora_rank: int | None = 1536,
     kv_lora_rank: int = 512,
     qk_nope_head_dim: int = 128,
+    qk_rope_head_dim: int = 64,
     v_head_dim: int = 128,
     part: str = "",
 ) -> tuple[Binding, ...]:
@@ -27,7 +28,7 @@ def mla(
         Field("q_lora_rank", f"{part}:mixer.q_lora_rank", q_lora_rank, nullable=True),
         Field("kv_lora_rank", f"{part}:mixer.kv_lora_rank", kv_lora_rank),
         Field("qk_nope_head_dim", f"{part}:mixer.qk_nope_head_dim", qk_nope_head_dim),
-        Field("qk_rope_head_dim", f"{part}:mixer.qk_rope_head_dim", 64),
+        Field("qk_rope_head_dim", f"{part}:mixer.qk_rope_head_dim", qk_rope_head_dim),
         Field("v_head_dim", f"{part}:mixer.v_head_dim", v_head_dim),
         NO_ATTENTION_BIAS,
         Only("mlp_bias", False),

@@ -26,23 +26,25 @@ _RENAMED = {
 _KDA: Tree = {"kind": "kimi_delta_attention"}
 
 
-def _published(fields: Fields) -> Tree:
-    """`linear_attn_config`, in which publishers keep what transformers has in fields of its own."""
+def published(fields: Fields, *further: str) -> Tree:
+    """`linear_attn_config`, in which publishers keep what transformers has in fields of its own. `further`
+    are options that only some types have there."""
     options: Tree = fields.get("linear_attn_config", None) or {}
-    known = ("full_attn_layers", "kda_layers", "head_dim", "num_heads", "short_conv_kernel_size")
+    known = ("full_attn_layers", "kda_layers", "head_dim", "num_heads", "short_conv_kernel_size", *further)
     for key, value in options.items():
         if key not in known and value is not None:
             raise fields.refuse(f"linear_attn_config.{key}", value, f"known: {', '.join(known)}")
     return options
 
 
-def _default(key: str, value: int) -> Callable[[Fields], Any]:
-    return lambda fields: _published(fields).get(key, value)
+def published_or(key: str, value: Any, *further: str) -> Callable[[Fields], Any]:
+    """A default: what publishers call `key` in `linear_attn_config`, or else `value`."""
+    return lambda fields: published(fields, *further).get(key, value)
 
 
 def _listed_attention(fields: Fields, n_layers: int) -> list[str]:
     """Attention in the layers `full_attn_layers`, counted from 1, or in every fourth after the first."""
-    full = _published(fields).get("full_attn_layers", range(5, n_layers + 1, 4))
+    full = published(fields).get("full_attn_layers", range(5, n_layers + 1, 4))
     return ["full" if i + 1 in full else "kda" for i in range(n_layers)]
 
 
@@ -116,11 +118,11 @@ MODEL_TYPES = (
         _listed_attention,
         1,
         *sizes(1_048_576, tied=None, eps=1e-5),
-        Field("linear_num_heads", "kda:mixer.n_heads", _default("num_heads", 32)),
-        Field("linear_head_dim", "kda:mixer.head_dim", _default("head_dim", 128)),
-        Field("linear_head_dim", "kda:mixer.decay_rank", _default("head_dim", 128)),
-        Field("linear_head_dim", "kda:mixer.gate_rank", _default("head_dim", 128)),
-        Field("linear_conv_kernel_dim", "kda:mixer.conv_size", _default("short_conv_kernel_size", 4)),
+        Field("linear_num_heads", "kda:mixer.n_heads", published_or("num_heads", 32)),
+        Field("linear_head_dim", "kda:mixer.head_dim", published_or("head_dim", 128)),
+        Field("linear_head_dim", "kda:mixer.decay_rank", published_or("head_dim", 128)),
+        Field("linear_head_dim", "kda:mixer.gate_rank", published_or("head_dim", 128)),
+        Field("linear_conv_kernel_dim", "kda:mixer.conv_size", published_or("short_conv_kernel_size", 4)),
         ExpertGroups("top2_sum"),
         Only("mla_use_nope", True),
         Only("moe_layer_freq", 1),
