@@ -57,8 +57,7 @@ def draw_notes(
 
 
 def side_text(cell: Cell) -> str:
-    notes = ", ".join(note.text for note in cell.notes)
-    return f"{cell.step.label}: {notes}" if notes else cell.step.label
+    return f"{cell.step.label}: {cell.noted}" if cell.notes else cell.step.label
 
 
 def side_notes(cell: Cell) -> Iterator[Note]:

@@ -35,6 +35,16 @@ class Cell:
     params: int | None = None
     flops: int | None = None
 
+    @property
+    def named(self) -> str:
+        """'RMSNorm', 'expert \u00d7 256'."""
+        return f"{self.step.label} \u00d7 {self.step.copies}" if self.step.copies > 1 else self.step.label
+
+    @property
+    def noted(self) -> str:
+        """All call-outs in one line."""
+        return ", ".join(note.text for note in self.notes)
+
 
 def compared(steps: Sequence[Step | None]) -> list[Cell | None]:
     """The boxes of a row, one per model, None where a model has none."""

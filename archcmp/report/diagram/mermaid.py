@@ -151,9 +151,7 @@ def _label(cell: Cell) -> list[str]:
 
 
 def _inside(cell: Cell) -> str:
-    many = f" \u00d7 {cell.step.copies}" if cell.step.copies > 1 else ""
-    notes = ", ".join(note.text for note in cell.notes)
-    return f"{cell.step.label}{many}" + (f" {notes}" if notes else "")
+    return " ".join(filter(None, (cell.named, cell.noted)))
 
 
 def _classes(used: set[str]) -> Iterator[str]:

@@ -19,8 +19,11 @@ COLOURS = {
 }
 """Role -> colour; other roles have that of the text."""
 SAME, DIFFERS = "dim", "bold"
+"""The styles of what is equal in all models, and of what is not."""
 SIDE = "\u25c2 "
+"""Stands before a side input that is written in a box."""
 PASSES = "\u2191"
+"""Stands where nothing is done to what comes from below."""
 WAYS = (CELL[0], NAME[0], re.compile("."))
 
 
@@ -33,16 +36,23 @@ class Line:
 
 
 def wrapped(text: str, width: int) -> list[str]:
+    """The lines of any text; a word that is wider is cut."""
     return lines(printable(text), max(width, 1), WAYS, cell_len)
 
 
 def hanging(text: str, width: int, mark: str) -> list[str]:
     """The lines of a text after a mark, further lines with an indent."""
     indent = " " * min(len(mark), 2)
-    lines = wrapped(mark + text, width)
-    if len(lines) > 1:
-        lines = wrapped(mark + text, width - len(indent))
-    return [(indent if i else "") + line for i, line in enumerate(lines)]
+    found = wrapped(mark + text, width)
+    if len(found) > 1:
+        found = wrapped(mark + text, width - len(indent))
+    return [(indent if i else "") + line for i, line in enumerate(found)]
+
+
+def label_lines(cell: Cell, width: int, alone: bool) -> list[Line]:
+    """The name of a box."""
+    style = DIFFERS if alone or cell.differs else SAME
+    return [Line(text, style) for text in wrapped(cell.step.label, width)]
 
 
 def note_lines(notes: Sequence[Note], width: int, alone: bool) -> list[Line]:
@@ -57,9 +67,8 @@ def note_lines(notes: Sequence[Note], width: int, alone: bool) -> list[Line]:
 
 def side_lines(side: Cell, width: int, alone: bool, mark: str = "") -> list[Line]:
     """A side input: its name and its call-outs."""
-    differs = side.differs and not alone
-    style = look(side, alone)
-    return [Line(text, style) for text in hanging(side_text(side), width, (BADGE if differs else "") + mark)]
+    badge = BADGE if side.differs and not alone else ""
+    return [Line(text, look(side, alone)) for text in hanging(side_text(side), width, badge + mark)]
 
 
 def look(cell: Cell, alone: bool) -> str:
@@ -90,18 +99,16 @@ def compartments(cell: Cell, width: int, alone: bool) -> list[list[Compartment]]
     found = []
     for row in reversed(cell.inner):
         spans = shared.get(len(row), _spans(row, width))
-        joined = all(
-            box is None or cell_len(_joined(box)) <= w for box, (_, w) in zip(row, spans, strict=True)
-        )
-        found.append(
-            [
-                Compartment(
-                    left, wide, tuple(_box_lines(box, wide, joined)), look(box, alone) if box else SAME
-                )
-                for box, (left, wide) in zip(row, spans, strict=True)
-            ]
-        )
+        placed = list(zip(row, spans, strict=True))
+        joined = all(box is None or cell_len(_joined(box)) <= wide for box, (_, wide) in placed)
+        found.append([_compartment(box, left, wide, joined, alone) for box, (left, wide) in placed])
     return found
+
+
+def _compartment(box: Cell | None, left: int, width: int, joined: bool, alone: bool) -> Compartment:
+    if box is None:
+        return Compartment(left, width, (), SAME)
+    return Compartment(left, width, tuple(_box_lines(box, width, joined)), look(box, alone))
 
 
 def _many(cell: Cell) -> bool:
@@ -116,27 +123,17 @@ def _spans(row: Sequence[Cell | None], width: int) -> list[tuple[int, int]]:
     return [(1 + ends[i] + i, ends[i + 1] - ends[i]) for i in range(len(row))]
 
 
-def _named(cell: Cell) -> str:
-    return f"{cell.step.label} \u00d7 {cell.step.copies}" if _many(cell) else cell.step.label
-
-
-def _noted(cell: Cell) -> str:
-    return ", ".join(note.text for note in cell.notes)
-
-
 def _joined(cell: Cell) -> str:
     """'Q 4,096', 'Router: softmax'."""
     between = " " if cell.step.role == "projection" and len(cell.notes) == 1 else ": "
-    return between.join(filter(None, (_named(cell), _noted(cell))))
+    return between.join(filter(None, (cell.named, cell.noted)))
 
 
-def _box_lines(cell: Cell | None, width: int, joined: bool) -> list[str]:
+def _box_lines(cell: Cell, width: int, joined: bool) -> list[str]:
     """The label and the call-outs of a box, in one line if those of the row are `joined`."""
-    if cell is None:
-        return []
     cards = f"[1] [2] \u2026 [{cell.step.copies}]"
     shown = [cards] if _many(cell) and len(cards) <= width else []
-    texts = [_joined(cell)] if joined or cell.step.role == "choice" else [_named(cell), _noted(cell)]
+    texts = [_joined(cell)] if joined or cell.step.role == "choice" else [cell.named, cell.noted]
     return [*shown, *(line for text in texts if text for line in _fitted(text, width))]
 
 

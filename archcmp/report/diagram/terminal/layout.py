@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from archcmp.report.diagram.compared import Cell, Note
 from archcmp.report.diagram.rows import BLOCKS, Column, Fork, Key, Picture, Row
 from archcmp.report.diagram.terminal.boxes import (
-    DIFFERS,
     SIDE,
     Compartment,
     Line,
     compartments,
     inner_height,
+    label_lines,
     note_lines,
     side_lines,
-    wrapped,
 )
 
 NARROWEST, WIDEST = 25, 84
@@ -100,8 +99,7 @@ class Content:
 
 def content(cell: Cell, shape: Shape, alone: bool) -> Content:
     width = shape.box_width
-    style = DIFFERS if alone or cell.differs else "dim"
-    label = tuple(Line(text, style) for text in wrapped(cell.step.label, width - 4))
+    label = tuple(label_lines(cell, width - 4, alone))
     inner = tuple(map(tuple, compartments(cell, width, alone)))
     sides = [side for side in cell.sides if side is not None]
     if shape.beside:
@@ -116,10 +114,7 @@ def content(cell: Cell, shape: Shape, alone: bool) -> Content:
 def track_content(cell: Cell, shape: Shape, alone: bool) -> Content:
     """A box on the track of the stream: all call-outs are in it."""
     width = track_width(shape) - 2
-    label = tuple(
-        Line(text, DIFFERS if alone or cell.differs else "dim") for text in wrapped(cell.step.label, width)
-    )
-    return Content(label, tuple(note_lines(cell.notes, width, alone)))
+    return Content(tuple(label_lines(cell, width, alone)), tuple(note_lines(cell.notes, width, alone)))
 
 
 def track_width(shape: Shape) -> int:
