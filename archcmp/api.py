@@ -16,8 +16,7 @@ from archcmp.experiments.core import OnProgress
 from archcmp.experiments.runner import Session
 from archcmp.report import diagram
 from archcmp.report.export import export
-from archcmp.report.formats.html import fragment
-from archcmp.report.tables import tables_of
+from archcmp.report.page.page import fragment
 from archcmp.results import store
 from archcmp.results.document import Document
 from archcmp.results.rows import tidy_rows
@@ -46,7 +45,7 @@ class Results(Document):
         return f"<{self.kind} of {names}; {len(self.cells)} of {len(self.request.points())} cells>"
 
     def _repr_html_(self) -> str:
-        return fragment(tables_of(self))
+        return fragment(self)
 
 
 def run(

@@ -34,6 +34,12 @@ def quick_calibration() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def pages_without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take longer than the rest of a page a hundred times."""
+    monkeypatch.setattr("archcmp.report.page.pictures.kinds_of", lambda doc: [])
+
+
 @pytest.fixture(autouse=True)
 def nothing_old_is_searched_for_garbage() -> Iterator[None]:
     """Measuring collects garbage at every build, which takes long among all that earlier tests have made."""

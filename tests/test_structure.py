@@ -98,6 +98,7 @@ def _run_and_list_modules(*arguments: str) -> tuple[int, set[str]]:
         (["hardware", "h10"], 2),
         (["compare", "olmo2", "--on", "h10"], 2),
         (["fit", "olmo2"], 2),
+        (["report", str(FOLDER / "grid-2.json"), "-o", "/no/such/folder/x.html"], 2),
         (["fit", str(FOLDER / "fit-2.json")], 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),

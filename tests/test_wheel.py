@@ -31,6 +31,7 @@ def test_wheel_holds_specs_schema_and_types(wheel: Path) -> None:
     assert {f"archcmp/specs/{f}.yaml" for f in ("olmo2", "llama3", "gemma3", "gpt2")} <= names
     assert {"archcmp/specs/schema.json", "archcmp/py.typed"} <= names
     assert {"archcmp/hardware/sheets/h100.yaml", "archcmp/hardware/sheets/schema.json"} <= names
+    assert {f"archcmp/report/page/{f}" for f in ("page.css", "tables.css", "page.js")} <= names
     assert not any(name.startswith(("tests", "specs")) for name in names)
     metadata = zipfile.ZipFile(wheel).read(f"archcmp-{archcmp.__version__}.dist-info/METADATA").decode()
     for field in ("License-Expression: Apache-2.0", "Requires-Python: >=3.10", "torch<2.14,>=2.9"):

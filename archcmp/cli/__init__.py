@@ -28,6 +28,7 @@ COMMANDS = {
     "fit": "Whether models fit on devices: the longest context, the largest batch, and devices to train on.",
     "race": "One model in archcmp and in transformers: the same weights, the same logits, and who is faster.",
     "stability": "Training stability: small proxies over learning rates and seeds, with a verdict.",
+    "report": "Saved results as one page to read and to mail: drawing, tables, plots, and the raw figures.",
     "check": "Validate specs, build them on the meta device, and compare with the published totals.",
     "new": "Write a spec to edit: a known one with comments, or only what a variant changes in it.",
     "import": "Turn a Hugging Face configuration into a spec.",

@@ -18,6 +18,8 @@ from archcmp.results.files import write_whole
 from archcmp.results.store import read
 from tests.report.documents import counted, measured
 
+pytestmark = pytest.mark.usefixtures("pages_without_plots")
+
 
 @pytest.fixture(scope="module")
 def doc() -> archcmp.Results:

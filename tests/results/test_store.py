@@ -19,6 +19,9 @@ from archcmp.results.document import Document
 from archcmp.results.merge import merged
 from archcmp.results.store import Store, read, to_text
 
+pytestmark = pytest.mark.usefixtures("pages_without_plots")
+
+
 FOLDER = Path(__file__).parents[1] / "documents"
 DOCUMENTS = sorted(FOLDER.glob("*.json"))
 VALUES: list[Any] = [

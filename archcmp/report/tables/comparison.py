@@ -52,7 +52,8 @@ def choices_table(doc: Document, show_all: bool = False) -> Table:
     rows = [Row(key, [Figure(text) for text in shown(choices, key)]) for key in keys]
     title = "Design choices" if all_shown else "Design choices that differ"
     notes = [] if rows else ["No design choices differ."]
-    effects = doc.cells[0].models[1].alone if doc.cells and len(choices) == 2 else []
+    results = doc.cells[0].models if doc.cells else []
+    effects = results[1].alone if len(results) == len(choices) == 2 else []
     if not effects:
         return Table(title, header(doc), rows, notes, differing=not all_shown)
     head = [*header(doc), *(QUANTITY_LABELS[name] for name in changed(effects))]

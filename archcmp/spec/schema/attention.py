@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from archcmp.spec.schema.base import MAX_DIM, Dim, Length, Part, Positive, Slot, divisors, fault
 from archcmp.spec.schema.norms import Norm
@@ -89,6 +89,14 @@ class OutputGate(Part):
     """One gate per element of the heads' output (Qwen3-Next, Trinity), or one per head (Laguna, Step 3.7)."""
     activation: Literal["sigmoid", "softplus"] = "sigmoid"
     """The function that makes gates of W_g x: sigmoid (Qwen3-Next), or softplus, ln(1 + exp(z)) (Laguna)."""
+
+
+def _gate(value: object) -> object:
+    """yes and no, as specs before 2026-11 and tables say it."""
+    return {"per": "element"} if value is True else None if value is False else value
+
+
+OptionalGate = Annotated[OutputGate | None, BeforeValidator(_gate)]
 
 
 class ALiBi(Part):
@@ -180,7 +188,7 @@ class Attention(Part):
     sinks: bool = False
     """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
     temperature: QueryTemperature | None = None
-    output_gate: OutputGate | None = None
+    output_gate: OptionalGate = None
     """The heads' output is gated. W_g has a bias where queries have one."""
     softcap: Positive | None = None
     """Scores are bounded: softcap * tanh(score / softcap)."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from archcmp.spec.schema.attention import OutputGate, QueryTemperature
+from archcmp.spec.schema.attention import OptionalGate, QueryTemperature
 from archcmp.spec.schema.base import MAX_DIM, Dim, Part, fault
 from archcmp.spec.schema.indexer import Indexer, Lightning
 from archcmp.spec.schema.norms import Norm
@@ -52,7 +52,7 @@ class MLA(Part):
     temperature: QueryTemperature | None = None
     sinks: bool = False
     """A learned logit s per head joins the softmax's denominator: exp(a_i) / (exp(s) + sum_j exp(a_j))."""
-    output_gate: OutputGate | None = None
+    output_gate: OptionalGate = None
     """The heads' output is gated: per head in Ling 3, per element in Hy4 and Kimi K3."""
     latent_norm: Norm | None = None
     """The norm of the latents, the model's norm by default."""

@@ -148,7 +148,8 @@ def _boxes_of(owner: type[Part]) -> frozenset[str]:
 
 
 def sides(part: Part) -> tuple[Step, ...]:
-    """The parts inside of a part that are boxes of their own, and the boxes inside of those."""
+    """The parts inside of a part that are boxes of their own, and the boxes inside of those. What is drawn
+    elsewhere, under the form "", has its own boxes here all the same."""
     found: list[Step] = []
     for option in type(part).model_fields:
         value = getattr(part, option)
@@ -158,7 +159,9 @@ def sides(part: Part) -> tuple[Step, ...]:
         form = part.FORMS.get(option, name)
         if form and BLANK not in form:
             named = () if form == name else (Callout(BLANK, name),)
-            found += [Step(value.ROLE, form, named + callouts(value), value), *sides(value)]
+            found.append(Step(value.ROLE, form, named + callouts(value), value))
+        if BLANK not in form:
+            found += sides(value)
     return tuple(found)
 
 
