@@ -204,10 +204,15 @@ def list_specs() -> list[str]:
     return [reference for family in known_specs() for reference in all_sizes(family)]
 
 
-def draw(models: Models, path: str | Path, scale: str | None = None) -> None:
-    """Draw models side by side in a .svg file. With `scale` (params, or flops of a forward pass over 2,048
-    tokens) the heights of boxes are in proportion to it. Raises SpecError and UsageError."""
-    diagram.check_drawing(Path(path), scale)
+def draw(models: Models, path: str | Path | None = None, scale: str | None = None) -> None:
+    """Draw models side by side in a .svg, .html, .png or .mmd (Mermaid) file, or without a path, print them
+    as text. With `scale` (params, or flops of a forward pass over 2,048 tokens) the heights of boxes are in
+    proportion to it. Raises SpecError and UsageError."""
+    path = None if path is None else Path(path)
+    diagram.check_drawing(path, scale)
     named = load_models(_references(models))
     subjects = [diagram.Subject.counted(each.name, each.spec, count_blocks(each.spec)) for each in named]
-    diagram.write(subjects, Path(path), scale)
+    if path is None:
+        diagram.show(subjects)
+    else:
+        diagram.write(subjects, path, scale)

@@ -12,7 +12,7 @@ from archcmp.cli import complete
 from archcmp.cli import options as o
 from archcmp.cli.progress import say, waiting
 from archcmp.errors import ArchcmpError, UsageError
-from archcmp.report.diagram import Subject, check_drawing, write
+from archcmp.report.diagram import FORMATS, Subject, check_drawing, show, write
 from archcmp.report.diagram.gallery import gallery
 from archcmp.results.files import write_whole
 from archcmp.spec.yaml.find import known_specs
@@ -33,7 +33,12 @@ def command(
     vary: o.Vary = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.svg", help="The picture; it needs no other file."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=f"A file ({', '.join(FORMATS)}) instead of the terminal.",
+        ),
     ] = None,
     scale: Annotated[
         str | None,
@@ -57,11 +62,12 @@ def command(
         return
     if not specs:
         raise UsageError("nothing to draw; name a spec, such as olmo2, or --all FOLDER")
-    if output is None:
-        raise UsageError("nothing says where to draw; add -o picture.svg")
     check_drawing(output, scale)
-    models = load_models(specs, overrides or (), vary or (), notify=say)
-    write(_counted(models), output, scale)
+    subjects = _counted(load_models(specs, overrides or (), vary or (), notify=say))
+    if output is None:
+        show(subjects)
+        return
+    write(subjects, output, scale)
     typer.echo(f"wrote {output}", err=True)
 
 

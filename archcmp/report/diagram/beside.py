@@ -56,18 +56,17 @@ def draw_notes(
 # ---- side inputs ------------------------------------------------------------------------------------
 
 
-def _side_text(cell: Cell) -> str:
-    notes = ", ".join(note.text for note in cell.notes)
-    return f"{cell.step.label}: {notes}" if notes else cell.step.label
+def side_text(cell: Cell) -> str:
+    return f"{cell.step.label}: {cell.noted}" if cell.notes else cell.step.label
 
 
 def side_notes(cell: Cell) -> Iterator[Note]:
     """The side inputs of a box as call-outs."""
-    return (Note(_side_text(side), side.differs) for side in cell.sides if side is not None)
+    return (Note(side_text(side), side.differs) for side in cell.sides if side is not None)
 
 
 def _side_lines(cell: Cell) -> list[str]:
-    return wrapped(_side_text(cell), SMALL, WIDTH - 12)
+    return wrapped(side_text(cell), SMALL, WIDTH - 12)
 
 
 def _side_height(cell: Cell) -> float:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from archcmp.spec.schema.steps import Callout, Step
 
+BADGE = "\u2260 "
+"""Stands before a call-out that differs, where badges cannot be drawn."""
+
 
 @dataclass(frozen=True)
 class Note:
@@ -31,6 +34,16 @@ class Cell:
     inner: tuple[tuple[Cell | None, ...], ...] = ()
     params: int | None = None
     flops: int | None = None
+
+    @property
+    def named(self) -> str:
+        """'RMSNorm', 'expert \u00d7 256'."""
+        return f"{self.step.label} \u00d7 {self.step.copies}" if self.step.copies > 1 else self.step.label
+
+    @property
+    def noted(self) -> str:
+        """All call-outs in one line."""
+        return ", ".join(note.text for note in self.notes)
 
 
 def compared(steps: Sequence[Step | None]) -> list[Cell | None]:

@@ -10,26 +10,37 @@ from archcmp.units import Count
 HEADER_SIZE = 15
 SMALL = 11
 STRIP = 22.0
+LAYERS = "\u2588\u2584\u2591\u2593\u2581\u25c6\u25cb\u2592"
+"""The letters of kinds of layers."""
 
 
 def _title(column: Column, width: float) -> list[str]:
     return wrapped(column.subject.name, HEADER_SIZE, width, bold=True)
 
 
-def _lines(column: Column, width: float) -> list[str]:
+def facts(column: Column) -> list[str]:
+    """What stands below the name: parameters, and how often the layers run."""
     subject = column.subject
     texts = []
     if subject.params is not None:
         sparse = subject.active not in (None, subject.params)
         active = f", {Count(subject.active or 0)} active" if sparse else ""
         texts.append(f"{Count(subject.params)} parameters{active}")
-    texts += [note.text for note in column.notes]
-    return [line for text in texts for line in wrapped(text, SMALL, width)]
+    return texts + [note.text for note in column.notes]
+
+
+def _lines(column: Column, width: float) -> list[str]:
+    return [line for text in facts(column) for line in wrapped(text, SMALL, width)]
 
 
 def kinds(column: Column) -> list[str]:
     """The names of the blocks in the order of first use."""
     return list(dict.fromkeys(column.layers))
+
+
+def letter(kind: int) -> str:
+    """What stands for a layer of a kind in a strip of text."""
+    return LAYERS[kind % len(LAYERS)]
 
 
 def _key_lines(column: Column, width: float) -> list[str]:

@@ -27,7 +27,9 @@ OTHER = "scale"
 KINDS = ("#1c4f94", "#e08e2b", "#2f8f5b", "#a3306e", "#6a6a6a", "#7d5fc0", "#b5a800", "#c0504d")
 SIZE = 11
 """The size of most letters."""
-_STYLE = {
+BEHIND = ("frame", "panel")
+"""The looks of boxes that lie below the lines."""
+STYLE = {
     "text": f"font:{SIZE}px {FONTS};fill:#1a1a1a",
     **{f".s{size}": f"font-size:{size}px" for size in (9, 10, 12, 15)},
     **{f".{role}": f"fill:{fill};stroke:{stroke}" for role, (fill, stroke) in COLOURS.items()},
@@ -44,22 +46,23 @@ _STYLE = {
     ".dashed": "fill:none;stroke:#999;stroke-dasharray:3 3",
     ".arrow": "fill:#333",
 }
-_ROUND = {"badge": 8, "card": 2, "frame": 10, "layer": 0}
+"""The style sheet: selector -> rules."""
+ROUND = {"badge": 8, "card": 2, "frame": 10, "layer": 0}
 """The radius of corners, where it is not 5."""
 
 
 def to_svg(scene: Scene, title: str, description: str) -> str:
     """The text of an SVG file."""
     width, height = _n(scene.width), _n(scene.height)
-    behind = [box for box in scene.boxes if box.look in ("frame", "panel")]
-    before = [box for box in scene.boxes if box.look not in ("frame", "panel")]
+    behind = [box for box in scene.boxes if box.look in BEHIND]
+    before = [box for box in scene.boxes if box.look not in BEHIND]
     size = f'width="{width}" height="{height}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="archcmp" role="img" {size}'
         f' viewBox="0 0 {width} {height}">',
         f"<title>{escape(title)}</title>",
         f"<desc>{escape(description)}</desc>",
-        f"<style>{''.join(f'.archcmp {name}{{{rules}}}' for name, rules in _STYLE.items())}</style>",
+        f"<style>{''.join(f'.archcmp {name}{{{rules}}}' for name, rules in STYLE.items())}</style>",
         f'<rect {size} fill="#fff"/>',
         *map(_box, behind),
         *_lines(scene.lines),
@@ -75,7 +78,7 @@ def _n(number: float) -> str:
     return f"{round(number, 1):g}" if abs(number) < 1e5 else f"{number:.0f}"
 
 
-def _kind(box: Box) -> str:
+def classes(box: Box) -> str:
     """The classes of a box: its role, and how it is drawn."""
     if box.look == "layer":
         return f"k{int(box.role) % len(KINDS)}"
@@ -85,9 +88,9 @@ def _kind(box: Box) -> str:
 
 def _box(box: Box) -> str:
     place = f'x="{_n(box.x)}" y="{_n(box.y)}" width="{_n(box.width)}" height="{_n(box.height)}"'
-    radius = _ROUND.get(box.look, 5)
+    radius = ROUND.get(box.look, 5)
     rounded = f' rx="{radius}"' if radius else ""
-    shape = f'<rect class="{_kind(box)}" {place}{rounded}/>'
+    shape = f'<rect class="{classes(box)}" {place}{rounded}/>'
     about = f"<title>{escape(box.about)}</title>" if box.about else ""
     inside = "".join(map(_text, box.texts))
     return f"<g>{about}{shape}{inside}</g>" if about else shape + inside
