@@ -118,7 +118,14 @@ def test_by_depth_output_projections_start_smaller_by_the_root_of_twice_the_dept
         if not torch.equal(one, other):
             assert torch.allclose(other * math.sqrt(2 * n_layers), one, rtol=1e-5), name
             smaller.add(name)
-    writing = (".mixer.out.weight", ".ffn.down.weight", ".experts.down.weight", ".shared.down.weight")
+    writing = (
+        ".mixer.out.weight",
+        ".first.out.weight",
+        ".second.out.weight",
+        ".ffn.down.weight",
+        ".experts.down.weight",
+        ".shared.down.weight",
+    )
     assert smaller == {name for name, _ in plain.named_parameters() if name.endswith(writing)}
     assert len(smaller) >= sum(block.n_sublayers for block in plain.blocks)
 

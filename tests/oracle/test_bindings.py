@@ -38,7 +38,7 @@ def _exists(owner: type[BaseModel], keys: list[str]) -> bool:
 @pytest.mark.parametrize("kind", MODEL_TYPES.values(), ids=MODEL_TYPES)
 def test_every_binding_leads_to_an_option(kind: ModelType) -> None:
     asked = Asked()
-    config: Tree = {}
+    config: Tree = {kind.n_layers: 1}
     for binding in kind.bindings:
         binding.write(asked, config)
     assert asked.paths

@@ -18,6 +18,7 @@ from archcmp.spec.schema.compressed import CompressedAttention as CompressedAtte
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.yaml.load import load_spec
 from archcmp.training.probes import probe, visible_tokens
+from tests.analysis.closed_forms_weights import side_by_side
 from tests.known import COMPRESSED, MAIN_AND_FAR, UNLIKE, tiny
 from tests.training.proxies import POST, PRE, TINY_EPS, built, some_tokens, with_gradients
 
@@ -141,13 +142,16 @@ def test_biases_by_distance_are_in_the_entropy_and_not_in_the_largest_score() ->
 STEEP = "{max_bias: 0.01}"
 
 
+SCORED = Attention | MLA | CompressedAttentionSpec
+
+
 @pytest.mark.parametrize("family", UNLIKE)
 def test_every_layer_with_attention_scores_has_figures_and_no_other(family: str) -> None:
     model = build_model(proxy(load_spec(family), 64, 4, 32))
     initialise(model, seed=0)
     found = probe(model, TOKENS)
-    visited = [block.spec.mixer for block in model.blocks] * model.spec.passes
-    with_scores = [isinstance(mixer, Attention | MLA | CompressedAttentionSpec) for mixer in visited]
+    visited = [side_by_side(block.spec.mixer) for block in model.blocks] * model.spec.passes
+    with_scores = [any(isinstance(mixer, SCORED) for mixer in mixers) for mixers in visited]
     for figures in (found.max_logit, found.entropy, found.entropy_min):
         assert [figure is not None for figure in figures] == with_scores
     assert all(found.residual_rms) and all(found.residual_peak)

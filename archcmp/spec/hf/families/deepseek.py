@@ -76,8 +76,8 @@ class QKHeadDims:
         pass
 
     def write(self, draft: Draft, config: Tree) -> None:
-        config["num_key_value_heads"] = config["num_attention_heads"]
-        config["head_dim"] = config["qk_rope_head_dim"]
+        config["num_key_value_heads"] = config.get("num_attention_heads")
+        config["head_dim"] = config.get("qk_rope_head_dim")
 
 
 _INTERLEAVED: tuple[Binding, ...] = (

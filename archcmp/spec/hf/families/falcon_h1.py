@@ -32,7 +32,9 @@ class Heads:
 
     def write(self, draft: Draft, config: Tree) -> None:
         (n_heads, *_), (head_dim, *_) = (draft.values(f"{_MAMBA}.{name}") for name in ("n_heads", "head_dim"))
-        config |= {"mamba_n_heads": n_heads, "mamba_d_head": head_dim, "mamba_d_ssm": n_heads * head_dim}
+        config |= {"mamba_n_heads": n_heads, "mamba_d_head": head_dim}
+        if n_heads and head_dim:
+            config["mamba_d_ssm"] = n_heads * head_dim
 
 
 class KeyMultiplier:
