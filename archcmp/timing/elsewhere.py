@@ -101,7 +101,7 @@ def _bound(
     )
     return Bound(
         **vars(found),
-        label=workload.label(seq_len),
+        label=workload.label(batch_size, seq_len),
         tokens_per_second=workload.tokens(batch_size, seq_len) / found.bound_s,
         flops_per_s=matmul if math.isfinite(matmul) else None,
         bytes_per_s=rates.memory_bytes_per_s,

@@ -156,7 +156,7 @@ class Transformers(Contest):
         workload = WORKLOADS[cell]
         seq_len, most_rounds = _room(self.spec, workload, self.seq_len)
         tokens = workload.tokens(self.batch_size, seq_len)
-        return Distance(workload.label(seq_len), seq_len, tokens, most_rounds)
+        return Distance(workload.label(self.batch_size, seq_len), seq_len, tokens, most_rounds)
 
     def prepare(self) -> None:
         """Draw the weights that both have; builds copy them, which is many times faster."""

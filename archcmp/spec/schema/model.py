@@ -256,14 +256,16 @@ class ModelSpec(Part):
 
     @model_validator(mode="after")
     def _shared_choices_are_made_before(self) -> ModelSpec:
-        chosen = 0
+        chosen, pools = 0, False
         for name, path, mixer in self._mixers_of([name for run in self.layers for name in run.names]):
             indexer = mixer.indexer if isinstance(mixer, MLA) else None
             if isinstance(indexer, Lightning):
-                chosen = 0 if indexer.pool else indexer.top_k
+                chosen, pools = 0 if indexer.pool else indexer.top_k, bool(indexer.pool)
             elif indexer is not None and indexer.top_k != chosen:
                 place = ("blocks", name, *path, "indexer", "top_k" if chosen else "kind")
                 before = f"the layer before chose {chosen:,}" if chosen else "no layer before chose any"
+                if pools:
+                    before = "the layer before chose pools of tokens, which cannot be shared"
                 raise fault(place, f"a shared indexer reuses {indexer.top_k:,} tokens, but {before}")
         return self
 
