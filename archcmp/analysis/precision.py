@@ -1,4 +1,4 @@
-"""Which parameters engines store in fewer bits, the bytes that all are stored in, and what those few multiply."""
+"""The bytes that parameters are stored in, which of them engines store in fewer bits, and their FLOPs."""
 
 from __future__ import annotations
 
