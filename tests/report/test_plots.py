@@ -211,3 +211,4 @@ def test_all_plots_lie_below_each_other_in_one_file_or_on_pages(tmp_path: Path) 
     nested = ElementTree.parse(tmp_path / "x.svg").findall("{*}g/{*}svg")
     pages = re.findall(rb"/Type /Page\b", (tmp_path / "x.pdf").read_bytes())
     assert len(nested) == len(kinds_of(doc)) == len(pages)
+    assert all(float(each.attrib[side]) for each in nested for side in ("width", "height"))  # without a unit
