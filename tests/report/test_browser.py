@@ -97,7 +97,9 @@ def test_a_drawing_takes_the_width_of_the_page_or_a_model_that_of_a_phone(opened
     tab = opened("one")
     for width in WIDTHS:
         tab.set_viewport_size({"width": width, "height": 800})
-        outer, inner = tab.evaluate("['figure', 'figure > svg'].map(e => document.querySelector(e).clientWidth)")
+        outer, inner = tab.evaluate(
+            "['figure', 'figure > svg'].map(e => document.querySelector(e).clientWidth)"
+        )
         assert inner <= outer if width > 1000 else inner >= 320
 
 
