@@ -128,4 +128,4 @@ def test_what_cannot_be_read_or_written_is_told(
     Path("other.json").write_text("{}")
     with pytest.raises(UsageError, match=said):
         invoke("report", *arguments)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["other.json"]
