@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -200,10 +201,11 @@ class ModelSpec(Part):
 
     @property
     def title(self) -> str:
-        """The name people use: `OLMo 2 7B`, `GPT-2 small`."""
+        """The name people use: `OLMo 2 7B`, `Gemma 4 E2B`, `GPT-2 small`."""
         if self.size is None:
             return self.name
-        return f"{self.name} {self.size.upper() if self.size[0].isdigit() else self.size}"
+        is_number = re.match(r"[aem]?\d", self.size)  # effective or active parameters, MiniMax's versions
+        return f"{self.name} {self.size.upper() if is_number else self.size}"
 
     @property
     def passes(self) -> int:
