@@ -156,8 +156,7 @@ def _instants(
 
 def _loss_bytes(stages: Sequence[_Stage]) -> int:
     """The most that logits, the loss and their gradients take at once."""
-    sides = [(s, most) for s in stages for most in (s.held.forward, s.held.backward - s.held.made)]
-    return max((most - _own_bytes(s) for s, most in sides if LOSS in s.held.kept), default=0)
+    return max((s.held.beside_gradients - _own_bytes(s) for s in stages if LOSS in s.held.kept), default=0)
 
 
 def _own_bytes(stage: _Stage) -> int:

@@ -17,9 +17,11 @@ from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_conte
 
 from archcmp.analysis.activations import Code, held_by_block
 from archcmp.analysis.decompose import Part, decompose
+from archcmp.analysis.live import Live
 from archcmp.analysis.training import count_training, devices_to_train, training_memory
 from archcmp.errors import UsageError
 from archcmp.model.build import build_model
+from archcmp.model.ops.kernels import key_of
 from archcmp.results.training_memory import RECOMPUTE, Setup
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
@@ -87,6 +89,30 @@ def test_every_kind_of_block_is_counted(family: str, code: Code) -> None:
     assert min(terms["activations_bytes"], terms["logits_and_loss_bytes"]) > 0
     state = terms["weights_bytes"] + terms["gradients_bytes"] + terms["moments_bytes"]
     assert state <= memory.peak_bytes <= 3 * sum(terms.values())
+
+
+def test_what_was_counted_before_changes_nothing() -> None:
+    """A scale of 1 multiplies nothing, and keeps less."""
+    found = []
+    plain, scaled = load_spec("olmo2"), load_spec("olmo2+ffn.gate_scale=0.5")
+    for order in ([plain, scaled], [scaled, plain]):
+        held_by_block.cache_clear()
+        found.append({id(spec): sum(held_by_block(_block(spec), B, T).kept.values()) for spec in order})
+    assert found[0] == found[1]
+    assert found[0][id(plain)] < found[0][id(scaled)]
+
+
+def test_a_tensor_at_the_address_of_a_freed_one_is_another() -> None:
+    addresses, numbers = set(), set()
+    live = Live()
+    with live:
+        for _ in range(1000):
+            tensor = torch.empty(8, device="meta")
+            addresses.add(key_of(tensor))
+            numbers.add(live.number_of(tensor))
+            del tensor
+    assert len(addresses) < 1000 == len(numbers)
+    assert live.most()[0] == 32
 
 
 # ---- the peak, as the allocator has it -----------------------------------------------------------------
@@ -190,6 +216,8 @@ def test_logits_and_loss_take_three_tensors_of_logits() -> None:
     for recipe, itemsize in {"bf16": 2, "fp32": 4, "mixed": 4}.items():
         taken = count_training(spec, 1, 64, Setup(recipe)).terms["logits_and_loss_bytes"].total
         assert taken == pytest.approx(3 * itemsize * 64 * 50_000, rel=0.1)
+    taken = count_training(load_spec("olmo2"), 1, 2048, Setup()).terms["logits_and_loss_bytes"].total
+    assert taken == pytest.approx(3 * 2 * 2048 * 100_352, rel=0.01), "gradients of the head are larger"
 
 
 def test_more_devices_hold_more_until_the_activations_of_a_batch_do_not_fit() -> None:
