@@ -60,9 +60,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Ends:
-    """The part outside the blocks: the embedding; the final norm, the head and the loss."""
+    """The part outside the blocks: the embedding; the norm between two passes of a looped model; the final
+    norm, the head and the loss."""
 
     embedding: Held
+    between: Held | None
     head: Held
 
 
@@ -225,9 +227,14 @@ def held_by_ends(
     streams = decoder.spec.streams
     width = (decoder.spec.d_model,) if streams is None else (streams.n_streams, decoder.spec.d_model)
     targets = torch.empty(batch_size, seq_len + 1, dtype=torch.int64, device="meta")
+    stream = batch_size, seq_len, *width
+    loop = decoder.spec.loop
     embedding = _held(decoder, enter, (batch_size, seq_len), torch.int64, [], code)
-    head = _held(decoder, leave, (batch_size, seq_len, *width), dtype, [targets], code)
-    return Ends(embedding, head)
+    between = None
+    if loop is not None and loop.norm:
+        between = _held(decoder, lambda x: [decoder.norm(x)], stream, dtype, [], code)
+    head = _held(decoder, leave, stream, dtype, [targets], code)
+    return Ends(embedding, between, head)
 
 
 @lru_cache(maxsize=4096)

@@ -147,7 +147,7 @@ def _measured(model: nn.Module, batch_size: int, seq_len: int) -> int:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family", ["gpt2", "llama3", "gemma3", "olmoe", "qwen3-next"])
+@pytest.mark.parametrize("family", ["gpt2", "llama3", "gemma3", "gemma4:e2b", "olmoe", "ouro", "qwen3-next"])
 def test_the_peak_of_a_training_step_is_counted_and_refused_by_5_percent(family: str, dtype: str) -> None:
     spec = shrunk(load_spec(family))
     model = build_model(spec, dtype=getattr(torch, dtype))
@@ -218,6 +218,17 @@ def test_logits_and_loss_take_three_tensors_of_logits() -> None:
         assert taken == pytest.approx(3 * itemsize * 64 * 50_000, rel=0.1)
     taken = count_training(load_spec("olmo2"), 1, 2048, Setup()).terms["logits_and_loss_bytes"].total
     assert taken == pytest.approx(3 * 2 * 2048 * 100_352, rel=0.01), "gradients of the head are larger"
+
+
+def test_a_device_gathers_the_weights_of_two_neighbours_and_makes_the_gradients_of_one() -> None:
+    """Those of the head, and of the layer before it; many devices share the rest."""
+    head, layer = 2 * 128_256 * 4096, 2 * 218_112_000
+    least = 2 * head + layer
+    fits, none = (
+        devices_to_train(load_spec("llama3:8b"), 1, 16, Setup("bf16"), "bfloat16", int(share * least))
+        for share in (1.1, 0.99)
+    )
+    assert fits and not none
 
 
 def test_more_devices_hold_more_until_the_activations_of_a_batch_do_not_fit() -> None:
