@@ -142,7 +142,7 @@ def _state(parts: Sequence[Part], setup: Setup) -> Section:
     each = setup.state
     return {
         "weights_bytes": Breakdown.sum((part.count, weights_bytes(part)) for part in parts),
-        "gradients_bytes": trained.times(each.summed if setup.accumulate > 1 else each.gradients),
+        "gradients_bytes": trained.times(each.gradients),
         "moments_bytes": trained.times(each.moments),
         "master_weights_bytes": trained.times(each.master),
     }
@@ -221,8 +221,7 @@ def _shared_bytes(parts: Sequence[Part], batch_size: int, seq_len: int) -> int:
 
 def in_weights_dtype(spec: ModelSpec, setup: Setup, dtype: str) -> list[Part]:
     """The parts of a spec with weights as the recipe has them; `dtype` is that of 16-bit weights."""
-    usual = "bfloat16" if dtype == "float32" else dtype
-    return decompose(spec, getattr(torch, "float32" if setup.recipe == "fp32" else usual))
+    return decompose(spec, getattr(torch, setup.weights_dtype(dtype)))
 
 
 def count_training(
@@ -235,8 +234,8 @@ def count_training(
 def devices_to_train(
     spec: ModelSpec, batch_size: int, seq_len: int, setup: Setup, dtype: str, memory_bytes: int
 ) -> int:
-    """The fewest devices that train a spec together, each with a batch of its own; 0 where the activations
-    of a batch do not fit in one of them, whatever their number."""
+    """The fewest devices that train a spec together, each with a batch of its own. 0 where one of them cannot
+    hold what is not shared, whatever their number: activations, gathered weights, gradients of one stage."""
     parts = in_weights_dtype(spec, setup, dtype)
     micro_batch = setup.micro_batch(batch_size)
     stages = list(_stages(parts, micro_batch, seq_len, setup, "fused"))

@@ -140,4 +140,5 @@ def _fit(model: Piece, context_length: int, batch_size: int, seq_len: int, sheet
         devices=_devices(held_bytes(model, batch_size, seq_len), memory),
         longest_context=bisect_right(contexts, memory, key=lambda n: held_bytes(model, batch_size, n)),
         largest_batch=bisect_right(batches, memory, key=lambda n: held_bytes(model, n, seq_len)),
+        step_tokens=PREFILL_STEP,
     )

@@ -15,6 +15,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts, noop_context_fn
 
+import archcmp
 from archcmp.analysis.activations import Code, held_by_block
 from archcmp.analysis.decompose import Part, decompose
 from archcmp.analysis.live import Live
@@ -22,6 +23,7 @@ from archcmp.analysis.training import count_training, devices_to_train, training
 from archcmp.errors import UsageError
 from archcmp.model.build import build_model
 from archcmp.model.ops.kernels import key_of
+from archcmp.report.tables.training import training_tables
 from archcmp.results.training_memory import RECOMPUTE, Setup
 from archcmp.spec.scale import shrunk
 from archcmp.spec.schema.model import ModelSpec
@@ -29,7 +31,7 @@ from archcmp.spec.yaml.load import load_spec
 from archcmp.timing.pieces import whole
 from archcmp.timing.runnable import RunnableDecoder
 from archcmp.timing.workloads import WORKLOADS
-from tests.known import DELTA_NET, OF_A_KIND, tiny
+from tests.known import DELTA_NET, OF_A_KIND, TINY, tiny
 
 B, T = 2, 24
 
@@ -203,7 +205,7 @@ def test_micro_batches_keep_the_activations_of_one_and_the_gradients_of_all() ->
     assert cut.terms["activations_bytes"] == count_training(spec, 2, 32, Setup()).terms["activations_bytes"]
     assert whole_batch.instants["forward"]["gradients_bytes"] == 0
     assert cut.instants["forward"]["gradients_bytes"] == cut.terms["gradients_bytes"].total
-    with pytest.raises(UsageError, match="does not divide"):
+    with pytest.raises(UsageError, match="not 3: write 1, 2, 4 or 8"):
         count_training(spec, 8, 32, Setup(accumulate=3))
     with pytest.raises(UsageError, match="mixed"):
         Setup.of({"recipe": "mixd"}, "bfloat16")
@@ -237,3 +239,15 @@ def test_more_devices_hold_more_until_the_activations_of_a_batch_do_not_fit() ->
     few, many = (devices_to_train(spec, 1, 2048, Setup("mixed"), "bfloat16", n * 10**9) for n in (80, 40))
     assert math.ceil(state / 80e9) <= few < many
     assert devices_to_train(spec, 1, 131_072, Setup("mixed"), "bfloat16", 80 * 10**9) == 0
+
+
+def test_tables_say_the_bytes_per_parameter_the_dtype_and_why_gradients_are_more_than_weights() -> None:
+    def shown(**options: Any) -> str:
+        doc = archcmp.compare([str(TINY)], measure=None, batch_size=4, seq_len=1, **options)
+        return "\n".join(f"{table.title} {table.notes}" for table in training_tables(doc))
+
+    assert "master weights 4, together 16." in shown(options={"recipe": "mixed"})
+    summed = shown(options={"recipe": "mixed", "accumulate": 4})
+    assert "gradients 4, moments 8, master weights 4, together 18." in summed
+    assert "recipe bf16 in float16" in shown(dtype="float16")
+    assert "a tied table has three" in shown(overrides=["output.tied=true", "vocab_size=50000"])

@@ -96,6 +96,10 @@ def test_nothing_fits_is_an_exit_code_of_1_and_something_of_0() -> None:
     result = run("fit", "llama3:70b", "llama3:8b", "--on", "rtx-4090", "--on", "h100", "--context", "4k")
     assert result.returncode == 0 and "batch 1 x 4,096 tokens" in result.stdout
     assert "not counted" in result.stdout and "8,192 *" in result.stdout
+    result = run("fit", "llama3:8b", "--on", "rtx-4090", "--batch-size", "4", "--accumulate", "4")
+    text = " ".join(result.stdout.split())
+    assert "a micro-batch of 1 x 2,048 tokens" in text and "bf16 8, mixed 18, fp32 16" in text
+    assert "none: these activations, the gathered weights and the gradients of one layer" in text
 
 
 def test_mistakes_are_told_before_anything_is_counted() -> None:
