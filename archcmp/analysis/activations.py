@@ -1,7 +1,8 @@
 """What training holds of one part for the backward pass, counted on the meta device.
 
 Hooks on saved tensors see what the gradient of every operator needs; a storage counts once, for the component
-that saves it first, and parameters do not count. Two figures beside it say how much is alive at once.
+that saves it first, and parameters do not count. Other figures say how much is alive at once. The values of
+scales decide which operators run, so that only parts with equal values share figures.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from archcmp.analysis.decompose import Part
-from archcmp.analysis.live import Live
+from archcmp.analysis.live import OUTSIDE, Live
 from archcmp.analysis.meta import ShapesOnly
 from archcmp.analysis.params import COMPONENT_OF
-from archcmp.analysis.parts import Alike
 from archcmp.analysis.passes import Pass
 from archcmp.model.cache import LayerCache
 from archcmp.model.decoder import Block, Decoder
 from archcmp.model.loss import next_token_loss
 from archcmp.model.norms import Normalization
-from archcmp.model.ops.kernels import acting_as, key_of
+from archcmp.model.ops.kernels import acting_as
 
 Code = Literal["fused", "cpu", "cuda"]
 """Whose memory is counted: that of archcmp's own operators on a CPU or a GPU, or that of "fused" kernels,
@@ -39,12 +39,14 @@ STREAM, LOSS = "residual", "loss"
 
 @dataclass(frozen=True)
 class Held:
-    """Bytes that a part holds in one pass of a batch.
+    """Bytes of the tensors that a part makes in the forward and the backward pass of a batch.
 
-    `kept` says by component what the backward pass needs, the part's input among it; `selected` what is left
-    of it if everything but matmuls, attention and recurrences is computed again; `entry` is the input alone.
-    `forward` and `backward` are the most that is alive at once in each pass, what is kept among it. Of the
-    most in the backward pass, `made` are gradients of parameters.
+    `kept`: the activations that the backward pass needs, by component, among them the input of the part.
+    `selected`: the activations that selective recomputation keeps, by component. `entry`: the input of the
+    part, which full recomputation keeps. `forward`, `backward`: the most that is alive at once in each pass,
+    the activations in `kept` among it. `made`: the gradients of parameters that are alive at that moment of
+    the backward pass. `beside_gradients`: the most that is alive at once in either pass without gradients of
+    parameters.
     """
 
     kept: dict[str, int]
@@ -53,31 +55,35 @@ class Held:
     forward: int
     backward: int
     made: int
+    beside_gradients: int
 
 
 @dataclass(frozen=True)
 class Ends:
-    """The part outside the blocks: the embedding; the final norm, the head and the loss."""
+    """The part outside the blocks: the embedding; the norm between two passes of a looped model; the final
+    norm, the head and the loss."""
 
     embedding: Held
+    between: Held | None
     head: Held
 
 
 class _Ledger:
-    """What a pass saves, by the component whose module runs."""
+    """What a pass saves, by the component whose module runs. Tensors that are `outside` do not count."""
 
     def __init__(self, outside: Sequence[Tensor]) -> None:
         self.running: list[str] = []
         self.kept: Counter[str] = Counter()
         self.selected: Counter[str] = Counter()
-        self._seen = {key_of(tensor) for tensor in outside}
+        self.live = Live(outside, self.select)
+        self._saved = {OUTSIDE}
 
     def select(self, nbytes: int) -> None:
         self.selected[self._component] += nbytes
 
     def save(self, tensor: Tensor) -> Tensor:
-        if tensor.is_meta and (key := key_of(tensor)) not in self._seen:
-            self._seen.add(key)
+        if tensor.is_meta and (number := self.live.number_of(tensor)) not in self._saved:
+            self._saved.add(number)
             self.kept[self._component] += tensor.untyped_storage().nbytes()
         return tensor
 
@@ -153,9 +159,9 @@ def _held(
     begin = torch.empty((), device="meta", requires_grad=True)
     outside = [*outside, *module.parameters(), *module.buffers(), begin]
     ledger = _Ledger(outside)
-    live = Live(outside, ledger.select)
+    live = ledger.live
     hooks = torch.autograd.graph.saved_tensors_hooks(ledger.save, lambda tensor: tensor)
-    with live, acting_as("meta" if code == "fused" else code, ledger.select), ledger.follow(module):
+    with live, acting_as(_operators(code), ledger.select), ledger.follow(module):
         with hooks:
             x = _made(begin, shape, dtype)
             entry = x.nbytes
@@ -164,16 +170,22 @@ def _held(
                 ledger.save(other)
             end: Tensor = _Later.apply(*results)
         del x, results
-        forward, selected = live.most, Counter(ledger.selected)
-        live.reset()
+        selected, turn = Counter(ledger.selected), len(live.changes)
+        forward, _ = live.most()
         end.backward()
-        backward = live.most
-    gradients = [tensor.grad for tensor in outside if tensor.grad is not None]
-    made = sum(gradient.nbytes for gradient in gradients if key_of(gradient) in live.storages)
+        backward, alive = live.most(turn)
+    gradients = {live.number_of(t.grad): t.grad.nbytes for t in outside if t.grad is not None}
+    made = sum(nbytes for number, nbytes in gradients.items() if number in alive)
+    beside_gradients, _ = live.most(without=gradients)
     for tensor in outside:
         tensor.grad = None
     selected[STREAM] += entry
-    return Held(dict(ledger.kept), dict(selected), entry, forward, backward, made)
+    return Held(dict(ledger.kept), dict(selected), entry, forward, backward, made, beside_gradients)
+
+
+def _operators(code: Code) -> str:
+    """The type of device as on which operators work."""
+    return "meta" if code == "fused" else code
 
 
 def tensors_of(rotation: Any) -> list[Tensor]:
@@ -182,8 +194,9 @@ def tensors_of(rotation: Any) -> list[Tensor]:
 
 
 @lru_cache(maxsize=4096)
-def _of_block(alike: Alike, batch_size: int, seq_len: int, code: Code) -> Held:
-    block, dtype = alike.part.on_meta, alike.part.dtype
+def held_by_block(part: Part, batch_size: int, seq_len: int, code: Code = "fused") -> Held:
+    """What one layer holds."""
+    block, dtype = part.on_meta, part.dtype
     assert isinstance(block, Block)
     with ShapesOnly():
         rotation = block.rotation(torch.empty(batch_size, seq_len, 0, dtype=dtype, device="meta"), 0)
@@ -194,8 +207,11 @@ def _of_block(alike: Alike, batch_size: int, seq_len: int, code: Code) -> Held:
 
 
 @lru_cache(maxsize=4096)
-def _of_ends(alike: Alike, batch_size: int, seq_len: int, code: Code, loss_dtype: str | None) -> Ends:
-    decoder, dtype = alike.part.on_meta, alike.part.dtype
+def held_by_ends(
+    part: Part, batch_size: int, seq_len: int, code: Code = "fused", loss_dtype: str | None = None
+) -> Ends:
+    """What the part outside the blocks holds, with the loss of logits in `loss_dtype`."""
+    decoder, dtype = part.on_meta, part.dtype
     assert isinstance(decoder, Decoder)
 
     def enter(tokens: Tensor) -> list[Tensor]:
@@ -211,26 +227,19 @@ def _of_ends(alike: Alike, batch_size: int, seq_len: int, code: Code, loss_dtype
     streams = decoder.spec.streams
     width = (decoder.spec.d_model,) if streams is None else (streams.n_streams, decoder.spec.d_model)
     targets = torch.empty(batch_size, seq_len + 1, dtype=torch.int64, device="meta")
+    stream = batch_size, seq_len, *width
+    loop = decoder.spec.loop
     embedding = _held(decoder, enter, (batch_size, seq_len), torch.int64, [], code)
-    head = _held(decoder, leave, (batch_size, seq_len, *width), dtype, [targets], code)
-    return Ends(embedding, head)
-
-
-def held_by_block(part: Part, batch_size: int, seq_len: int, code: Code = "fused") -> Held:
-    """What one layer holds."""
-    return _of_block(Alike(part.counted, part), batch_size, seq_len, code)
-
-
-def held_by_ends(
-    part: Part, batch_size: int, seq_len: int, code: Code = "fused", loss_dtype: str | None = None
-) -> Ends:
-    """What the part outside the blocks holds, with the loss of logits in `loss_dtype`."""
-    return _of_ends(Alike(part.counted, part), batch_size, seq_len, code, loss_dtype)
+    between = None
+    if loop is not None and loop.norm:
+        between = _held(decoder, lambda x: [decoder.norm(x)], stream, dtype, [], code)
+    head = _held(decoder, leave, stream, dtype, [targets], code)
+    return Ends(embedding, between, head)
 
 
 @lru_cache(maxsize=4096)
-def _passing(alike: Alike, batch_size: int, seq_len: int, way: Pass, code: Code) -> int:
-    module, dtype = alike.part.on_meta, alike.part.dtype
+def _passing(part: Part, batch_size: int, seq_len: int, way: Pass, code: Code) -> int:
+    module, dtype = part.on_meta, part.dtype
     start = seq_len - 1 if way.cached else 0
     n_tokens = seq_len - start
     outside = [*module.parameters(), *module.buffers()]
@@ -238,25 +247,27 @@ def _passing(alike: Alike, batch_size: int, seq_len: int, way: Pass, code: Code)
         cache = module.new_cache(batch_size, seq_len) if way.cached else None
     if isinstance(module, Decoder):
         tokens = torch.empty(batch_size, n_tokens, dtype=torch.int64, device="meta")
-        with torch.no_grad(), Live(outside) as live, acting_as("meta" if code == "fused" else code):
+        live = Live(outside)
+        with torch.no_grad(), live, acting_as(_operators(code)):
             x, _ = module.enter(tokens, start)
             module.carried_in(tokens, x)
             module.logits(x[:, -1:] if way.last_only else x)
-        return int(live.most)
+        return live.most()[0]
     with ShapesOnly(), torch.no_grad():
         rotation = module.rotation(torch.empty(batch_size, n_tokens, 0, dtype=dtype, device="meta"), start)
         carried = module.stand_in(batch_size, start, n_tokens)
     assert cache is None or isinstance(cache, LayerCache)
     outside += [*tensors_of(rotation), *(() if cache is None else cache.tensors)]
     outside += chain.from_iterable(carried.values())
-    with torch.no_grad(), Live(outside) as live, acting_as("meta" if code == "fused" else code):
+    live = Live(outside)
+    with torch.no_grad(), live, acting_as(_operators(code)):
         x = torch.empty(module.stream_shape(batch_size, n_tokens), dtype=dtype, device="meta")
         module(x, rotation, cache, start, carried)
-    return int(live.most)
+    return live.most()[0]
 
 
 def passing_bytes(
     parts: Sequence[Part], batch_size: int, seq_len: int, way: Pass, code: Code = "fused"
 ) -> int:
     """The most bytes of activations that are alive at once in a pass without gradients."""
-    return max(_passing(Alike(part.counted, part), batch_size, seq_len, way, code) for part in parts)
+    return max(_passing(part, batch_size, seq_len, way, code) for part in parts)

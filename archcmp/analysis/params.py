@@ -1,6 +1,6 @@
 """Parameters of a part, counted from the built module. Tied weights count once, as embedding. The correction
-biases of routers, the scalars of layers and the tables of tokens' experts count, too: checkpoints hold them,
-though no gradient trains them."""
+biases of routers, the scalars of layers, the tables of tokens' experts and indexers count, too: checkpoints
+hold them, though no gradient trains them."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def _component(module: nn.Module, name: str, tensor: Tensor) -> str:
 
 
 def by_component(part: Part, size: Size = Tensor.numel, trained: bool = False) -> Counter[str]:
-    """The size of the part's parameters and buffers, or, `trained`, of the parameters alone, which a gradient
+    """The size of the part's parameters and buffers, or, `trained`, of the parameters alone that a gradient
     trains."""
     module = part.on_meta
-    buffers = () if trained else module.named_buffers()
     sums: Counter[str] = Counter()
-    for name, tensor in chain(module.named_parameters(), buffers):
-        sums[_component(module, name, tensor)] += size(tensor)
+    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+        if tensor.requires_grad or not trained:
+            sums[_component(module, name, tensor)] += size(tensor)
     return sums
 
 

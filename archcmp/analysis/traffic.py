@@ -25,10 +25,14 @@ def least_bytes(parts: Sequence[Part], batch_size: int, seq_len: int, n_tokens: 
     """Bytes that one run over `n_tokens` of a batch moves: weights, and the keys and values of `seq_len`
     positions, which prefill writes and decoding reads; where an indexer chooses tokens, pools, blocks or
     entries, only those, and what a query sees unchosen. Every pass through looped layers reads their weights
-    anew. Activations are left out: processor caches may hold them."""
+    anew. Weights that no gradient trains, such as those of indexers, are read once. Activations are left out:
+    processor caches may hold them."""
 
     def moved(part: Part) -> float:
-        weights = traffic.multiplied * _multiplied_bytes(part, n_tokens)
+        size = stored_bytes(part)
+        untrained = by_component(part, size) - by_component(part, size, trained=True)
+        read_once = untrained.total() - untrained["embedding"]
+        weights = traffic.multiplied * (_multiplied_bytes(part, n_tokens) - read_once) + read_once
         updated = traffic.updated * by_component(part, nbytes, trained=True).total()
         cached = (cache_bytes if n_tokens > batch_size else read_bytes)(part, batch_size, seq_len)
         return part.visits * (weights + traffic.caches * cached) + part.count * updated

@@ -15,7 +15,7 @@ from archcmp.analysis.decompose import Part, decompose
 from archcmp.analysis.memory import weights_bytes
 from archcmp.analysis.meta import ShapesOnly
 from archcmp.analysis.params import count_trained
-from archcmp.model.decoder import Block
+from archcmp.model.decoder import Block, Decoder
 from archcmp.results.counts import Breakdown, Section
 from archcmp.results.training_memory import Setup, TrainingMemory
 from archcmp.spec.layers import layer_blocks
@@ -29,13 +29,17 @@ Alive = dict[str, int]
 
 @dataclass(frozen=True)
 class _Stage:
-    """A step of the forward pass, and, in the other direction, of the backward pass: the embedding, a layer,
-    or the head with the loss. Between the two passes `kept` is alive, by component. Of the step's parameters,
-    `trained` are those whose gradients it makes first."""
+    """The embedding, a visit to a layer, or the head with the loss. The forward pass goes through the stages
+    in order, and the backward pass in the other direction.
+
+    `held`: the tensors that the stage makes. `kept`: the activations that it keeps from the forward to the
+    backward pass, by component. `weights`: the bytes of its weights. `trained`: its parameters whose
+    gradients no later stage has made. `again`: whether the backward pass computes the stage again.
+    """
 
     held: Held
     kept: dict[str, int]
-    parameters: int
+    weights: int
     trained: int
     again: bool = False
 
@@ -45,7 +49,7 @@ class _Stage:
 
     @property
     def backward(self) -> int:
-        """The most that is alive in the backward pass, in which a layer may first be computed again."""
+        """The most that is alive in the backward pass, in which the stage may first be computed again."""
         return max(self.held.forward, self.held.backward) if self.again else self.held.backward
 
 
@@ -60,38 +64,53 @@ def _kept(held: Held, recompute: str) -> dict[str, int]:
 def _stages(
     parts: Sequence[Part], batch_size: int, seq_len: int, setup: Setup, code: Code
 ) -> Iterator[_Stage]:
-    """Of a whole model, or of one part alone."""
+    """The stages of a whole model, or of one part alone."""
     outside = next((part for part in parts if part.block is None), None)
     blocks = {part.block: part for part in parts if part.block is not None}
+    between = None
     if outside is None:
         layers, passes = list(blocks), 1
     else:
         ends = held_by_ends(outside, batch_size, seq_len, code, setup.state.loss)
-        tables, others = _parameters_of_ends(outside)
         layers, passes = list(layer_blocks(outside.spec)) if blocks else [], outside.spec.passes
-        yield _Stage(_summing(outside, ends.embedding), ends.embedding.kept, tables, tables)
+        entering, norm, leaving = _parameters_of_ends(outside)
+        itemsize = outside.dtype.itemsize
+        between = ends.between
+        yield _Stage(_summing(outside, ends.embedding), ends.embedding.kept, entering * itemsize, entering)
     for visit in range(passes * len(layers)):
+        if between is not None and visit and visit % len(layers) == 0:
+            yield _Stage(between, between.kept, norm * itemsize, 0)
         part = blocks[layers[visit % len(layers)]]
         held = held_by_block(part, batch_size, seq_len, code)
-        n = count_trained(part).total
         # The last visit of a looped layer makes its gradients: the backward pass meets it first.
         is_last = visit >= (passes - 1) * len(layers)
+        trained = count_trained(part).total if is_last else 0
         kept = _kept(held, setup.recompute)
-        yield _Stage(held, kept, n, n if is_last else 0, setup.recompute != "none")
+        yield _Stage(held, kept, weights_bytes(part).total, trained, setup.recompute != "none")
     if outside is not None:
-        yield _Stage(ends.head, ends.head.kept, others, others)
+        yield _Stage(ends.head, ends.head.kept, leaving * itemsize, leaving)
 
 
-def _parameters_of_ends(outside: Part) -> tuple[int, int]:
-    """Parameters of the embedding, and of what comes after the blocks; a tied table is with both."""
-    counted = count_trained(outside)
-    tables = counted.by_component.get("embedding", 0)
-    tied = outside.spec.d_model * outside.spec.vocab_size if outside.spec.output.tied else 0
-    return tables, counted.total - tables + tied
+def _parameters_of_ends(outside: Part) -> tuple[int, int, int]:
+    """Parameters of the embedding, of the norm between two passes, and of the final norm and the head. A tied
+    table is with the embedding and with the head."""
+    decoder = outside.on_meta
+    assert isinstance(decoder, Decoder)
+    stages = (
+        [decoder.embedding, decoder.per_layer],
+        [decoder.norm],
+        [decoder.residual, decoder.norm, decoder.head],
+    )
+    entering, norm, leaving = (
+        sum(p.numel() for module in modules if module is not None for p in module.parameters())
+        for modules in stages
+    )
+    return entering, norm, leaving
 
 
 def _summing(outside: Part, embedding: Held) -> Held:
-    """The gradients of a table that the head uses, too, are added up in a third tensor."""
+    """What the embedding holds. The two gradients of a tied table, that of the head and that of the
+    embedding, are added in a third tensor."""
     if not outside.spec.output.tied:
         return embedding
     table = outside.spec.d_model * outside.spec.vocab_size * outside.dtype.itemsize
@@ -123,7 +142,7 @@ def _state(parts: Sequence[Part], setup: Setup) -> Section:
     each = setup.state
     return {
         "weights_bytes": Breakdown.sum((part.count, weights_bytes(part)) for part in parts),
-        "gradients_bytes": trained.times(each.summed if setup.accumulate > 1 else each.gradients),
+        "gradients_bytes": trained.times(each.gradients),
         "moments_bytes": trained.times(each.moments),
         "master_weights_bytes": trained.times(each.master),
     }
@@ -134,8 +153,8 @@ def _instants(
 ) -> dict[str, Alive]:
     """What is alive at the fullest moment of the forward pass, the backward pass and the optimizer's step.
     `shared` is kept by all layers together. Each of several devices has a batch of its own, keeps its share
-    of weights, gradients, moments and master weights, and gathers the weights of the layer at work and of the
-    next."""
+    of weights, gradients, moments and master weights, and gathers the weights of the stage at work and of the
+    stage that comes next in the same direction."""
     state = {name: -(-term.total // devices) for name, term in terms.items()}
     gradients = state.pop("gradients_bytes")
     each, several = setup.state, setup.accumulate > 1
@@ -143,10 +162,17 @@ def _instants(
     left = [shared + n for n in accumulate((s.kept_bytes for s in stages), initial=0)]
     new = (0 if several else each.gradients * s.trained for s in reversed(stages))
     made = [-(-n // devices) for n in accumulate(new, initial=0)][:-1][::-1]
-    gathered = [2 * each.weights * s.parameters if devices > 1 else 0 for s in stages]
-    steps = list(zip(stages, left, made, gathered, strict=False))
-    forward = [_alive(s, s.held.forward, n, before, whole) for s, n, _, whole in steps]
-    backward = [_alive(s, s.backward, n, before + later, whole, s.held.made) for s, n, later, whole in steps]
+    weights = [s.weights if devices > 1 else 0 for s in stages]
+    with_next = list(map(sum, zip(weights, [*weights[1:], 0], strict=True)))
+    with_previous = list(map(sum, zip(weights, [0, *weights[:-1]], strict=True)))
+    forward = [
+        _alive(s, s.held.forward, n, before, gathered)
+        for s, n, gathered in zip(stages, left[:-1], with_next, strict=True)
+    ]
+    backward = [
+        _alive(s, s.backward, n, before + later, gathered, s.held.made)
+        for s, n, later, gathered in zip(stages, left[:-1], made, with_previous, strict=True)
+    ]
     return {
         "forward": state | max(forward, key=_total),
         "backward": state | max(backward, key=_total),
@@ -156,12 +182,11 @@ def _instants(
 
 def _loss_bytes(stages: Sequence[_Stage]) -> int:
     """The most that logits, the loss and their gradients take at once."""
-    sides = [(s, most) for s in stages for most in (s.held.forward, s.held.backward - s.held.made)]
-    return max((most - _own_bytes(s) for s, most in sides if LOSS in s.held.kept), default=0)
+    return max((s.held.beside_gradients - _own_bytes(s) for s in stages if LOSS in s.held.kept), default=0)
 
 
 def _own_bytes(stage: _Stage) -> int:
-    """What a step needs in its backward pass, but for logits and loss."""
+    """The activations that a stage needs in its backward pass, but for logits and loss."""
     return sum(n for component, n in stage.held.kept.items() if component != LOSS)
 
 
@@ -170,8 +195,8 @@ def _total(alive: Alive) -> int:
 
 
 def _alive(stage: _Stage, most: int, before: int, gradients: int, gathered: int, made: int = 0) -> Alive:
-    """What is alive beside the weights when a step is at its fullest: `before` are activations of earlier
-    steps, and `made` the gradients that the step makes."""
+    """What is alive beside the weights when a stage is at its fullest: `before` are the activations of
+    earlier stages, `gradients` those of later stages, and `made` those that the stage makes."""
     own = min(_own_bytes(stage), most - made)
     rest = "logits_and_loss_bytes" if LOSS in stage.held.kept else "working_bytes"
     return {
@@ -196,8 +221,7 @@ def _shared_bytes(parts: Sequence[Part], batch_size: int, seq_len: int) -> int:
 
 def in_weights_dtype(spec: ModelSpec, setup: Setup, dtype: str) -> list[Part]:
     """The parts of a spec with weights as the recipe has them; `dtype` is that of 16-bit weights."""
-    usual = "bfloat16" if dtype == "float32" else dtype
-    return decompose(spec, getattr(torch, "float32" if setup.recipe == "fp32" else usual))
+    return decompose(spec, getattr(torch, setup.weights_dtype(dtype)))
 
 
 def count_training(
@@ -210,8 +234,8 @@ def count_training(
 def devices_to_train(
     spec: ModelSpec, batch_size: int, seq_len: int, setup: Setup, dtype: str, memory_bytes: int
 ) -> int:
-    """The fewest devices that train a spec together, each with a batch of its own; 0 where the activations
-    of a batch do not fit in one of them, whatever their number."""
+    """The fewest devices that train a spec together, each with a batch of its own. 0 where one of them cannot
+    hold what is not shared, whatever their number: activations, gathered weights, gradients of one stage."""
     parts = in_weights_dtype(spec, setup, dtype)
     micro_batch = setup.micro_batch(batch_size)
     stages = list(_stages(parts, micro_batch, seq_len, setup, "fused"))

@@ -90,7 +90,8 @@ class Comparison(OneByOne):
         if on := request.options.get("on"):
             from archcmp.timing.elsewhere import bounds
 
-            asked = request.dtype, *shape, load_hardware(on), request.precision
+            setup = Setup.of(request.options, request.dtype)
+            asked = request.dtype, *shape, load_hardware(on), setup, request.precision
             allowed = [bounds(named.spec, *asked) for named in run.specs]
             results = [replace(r, bounds=each) for r, each in zip(results, allowed, strict=True)]
         yield results

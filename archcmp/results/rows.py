@@ -20,6 +20,7 @@ _UNITS = {
     **dict.fromkeys(("flops", "dtype_flops"), "FLOP"),
     "crossover": "tokens",
     "longest_context": "tokens",
+    "step_tokens": "tokens",
     "largest_batch": "sequences",
     "devices": "devices",
     **dict.fromkeys(RECOMPUTE, "devices"),

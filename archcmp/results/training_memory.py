@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from archcmp.errors import UsageError
@@ -14,8 +14,9 @@ from archcmp.results.request import check_name
 @dataclass(frozen=True)
 class StateBytes:
     """Bytes that AdamW training keeps of every parameter: its weight, its gradient, its two moments together,
-    and a master copy of the weight in float32. With several micro-batches gradients are summed in `summed`
-    bytes. `loss` is the dtype of the logits from which the loss is computed; None is the weights' own."""
+    and a master copy of the weight in float32. `summed` are the bytes of a gradient that is summed over
+    several micro-batches. `loss` is the dtype of the logits from which the loss is computed; None is the
+    weights' own."""
 
     weights: int
     gradients: int
@@ -24,6 +25,10 @@ class StateBytes:
     summed: int = 0
     loss: str | None = None
 
+    @property
+    def per_parameter(self) -> int:
+        return self.weights + self.gradients + self.moments + self.master
+
 
 RECIPES = {
     "bf16": StateBytes(2, 2, 4, summed=2),
@@ -31,8 +36,6 @@ RECIPES = {
     "fp32": StateBytes(4, 4, 8, summed=4),
 }
 RECOMPUTE = ("none", "selective", "full")
-OPTIONS = ("recipe", "recompute", "accumulate")
-"""The options of an experiment that say how models train."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,22 @@ class Setup:
 
     @property
     def state(self) -> StateBytes:
-        return RECIPES[self.recipe]
+        """With the gradients that several micro-batches need, where there are several."""
+        state = RECIPES[self.recipe]
+        return state if self.accumulate == 1 else replace(state, gradients=state.summed)
+
+    def weights_dtype(self, dtype: str) -> str:
+        """The dtype of the weights; `dtype` is that of 16-bit weights, or float32 for the usual one."""
+        return "float32" if self.recipe == "fp32" else "bfloat16" if dtype == "float32" else dtype
 
     def micro_batch(self, batch_size: int) -> int:
         """Sequences of a micro-batch. Raises UsageError where they are not whole."""
-        if self.accumulate < 1 or batch_size % self.accumulate:
+        if not isinstance(self.accumulate, int) or self.accumulate < 1 or batch_size % self.accumulate:
+            found = [f"{n:,}" for n in range(1, min(batch_size, 4096) + 1) if batch_size % n == 0]
+            allowed = " or ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
             raise UsageError(
-                f"--accumulate {self.accumulate:,} does not divide a batch size of {batch_size:,}"
+                f"accumulate must be a whole number from 1 that divides the batch size {batch_size:,}, "
+                f"not {self.accumulate!r:.40}: write {allowed}"
             )
         return batch_size // self.accumulate
 

@@ -14,7 +14,7 @@ from archcmp.analysis.activations import passing_bytes
 from archcmp.analysis.passes import PREFILL
 from archcmp.analysis.precision import stored_flops
 from archcmp.analysis.roofline import roofline
-from archcmp.analysis.training import devices_to_train, training_memory
+from archcmp.analysis.training import count_training, devices_to_train
 from archcmp.hardware.sheet import Hardware
 from archcmp.results.hardware import Bound, Fit
 from archcmp.results.precision import IN_DTYPE, Precision
@@ -35,7 +35,8 @@ def held_bytes(model: Piece, batch_size: int, seq_len: int) -> int:
     """Bytes that a device must hold to run a model: weights, the cache, and the activations of a step of
     prefill. What frameworks and drivers keep is not counted."""
     n_tokens = min(batch_size * seq_len, PREFILL_STEP)
-    activations = passing_bytes(model.parts, 1, min(n_tokens, _positions(model)), PREFILL)
+    n_sequences = -(-n_tokens // _positions(model))
+    activations = passing_bytes(model.parts, n_sequences, -(-n_tokens // n_sequences), PREFILL)
     return model.weights_bytes + model.cache_bytes(batch_size, seq_len) + activations
 
 
@@ -65,12 +66,15 @@ def bounds(
     batch_size: int,
     seq_len: int,
     sheets: Mapping[str, Hardware],
+    setup: Setup,
     precision: Precision = IN_DTYPE,
 ) -> dict[str, dict[str, Bound]]:
     """Sheet -> workload -> the shortest time of one run, of training in the dtype, of others in the
-    precision. A sheet without a rate of matmuls bounds only what memory limits. Raises UsageError where a
-    sheet has no bandwidth."""
+    precision. A sheet without a rate of matmuls bounds only what memory limits. How many devices a workload
+    takes depends on the setup, if it trains. Raises UsageError where a sheet has no bandwidth."""
     served, trained = _models(spec, dtype, precision)
+    to_train = count_training(spec, batch_size, seq_len, setup, dtype).peak_bytes
+    to_serve = held_bytes(served, batch_size, seq_len)
     found: dict[str, dict[str, Bound]] = {name: {} for name in sheets}
     for name, sheet in sheets.items():
         for workload in WORKLOADS.values():
@@ -78,8 +82,10 @@ def bounds(
             rates, rate_of = _rates(sheet, dtype, kept)
             others = None if rate_of == dtype else sheet.rates(dtype).matmul_flops_per_s
             if workload.limit == "bandwidth_use" or math.isfinite(rates.matmul_flops_per_s):
-                bound = _bound(model, workload, rates, batch_size, seq_len, sheet, others)
-                found[name][workload.name] = replace(bound, rate_of=rate_of)
+                bound = _bound(model, workload, rates, batch_size, seq_len, others)
+                memory, needed = sheet.value("memory_bytes"), to_train if workload.trains else to_serve
+                devices = None if memory is None else _devices(needed, memory)
+                found[name][workload.name] = replace(bound, rate_of=rate_of, devices=devices)
     return found
 
 
@@ -93,17 +99,11 @@ def _rates(sheet: Hardware, dtype: str, precision: Precision) -> tuple[Rates, st
 
 
 def _bound(
-    model: Piece,
-    workload: Workload,
-    rates: Rates,
-    batch_size: int,
-    seq_len: int,
-    sheet: Hardware,
-    others: float | None,
+    model: Piece, workload: Workload, rates: Rates, batch_size: int, seq_len: int, others: float | None
 ) -> Bound:
     """The bound by `rates`. Where these are of weights that multiply as they are stored, `others` are the
     FLOP/s of everything else."""
-    memory, matmul = sheet.value("memory_bytes"), rates.matmul_flops_per_s
+    matmul = rates.matmul_flops_per_s
     found, dtype_flops = model.bound(workload, batch_size, seq_len, rates), 0
     if others is not None:
         n_tokens = workload.tokens(batch_size, seq_len)
@@ -112,27 +112,16 @@ def _bound(
         compute_s = stored / matmul + dtype_flops / others
         mean = found.flops / compute_s if compute_s else math.inf
         found = roofline(found.flops, found.moved_bytes, replace(rates, matmul_flops_per_s=mean))
-    needed = (
-        _trained_bytes(model, batch_size, seq_len)
-        if workload.trains
-        else held_bytes(model, batch_size, seq_len)
-    )
     return Bound(
         **vars(found),
         label=workload.label(batch_size, seq_len),
         tokens_per_second=workload.tokens(batch_size, seq_len) / found.bound_s,
         flops_per_s=matmul if math.isfinite(matmul) else None,
         bytes_per_s=rates.memory_bytes_per_s,
-        devices=None if memory is None else _devices(needed, memory),
+        devices=None,
         dtype_flops=dtype_flops,
         dtype_flops_per_s=others if others is not None and math.isfinite(others) else None,
     )
-
-
-def _trained_bytes(model: Piece, batch_size: int, seq_len: int) -> int:
-    """The peak of training in the dtype of the weights."""
-    setup = Setup.of({}, str(model.parts[0].dtype).removeprefix("torch."))
-    return training_memory(model.parts, batch_size, seq_len, setup).peak_bytes
 
 
 def fits(
@@ -167,4 +156,5 @@ def _fit(model: Piece, context_length: int, batch_size: int, seq_len: int, sheet
         devices=_devices(held_bytes(model, batch_size, seq_len), memory),
         longest_context=bisect_right(contexts, memory, key=lambda n: held_bytes(model, batch_size, n)),
         largest_batch=bisect_right(batches, memory, key=lambda n: held_bytes(model, n, seq_len)),
+        step_tokens=PREFILL_STEP,
     )

@@ -261,11 +261,14 @@ def test_cache_bytes_are_what_decoding_allocates() -> None:
         ("output.tied=true",),
         (MIXTURE, "ffn.router={scoring: sigmoid, correction_bias: true}", "blocks.main.layer_scalar=true"),
         (MIXTURE, "ffn.router={scoring: sqrt_softplus, by_token: true}"),
+        INDEXED,
+        (BLOCKS,),
+        (COMPRESSED,),
     ],
-    ids=["tied", "buffers", "by-token"],
+    ids=["tied", "buffers", "by-token", "indexer", "block-indexer", "entry-indexer"],
 )
 def test_training_state_is_what_adamw_keeps(changes: tuple[str, ...]) -> None:
-    """Buffers have neither gradients nor moments, and whole numbers 8 bytes each."""
+    """Buffers and indexers have neither gradients nor moments, and whole numbers 8 bytes each."""
     spec = tiny(*changes)
     model = build_model(spec, dtype=torch.bfloat16)
     optimizer = torch.optim.AdamW(model.parameters())

@@ -12,6 +12,7 @@ from archcmp.analysis.decompose import decompose
 from archcmp.analysis.passes import Traffic
 from archcmp.analysis.roofline import roofline
 from archcmp.analysis.traffic import least_bytes
+from archcmp.model.build import build_model
 from archcmp.results.timings import Rates, Roofline
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
@@ -112,3 +113,13 @@ def test_the_roofline_loads_no_torch() -> None:
     code = "import archcmp.analysis.roofline, sys; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+def test_training_reads_the_weights_of_an_indexer_once() -> None:
+    spec = tiny(*INDEXED)
+    once, four_times = (
+        least_bytes(decompose(spec, torch.bfloat16), 1, 16, 16, Traffic(multiplied=n, caches=False))
+        for n in (1, 4)
+    )
+    indexers = [p for p in build_model(spec, "meta", torch.bfloat16).parameters() if not p.requires_grad]
+    assert 4 * once - four_times == 3 * sum(p.nbytes for p in indexers) > 0

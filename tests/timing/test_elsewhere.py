@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import archcmp
 from archcmp.report.tables import tables_of
 from archcmp.results.store import read
+from archcmp.spec.yaml.load import load_spec
+from archcmp.timing.elsewhere import held_bytes
+from archcmp.timing.pieces import whole
 from tests.known import TINY
 from tests.test_cli import run
 
@@ -59,6 +63,27 @@ def test_fits_are_the_memory_less_weights_over_the_cache() -> None:
     assert small.training["mixed"]["none"] == 0, "the activations of 4 x 4,096 tokens take more"
 
 
+def test_a_step_of_prefill_has_the_tokens_of_all_sequences() -> None:
+    """Learned positions are too few for all tokens of a batch in a row, and rotations for none."""
+    for name in ("gpt2:small", "llama3:1b"):
+        (model,) = whole(load_spec(name), torch.bfloat16)
+        taken = {
+            n: held_bytes(model, n, 1024) - model.weights_bytes - model.cache_bytes(n, 1024)
+            for n in (1, 3, 8)
+        }
+        assert taken[8] - taken[1] == pytest.approx(7 / 8 * taken[8], rel=0.05)
+        assert taken[3] == pytest.approx(3 / 8 * taken[8], rel=0.05)
+
+
+def test_the_recipe_decides_how_many_devices_training_takes() -> None:
+    """16 bytes per parameter are 128 GB, 8 are 64."""
+    devices = []
+    for recipe in ("bf16", "mixed"):
+        doc = archcmp.compare(["llama3:8b"], measure=None, on="h100", options={"recipe": recipe})
+        devices.append(doc.cells[0].models[0].bounds["h100"]["train"].devices)
+    assert devices == [1, 2]
+
+
 def test_a_window_keeps_the_cache_of_a_long_context_small() -> None:
     doc = archcmp.fit([str(TINY), f"{TINY}+window=4"], "h100", context=64)
     plain, windowed = (result.fits["h100"] for result in doc.cells[0].models)
@@ -71,6 +96,10 @@ def test_nothing_fits_is_an_exit_code_of_1_and_something_of_0() -> None:
     result = run("fit", "llama3:70b", "llama3:8b", "--on", "rtx-4090", "--on", "h100", "--context", "4k")
     assert result.returncode == 0 and "batch 1 x 4,096 tokens" in result.stdout
     assert "not counted" in result.stdout and "8,192 *" in result.stdout
+    result = run("fit", "llama3:8b", "--on", "rtx-4090", "--batch-size", "4", "--accumulate", "4")
+    text = " ".join(result.stdout.split())
+    assert "a micro-batch of 1 x 2,048 tokens" in text and "bf16 8, mixed 18, fp32 16" in text
+    assert "none: these activations, the gathered weights and the gradients of one layer" in text
 
 
 def test_mistakes_are_told_before_anything_is_counted() -> None:

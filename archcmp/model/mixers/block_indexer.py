@@ -27,6 +27,7 @@ class BlockIndexer(nn.Module):
         self.k = Linear(d_model, spec.head_dim, bias=False)
         self.q_norm = build_norm(norm, spec.head_dim)
         self.k_norm = build_norm(norm, spec.head_dim)
+        self.requires_grad_(False)
 
     @torch.no_grad()
     def forward(

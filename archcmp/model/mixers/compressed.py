@@ -90,6 +90,7 @@ class EntryIndexer(nn.Module):
         self.compressor = Compressor(spec, d_model, self.spec.head_dim, norm)
         self.q = Linear(rank, self.spec.n_heads * self.spec.head_dim, bias=False)
         self.weights = Linear(d_model, self.spec.n_heads, bias=False)
+        self.requires_grad_(False)
 
     @torch.no_grad()
     def forward(

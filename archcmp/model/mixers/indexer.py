@@ -43,6 +43,7 @@ class Lightning(nn.Module):
         self.gate = Linear(d_model, spec.head_dim, bias=False) if spec.pool else None
         turned = mixer.rope and mixer.rope.model_copy(update={"interleaved": spec.interleaved})
         self.rope = Rope(turned, mixer.qk_rope_head_dim) if turned else None
+        self.requires_grad_(False)
 
     @torch.no_grad()
     def forward(

@@ -14,16 +14,22 @@ from archcmp.report.tables.precision import (
 from archcmp.report.tables.rows import context_notes, header, row, totals
 from archcmp.results.document import Cell, Document
 from archcmp.results.hardware import Fit
+from archcmp.results.training_memory import Setup
 from archcmp.units import DecimalBytes
 
 EXCLUDED = "What frameworks and drivers keep, and fragmentation, are not counted: leave room for them."
 UNITS = (
-    "GB are 1e9 bytes. Inference: weights, KV cache, and activations of a prefill step of up to 8,192 "
+    "GB are 1e9 bytes. Inference: weights, KV cache, and activations of a prefill step of up to {:,} "
     "tokens. Devices: the fewest that hold these bytes together, spread evenly."
 )
 TRAINING = (
-    "Training: the fewest devices that share weights, gradients, moments and master weights, each with a "
-    "batch of {batch:,} x {tokens:,} tokens and its activations. none: these activations alone do not fit."
+    "Training: the fewest devices that share weights, gradients, moments and master weights (bytes per "
+    "parameter: {state}). Each keeps the activations of {batch} of its own, and gathers the weights of two "
+    "layers at a time."
+)
+NONE = (
+    "none: these activations, the gathered weights and the gradients of one layer take more memory than one "
+    "device has."
 )
 WHOLE = "* the model's whole context fits."
 
@@ -44,9 +50,10 @@ def _table(doc: Document, cell: Cell) -> Table:
     batch_size, seq_len = _shape(cell)
     for sheet in dict.fromkeys(sheet for result in cell.models for sheet in result.fits):
         rows += _rows(doc, cell, sheet)
-    notes = [EXCLUDED, UNITS]
-    if any(fit.training for result in cell.models for fit in result.fits.values()):
-        notes.append(TRAINING.format(batch=batch_size, tokens=seq_len))
+    fits = [fit for result in cell.models for fit in result.fits.values()]
+    notes = [EXCLUDED, *dict.fromkeys(UNITS.format(fit.step_tokens) for fit in fits)]
+    if any(fit.training for fit in fits):
+        notes += _training_notes(doc, cell, fits)
     notes += [*context_notes(doc), *precision_notes(doc)]
     if at_full_length:
         notes.append(f"{FULL_LENGTH_NOTE} Contexts and batches are without it.")
@@ -104,6 +111,21 @@ def _training_rows(fits: list[Fit | None]) -> list[Row]:
         rows.append(Row(label, figures, level=2 if recipe in named else 1))
         named.add(recipe)
     return rows
+
+
+def _training_notes(doc: Document, cell: Cell, fits: list[Fit]) -> list[str]:
+    """What devices share, and what each keeps for itself."""
+    recipes = dict.fromkeys(recipe for fit in fits for recipe in fit.training)
+    setups = [
+        Setup.of({**doc.request.options, "recipe": recipe}, str(doc.request.dtype)) for recipe in recipes
+    ]
+    state = ", ".join(f"{setup.recipe} {setup.state.per_parameter}" for setup in setups)
+    batch_size, seq_len = _shape(cell)
+    batch = f"a batch of {batch_size:,} x {seq_len:,} tokens"
+    if setups[0].accumulate > 1:
+        batch = f"a micro-batch of {setups[0].micro_batch(batch_size):,} x {seq_len:,} tokens"
+    numbers = [n for fit in fits for ways in fit.training.values() for n in ways.values()]
+    return [TRAINING.format(state=state, batch=batch), *([] if all(numbers) else [NONE])]
 
 
 def _takes(n: int) -> str:

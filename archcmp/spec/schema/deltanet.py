@@ -69,10 +69,6 @@ class GatedDeltaNet(Part):
         return (made, projection("gate", self.value_width)), *mixed, (gated,), (projection("out"),)
 
     @property
-    def _state(self) -> str:
-        return f"{self.key_head_dim} x {self.value_head_dim}"
-
-    @property
     def label(self) -> str:
         """The usual short name."""
         return "GDN"

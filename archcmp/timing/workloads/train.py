@@ -53,8 +53,9 @@ def _adamw(module: Module) -> AdamW:
     """An AdamW that has its moments already, so that no reading allocates them."""
     import torch
 
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-5, fused=True)
-    for parameter in module.parameters():
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
+    for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad()
