@@ -92,7 +92,7 @@ def test_each_box_has_the_options_of_its_choice() -> None:
 
 
 def _unformed(part: Part) -> Iterator[str]:
-    """The options of a drawn part that say more than a default, and whose call-out has no words of its own."""
+    """The options of a drawn part that say more than a default, in no words of their own."""
     drawn = {callout.form for callout in step(part, part.ROLE).callouts if not callout.quiet}
     for option in type(part).model_fields:
         value = getattr(part, option)
