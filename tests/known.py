@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from archcmp.spec.layers import distinct_blocks
@@ -31,13 +31,18 @@ def _kinds(part: Part) -> frozenset[object]:
     return frozenset([getattr(part, "kind", None)]).union(*map(_kinds, inside))
 
 
-def _kinds_of_blocks(family: str) -> frozenset[object]:
-    spec = load_spec(family)
-    return frozenset(_kinds(spec.blocks[name]) for name in distinct_blocks(spec))
+def _with_new_kinds() -> Iterator[str]:
+    seen: frozenset[object] = frozenset()
+    for family in UNLIKE:
+        spec = load_spec(family)
+        kinds = frozenset[object]().union(*(_kinds(spec.blocks[name]) for name in distinct_blocks(spec)))
+        if kinds - seen:
+            yield family
+        seen |= kinds
 
 
-OF_A_KIND = list({_kinds_of_blocks(family): family for family in reversed(UNLIKE)}.values())[::-1]
-"""One family of each set of kinds of parts."""
+OF_A_KIND = list(_with_new_kinds())
+"""Families that have, together, every kind of part that any family has."""
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.json"))}
 """Configurations as their publishers have them."""

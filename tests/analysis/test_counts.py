@@ -69,7 +69,8 @@ OPTIONS = {
     "alibi": tiny("blocks.main.mixer={window: 9, alibi: {max_bias: 8}}"),
 }
 """What no published size has yet."""
-ALL = DESIGNS | OPTIONS
+ALL = with_new(DESIGNS, places) | OPTIONS
+"""Every choice is in one of them."""
 SHAPE = 3, 70
 """The batch size and the length, the same in all tests, so that each design is traced once."""
 

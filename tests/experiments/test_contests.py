@@ -3,6 +3,7 @@ is asserted."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -150,13 +151,23 @@ def test_masks_that_do_not_fit_are_refused() -> None:
 
 # ---- transformers -------------------------------------------------------------------------------------
 
-FAMILIES = ("gpt2", "olmo2", "gemma3", "lfm2", "mamba2", "minimax-text-01", "deepseek-v3.2")
-"""Norms at every place, windows, and every kind of cache that transformers has."""
+FAMILIES = {
+    "gpt2": ["main"],
+    "olmo2": ["main"],
+    "gemma3": ["local", "global"],
+    "lfm2": ["conv", "full"],
+    "mamba2": ["main"],
+    "minimax-text-01": ["linear", "full"],
+    "deepseek-v3.2": ["dense", "moe"],
+}
+"""Norms at every place, windows, and every kind of cache that transformers has; a layer of each block."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_both_compute_the_same_at_every_workload(name: str) -> None:
-    contest = a_contest("transformers", shrunk(load_spec(name)), seq_len=20)
+    layers = {"repeat": FAMILIES[name], "n_layers": len(FAMILIES[name])}
+    spec = shrunk(load_spec(name, (f"layers=[{json.dumps(layers)}]",)))
+    contest = a_contest("transformers", spec, seq_len=20)
     for cell, (theirs, ours) in raced(contest).items():
         assert theirs.figures["output_difference"] <= 1e-4 * theirs.figures["output_std"]
         speedup = ours.throughput[cell].speedup

@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.cases import CASES
 
 # Not "model_type", which would load transformers.
-N = {"spec": 400, "configuration": 400, "document": 200, "command": 250}
+N = {"spec": 200, "configuration": 200, "document": 100, "command": 120}
 
 
 @pytest.mark.parametrize("kind", N)

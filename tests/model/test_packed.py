@@ -154,9 +154,7 @@ def one_graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ((), True),
         ((), False),
-        (("blocks.main.mixer.window=5",), False),
         (("blocks.main.mixer.softcap=3",), False),
-        ((MIXTURE,), True),
         ((MIXTURE,), False),
         ((LATENT,), False),
     ],

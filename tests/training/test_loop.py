@@ -21,17 +21,16 @@ from tests.training.proxies import PRE, short_trainer
 # ---- what a run depends on --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reference", ["olmo2", "qwen3-moe"])
-def test_a_run_is_the_same_whatever_ran_before_it(reference: str) -> None:
-    changes: dict[str, Any] = {"d_model": 64} if reference == "qwen3-moe" else {}
-    trainer = short_trainer(reference, **changes)
+def test_a_run_is_the_same_whatever_ran_before_it() -> None:
+    """With mixtures, too, whose experts are chosen by numbers that may be near to each other."""
+    trainer = short_trainer("qwen3-moe", d_model=64)
     first = {seed: trainer.run(1e-2, seed) for seed in (0, 1)}
     assert first[0] != first[1]
     trainer.measured(iter(range(100)).__next__)
     trainer.run(1e3, 5)
     assert [trainer.run(1e-2, seed) for seed in (1, 0)] == [first[1], first[0]]
     torch.manual_seed(123)
-    assert short_trainer(reference, **changes).run(1e-2, 0) == first[0]
+    assert short_trainer("qwen3-moe", d_model=64).run(1e-2, 0) == first[0]
 
 
 def test_every_option_of_training_changes_a_run() -> None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from archcmp.errors import UsageError
+from archcmp.errors import MeasureError, UsageError
 from archcmp.experiments.contests.core import Contest, Distance, Entry
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
@@ -105,14 +105,18 @@ class Theirs:
         return lambda: self._logits(tokens[:, -1:], **options)
 
     def _filled(self, tokens: Tensor) -> Any:
-        """The cache after a prefill: the model's own, or, compiled, the StaticCache made for that."""
+        """The cache after a prefill: the model's own, or, compiled, the StaticCache made for that. Raises
+        MeasureError where transformers has none for it, as without any layer of attention."""
         (model,) = self.copies
         options: dict[str, Any] = {"use_cache": True, "logits_to_keep": 1}
         if self.compiled:
             length = tokens.shape[1] + self.n_steps
             static = import_transformers().StaticCache(config=model.config, max_cache_len=length)
             options[self._cache] = static
-        return getattr(model(tokens, **options), self._cache)
+        try:
+            return getattr(model(tokens, **options), self._cache)
+        except ValueError as error:
+            raise MeasureError(f"transformers cannot decode this model: {error}") from error
 
     def _logits(self, tokens: Tensor, **options: object) -> Tensor:
         logits: Tensor = self._call(tokens, **options).logits

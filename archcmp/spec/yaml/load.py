@@ -64,7 +64,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _read_once(path: Path, shown: str, changed_ns: int, size: int) -> Node:
     return read(path, shown)
 
@@ -128,7 +128,7 @@ def _with_base(files: tuple[Path, ...]) -> Node:
         raise replace(error, file=extends.file, line=extends.line, key=key) from None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _extended(base: Node, size: str | None, root: Node) -> Node:
     """A file with what it takes from one size of the spec that it extends."""
     below, _ = apply_size(base, size)
