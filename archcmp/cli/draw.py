@@ -56,9 +56,7 @@ def command(
     ] = None,
 ) -> None:
     if everything is not None:
-        if specs or output or scale:
-            raise UsageError("--all draws every family; leave SPEC, --output and --scale out")
-        _draw_all(everything)
+        _draw_all(everything, alone=not (specs or overrides or vary or output or scale))
         return
     if not specs:
         raise UsageError("nothing to draw; name a spec, such as olmo2, or --all FOLDER")
@@ -78,8 +76,13 @@ def _counted(models: Sequence[NamedSpec]) -> list[Subject]:
         return [Subject.counted(named.name, named.spec, count_blocks(named.spec)) for named in models]
 
 
-def _draw_all(folder: Path) -> None:
-    """The gallery of the known families. A family that cannot be read is named and left out."""
+def _draw_all(folder: Path, alone: bool) -> None:
+    """The gallery of the known families. A family that cannot be read is named and left out. Raises
+    UsageError where --all is not `alone`, or the folder cannot be written."""
+    if not alone:
+        raise UsageError("--all draws every family as it is; leave SPEC and all other options out")
+    if folder.is_file():
+        raise UsageError(f"'{folder}' is a file; name a folder for --all")
     families: dict[str, NamedSpec] = {}
     for family in known_specs():
         try:

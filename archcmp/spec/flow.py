@@ -5,8 +5,11 @@ Everything that draws a model takes it from here. The boxes are those of archcmp
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.model import ModelSpec
+from archcmp.spec.schema.per_layer import PerLayer
 from archcmp.spec.schema.steps import Branch, Callout, Flow, Step, step
 
 
@@ -19,10 +22,10 @@ def below(spec: ModelSpec) -> tuple[Step, ...]:
     embedding = spec.embedding
     width = [Callout("vocabulary {}", spec.vocab_size), Callout("d_model {}", spec.d_model)]
     scale = "sqrt(d_model)" if embedding.scale == "sqrt_d_model" else embedding.scale
-    width.append(Callout("\u00d7 {}", scale, embedding.scale is None))
+    width.append(Callout("\u00d7 {}", scale, embedding.scale is None, "not scaled"))
     boxes = [
         Step("tokens", "Tokens", (Callout("context {}", spec.context_length),)),
-        Step("embedding", "Token embedding", tuple(width), embedding, _beside(spec)),
+        Step("embedding", "Token embedding", tuple(width), embedding, _positions(spec)),
     ]
     if embedding.norm is not None:
         boxes.append(_norm(spec, embedding.norm))
@@ -31,16 +34,18 @@ def below(spec: ModelSpec) -> tuple[Step, ...]:
     return tuple(boxes)
 
 
-def _beside(spec: ModelSpec) -> tuple[Step, ...]:
-    """Learned positions, and the embeddings that each layer takes."""
-    found = []
-    if spec.embedding.positions is not None:
-        rows = spec.context_length + spec.embedding.position_offset
-        found.append(Step("position", "learned positions", (Callout("{} rows", rows),)))
-    if dims := spec.per_layer_dims:
-        vectors = Callout("{} per layer", dims[0])
-        found.append(Step("embedding", "per-layer embedding", (vectors, Callout("{} layers", len(dims)))))
-    return tuple(found)
+def _positions(spec: ModelSpec) -> tuple[Step, ...]:
+    """Learned positions, beside the token embedding."""
+    if spec.embedding.positions is None:
+        return ()
+    rows = spec.context_length + spec.embedding.position_offset
+    return (Step("position", "learned positions", (Callout("{} rows", rows),)),)
+
+
+def _per_layer(spec: ModelSpec, part: PerLayer) -> Step:
+    """The box that adds a layer's own embedding of the token, beside which the table of the layer stands."""
+    table = Step("embedding", "table of the layer", (Callout("vocabulary {}", spec.vocab_size),))
+    return replace(step(part, "embedding"), sides=(table,))
 
 
 def block(spec: ModelSpec, name: str) -> Flow:
@@ -50,7 +55,7 @@ def block(spec: ModelSpec, name: str) -> Flow:
     sublayers = [step(part, role) for role, part in slots if part is not None]
     flow: Flow = choices.residual.steps(sublayers, lambda norm: _norm(spec, norm))
     if choices.per_layer is not None:
-        flow += (Branch(((step(choices.per_layer, "embedding"), _norm(spec)),)),)
+        flow += (Branch(((_per_layer(spec, choices.per_layer), _norm(spec)),)),)
     if choices.layer_scalar:
         flow += (Step("scale", "layer scalar"),)
     return flow
@@ -66,9 +71,9 @@ def above(spec: ModelSpec) -> tuple[Step, ...]:
     if output.norm:
         boxes.append(_norm(spec, output.final_norm))
     head = (
-        Callout("tied weights", output.tied, not output.tied),
+        Callout("tied weights", output.tied, not output.tied, "untied"),
         Callout("bias", output.bias, not output.bias),
-        Callout("logits \u00d7 {}", output.scale, output.scale == 1),
+        Callout("logits \u00d7 {}", output.scale, output.scale == 1, one="logits not scaled"),
         Callout("softcap {}", output.softcap, output.softcap is None),
     )
     return (*boxes, Step("head", "Output", head, output), Step("tokens", "Logits"))

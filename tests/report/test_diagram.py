@@ -15,6 +15,8 @@ import pytest
 
 import archcmp
 from archcmp.analysis import count_blocks
+from archcmp.cli.draw import _draw_all as draw_all
+from archcmp.errors import UsageError
 from archcmp.report.diagram import Subject, picture, svg
 from archcmp.report.diagram.gallery import gallery
 from archcmp.report.diagram.metrics import text_width, wrapped
@@ -27,7 +29,7 @@ from archcmp.spec.schema.attention import Attention
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.norms import RMSNorm
-from archcmp.spec.schema.steps import Branch, Step, step
+from archcmp.spec.schema.steps import Branch, Callout, Step, step
 from archcmp.spec.yaml.load import load_spec
 from tests.known import MAIN_AND_FAR, PUBLISHED, UNLIKE, tiny
 from tests.test_cli import run
@@ -87,6 +89,44 @@ def test_each_box_has_the_options_of_its_choice() -> None:
     made = example(Attention).model_copy(update={"chunk": 8192, "softcap": 50.0, "output_bias": True})
     texts = [text for callout in step(made, "mixer").callouts if not callout.quiet for text in callout.texts]
     assert {"chunk 8,192", "softcap 50", "output bias"} <= set(texts)
+
+
+def _unformed(part: Part) -> Iterator[str]:
+    """The options of a drawn part that say more than a default, in no words of their own."""
+    drawn = {callout.form for callout in step(part, part.ROLE).callouts if not callout.quiet}
+    for option in type(part).model_fields:
+        value = getattr(part, option)
+        if isinstance(value, Part):
+            yield from _unformed(value)
+        elif option not in (*part.FORMS, *getattr(part, "written", {})):
+            said = option.replace("_", " ")
+            yield from (f"{type(part).__name__}.{option}" for form in (said, f"{said} {{}}") if form in drawn)
+
+
+def test_every_option_of_a_known_spec_has_words_of_its_own() -> None:
+    for family in UNLIKE:
+        spec = load_spec(family)
+        parts = [spec.norm] + [
+            part
+            for block in spec.blocks.values()
+            for part in (block.mixer, block.ffn, block.per_layer)
+            if part
+        ]
+        assert [option for part in parts for option in _unformed(part)] == [], family
+
+
+@pytest.mark.parametrize(
+    ("callout", "expected"),
+    [
+        (Callout("{} KV heads", 8), "8 KV heads"),
+        (Callout("{} KV heads", 1), "1 KV head"),
+        (Callout("window {}", None), "no window"),
+        (Callout("tied weights", False, without="untied"), "untied"),
+        (Callout("scores \u00d7 {}", 1.0, one="scores not scaled"), "scores not scaled"),
+    ],
+)
+def test_absence_and_one_have_words(callout: Callout, expected: str) -> None:
+    assert callout.texts == [expected]
 
 
 # ---- what pictures say ------------------------------------------------------------------------------
@@ -167,6 +207,65 @@ def test_only_what_differs_is_marked() -> None:
     assert inner == {"Q": False, "K": True, "V": True, "softmax(q k) v": False, "out": False}
     same = placed(picture([subject("olmo2"), subject("olmo2")]))
     assert {box.look for box in same.boxes if box.texts} == {"same"}
+
+
+def by_frame(reference: str, slot: str) -> list[list[str]]:
+    """The call-outs of the sub-layers of each frame."""
+    rows = picture([subject(reference)]).rows
+    return [texts(row.cells[0]) for row in rows if row.key.zone == BLOCKS and row.key[2:4] == (slot, "main")]
+
+
+def test_a_sub_layer_that_is_drawn_elsewhere_says_what_it_lacks() -> None:
+    assert ["as in local_moe", "but no window"] in by_frame("north-mini-code", "mixer")
+    assert not any("as in sparse_moe" in each for each in by_frame("minimax-m3", "mixer"))
+    found = [each for each in by_frame("deepseek-v4", "ffn") if each[0].startswith("as in")]
+    assert found == [["as in csa_hash"], ["as in csa_moe"]]
+
+
+def test_what_differs_inside_of_a_box_marks_the_box() -> None:
+    _, wider = cells("olmoe", "olmoe+ffn.expert.d_ff=2048")["ffn main"]
+    (expert,) = wider.inner[1]
+    assert wider.differs and texts(expert)[0] == "\u2260 d_ff 2,048, was 1,024"
+
+
+def test_models_are_compared_by_all_of_their_layers() -> None:
+    v3, llama3 = picture([subject("deepseek-v3"), subject("llama3")]).columns
+    assert [column.notes[0].text for column in (v3, llama3)] == ["61 layers", "32 layers, was 61"]
+    assert not any("was" in frame.titles[0].text for frame in (*v3.frames, *llama3.frames))
+
+
+def test_each_layer_takes_its_own_embedding() -> None:
+    tokens = next(
+        row.cells[0] for row in picture([subject("gemma4:e2b")]).rows if row.key.name == "embedding 1"
+    )
+    assert tokens is not None and not tokens.sides
+    (cell,) = cells("gemma4:e2b")["after main"]
+    assert [side.step.label for side in cell.sides] == ["table of the layer"]
+
+
+def test_an_absent_part_has_no_box() -> None:
+    drawn = str(picture([subject("glm-5.3")]))
+    assert "head_dim 0" not in drawn and "'key'" not in drawn
+
+
+def test_a_thick_outline_has_a_reason_in_the_first_model() -> None:
+    (olmo2, *_), *_ = [
+        row.cells for row in picture([subject("olmo2"), subject("gemma3")]).rows if row.key.name == "head 1"
+    ]
+    assert olmo2 is not None
+    assert [(note.text, note.differs) for note in olmo2.notes] == [("untied", True)]
+
+
+def test_what_no_drawing_shows_is_named_below() -> None:
+    unlike = picture([subject("olmo2"), subject("olmo2+norm.eps=1e-5")])
+    assert unlike.notes == ("differs, and is not drawn: norm.eps (1e-06, 1e-05)",)
+    assert picture([subject("gpt2"), subject("gpt2")]).notes == ("all models are the same",)
+    assert picture([subject("gpt2")]).notes == ()
+
+
+def test_words_are_broken_at_hyphens() -> None:
+    width = text_width("Grouped-que", 10)
+    assert wrapped("Grouped-query attention", 10, width) == ["Grouped-", "query", "attention"]
 
 
 def test_a_missing_norm_is_a_gap_in_its_row() -> None:
@@ -371,6 +470,14 @@ def test_lines_are_no_wider_than_allowed() -> None:
     for line in wrapped("a long text with a " + "w" * 50, 11, 60):
         assert text_width(line, 11) <= 60
     assert wrapped("", 11, 60) == []
+
+
+def test_a_gallery_takes_a_folder_and_no_other_option(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("")
+    for alone, words in ((True, "is a file; name a folder"), (False, "leave SPEC and all other options out")):
+        with pytest.raises(UsageError, match=words):
+            draw_all(path, alone)
 
 
 def test_the_command_names_what_it_cannot_draw(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_deepseek_v3_has_a_shared_expert_and_8_of_256() -> None:
         "expert \u00d7 256",
         "[1] [2] \u2026 [256]",
         "shared",
-        "top 8, sum",
+        "weighted sum of top 8 + shared",
     ):
         assert said in text
 
@@ -132,7 +132,7 @@ def test_deepseek_v3_has_a_shared_expert_and_8_of_256() -> None:
 def test_what_differs_has_a_badge_and_says_what_it_was() -> None:
     lines = drawn("gpt2", "llama3")
     text = "\n".join(lines)
-    assert "\u2260 8 KV heads, was 12" in text and "\u2260 \u00d7 32, was \u00d7 12" in text
+    assert "\u2260 8 KV heads, was 12" in text and "\u2260 32 layers, was 12" in text
     assert not any("\u2260" in line for line in drawn("gpt2"))
     lines = drawn("olmo2", "olmo2+n_kv_heads=8")
     marked = [line for line in lines[:-2] if "\u2260" in line]

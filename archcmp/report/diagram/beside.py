@@ -14,6 +14,8 @@ WIDTH = 178.0
 SIZE, SMALL = 11, 10
 GAP = 5.0
 PANEL_PAD, PANEL_GAP = 8.0, 9.0
+LANE = 10.0
+"""The width of the lane beside a router, in which what it chooses for goes to the experts."""
 
 Row = Sequence["Cell | None"]
 
@@ -104,22 +106,25 @@ def _spans(row: Row) -> list[tuple[float, float]]:
 
 
 def _aligned(rows: Sequence[Row]) -> list[list[tuple[float, float]]]:
-    """The spans of each row; rows of as many boxes have those of the row with many experts."""
+    """The spans of each row; rows of as many boxes have those of the row with many experts. Left of a router
+    is a lane."""
     shared = {len(row): _spans(row) for row in rows if any(cell and cell.step.copies > 1 for cell in row)}
-    return [shared.get(len(row), _spans(row)) for row in rows]
+    found = []
+    for row in rows:
+        (left, width), *rest = shared.get(len(row), _spans(row))
+        lane = LANE if row[0] is not None and row[0].step.role == "choice" else 0
+        found.append([(left + lane, width - lane), *rest])
+    return found
 
 
 def _box_lines(cell: Cell, width: float) -> list[str]:
     """What is written in a box of a panel: the label and a width, in one line if they fit."""
-    notes = [note.text for note in cell.notes]
-    if (
-        cell.step.role == "projection"
-        and text_width(joined := " ".join((cell.step.label, *notes)), SMALL) <= width - 6
+    if cell.step.role == "choice" or (
+        cell.step.role == "projection" and text_width(cell.joined, SMALL) <= width - 6
     ):
-        return [joined]
-    if cell.step.role == "choice":
-        return wrapped(", ".join((cell.step.label, *notes)), SMALL, width - 6)
-    return [line for text in (cell.step.label, *notes) for line in wrapped(text, SMALL, width - 6)]
+        return wrapped(cell.joined, SMALL, width - 6)
+    texts = (cell.step.label, *(note.text for note in cell.notes))
+    return [line for text in texts for line in wrapped(text, SMALL, width - 6)]
 
 
 def _box_height(cell: Cell, width: float) -> float:
@@ -184,7 +189,8 @@ def _draw_cards(scene: Scene, box: Box, copies: int) -> None:
 
 
 def _join(scene: Scene, rows: Sequence[Sequence[Box]], top: float, bottom: float) -> None:
-    """A line from each box to the next above and below it, or to the edge of the panel."""
+    """A line from each box to the next above and below it, or to the edge of the panel; a line past the
+    router to what is above it."""
     pairs: dict[tuple[float, float, float], None] = {}
     for i, row in enumerate(rows):
         for box in row:
@@ -196,6 +202,10 @@ def _join(scene: Scene, rows: Sequence[Sequence[Box]], top: float, bottom: float
                 start = bottom if lower is None else lower.y
                 pairs[round(narrow.middle[0], 1), start, end] = None
     scene.lines += [Line(((x, start), (x, end)), arrow=False) for x, start, end in pairs]
+    router = rows[0][0]
+    if router.role == "choice" and (experts := _next(router, rows[1:])) is not None:
+        x = router.x - LANE / 2
+        scene.lines.append(Line(((x, bottom), (x, experts.bottom)), arrow=False))
 
 
 def _next(box: Box, rows: Sequence[Sequence[Box]]) -> Box | None:

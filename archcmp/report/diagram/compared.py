@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archcmp.spec.schema.steps import Callout, Step
 
@@ -19,13 +19,18 @@ class Note:
     differs: bool = False
     strong: bool = False
 
+    @property
+    def marked(self) -> str:
+        """The text, with a badge if it differs."""
+        return (BADGE if self.differs else "") + self.text
+
 
 @dataclass(frozen=True)
 class Cell:
-    """A box of one model: `notes` are its call-outs, and it `differs` where it, its notes, or its presence
-    are not the same in all models. `sides` and `inner` are those of the step; a side that another model has
-    and this one has not is None, so that sides are aligned, too. `params` and `flops` are of all its
-    layers."""
+    """A box of one model: `notes` are its call-outs, and it `differs` where it, its notes, a box in it, or
+    its presence are not the same in all models. `sides` and `inner` are those of the step; a side that
+    another model has and this one has not is None, so that sides are aligned, too. `params` and `flops` are
+    of all its layers."""
 
     step: Step
     notes: tuple[Note, ...] = ()
@@ -45,6 +50,12 @@ class Cell:
         """All call-outs in one line."""
         return ", ".join(note.text for note in self.notes)
 
+    @property
+    def joined(self) -> str:
+        """A box in a box in one line: 'Q 4,096', 'Router: softmax'."""
+        between = " " if self.step.role == "projection" and len(self.notes) == 1 else ": "
+        return between.join(filter(None, (self.named, self.noted)))
+
 
 def compared(steps: Sequence[Step | None]) -> list[Cell | None]:
     """The boxes of a row, one per model, None where a model has none."""
@@ -60,9 +71,10 @@ def _cell(step: Step, first: Step | None, present: Sequence[Step], gap: bool) ->
     values = any(_values(other) != _values(step) for other in present)
     sides = _sides(step, present, gap)
     inner = tuple(
-        tuple(None if box is None else _inside(box, present, gap) for box in row) for row in step.inner
+        tuple(None if box is None else _inside(box, first, present, gap) for box in row) for row in step.inner
     )
-    return Cell(step, notes, gap or unlike or values, sides, inner)
+    inside = any(box.differs for row in inner for box in row if box is not None)
+    return Cell(step, notes, gap or unlike or values or inside, sides, inner)
 
 
 def _values(step: Step) -> dict[str, str]:
@@ -75,22 +87,28 @@ def _notes(step: Step, first: Step | None, present: Sequence[Step]) -> Iterator[
     for callout in step.callouts:
         found = [_find(other, callout.form) for other in others]
         differs = any(each is None or each.value_text != callout.value_text for each in found)
-        was = None if first is None or first is step else _find(first, callout.form)
-        if callout.quiet and (was is None or was.quiet or was.value_text == callout.value_text):
+        shown = [each for each in found if each is not None and not each.quiet]
+        if callout.quiet and all(each.value_text == callout.value_text for each in shown):
             continue
+        before = None if first is None or first is step else _find(first, callout.form)
         *texts, last = callout.texts
         for text in texts:
             yield Note(text, differs)
-        yield Note(last + _was(callout, was), differs)
+        yield Note(last + _was(callout, before), differs)
+
+
+def was(here: str, first: str) -> str:
+    """', was 32', where the first model has another value."""
+    return "" if here == first else f", was {first}"
 
 
 def _was(callout: Callout, first: Callout | None) -> str:
-    """', was 32', where the first model has another value."""
-    if first is None or first.value_text == callout.value_text:
+    """What a call-out was in the first model. A box that is there or not needs no word where it is not."""
+    if first is None or (callout.absent and first.value is True):
         return ""
-    if callout.absent and first.value is True:
-        return ""
-    return ", was not" if callout.value is True and first.absent else f", was {first.value_text}"
+    if callout.value is True and first.absent:
+        return ", was not"
+    return was(callout.value_text, first.there_text)
 
 
 def _find(step: Step | None, form: str) -> Callout | None:
@@ -109,12 +127,21 @@ def _sides(step: Step, present: Sequence[Step], gap: bool) -> tuple[Cell | None,
     return tuple(found)
 
 
-def _inside(box: Step, present: Sequence[Step], gap: bool) -> Cell:
-    """A box in a box, beside those of the same label in the other models. The call-outs of the outer box say
-    what was in the first model. With a `gap`, not all models have the outer box."""
-    versions = [_labelled([x for row in other.inner for x in row if x], box.label) for other in present]
+def _inside(box: Step, first: Step | None, present: Sequence[Step], gap: bool) -> Cell:
+    """A box in a box, beside those of the same label in the other models. A call-out that differs has a badge
+    in its text; widths of projections follow from the call-outs of the outer box, which say what they were.
+    With a `gap`, not all models have the outer box."""
+    versions = [_labelled(_boxes_in(other), box.label) for other in present]
     shown = [version for version in versions if version is not None]
-    return _cell(box, None, shown, gap or len(shown) < len(versions))
+    before = None if first is None else _labelled(_boxes_in(first), box.label)
+    if box.role == "projection":
+        return _cell(box, None, shown, gap or len(shown) < len(versions))
+    cell = _cell(box, before, shown, gap or len(shown) < len(versions))
+    return replace(cell, notes=tuple(Note(note.marked, note.differs) for note in cell.notes))
+
+
+def _boxes_in(step: Step) -> list[Step]:
+    return [box for row in step.inner for box in row if box is not None]
 
 
 def _labelled(steps: Sequence[Step], label: str) -> Step | None:

@@ -85,10 +85,10 @@ def _merged_callout(form: str, versions: Mapping[str, Step]) -> Callout:
         for name, version in versions.items()
     }
     quiet = all(callout is None or callout.quiet for callout in found.values())
+    written = next(callout for callout in found.values() if callout is not None)
     values = {
         name: None if callout is None or (callout.quiet and not quiet) else callout.value
         for name, callout in found.items()
     }
-    if len(set(values.values())) == 1:
-        return Callout(form, next(iter(values.values())), quiet)
-    return Callout(form, values, quiet)
+    value: object = values if len(set(values.values())) > 1 else next(iter(values.values()))
+    return replace(written, value=value, quiet=quiet)

@@ -19,14 +19,14 @@ def _title(column: Column, width: float) -> list[str]:
 
 
 def facts(column: Column) -> list[str]:
-    """What stands below the name: parameters, and how often the layers run."""
+    """What stands below the name: parameters, layers, and how often they run."""
     subject = column.subject
     texts = []
     if subject.params is not None:
         sparse = subject.active not in (None, subject.params)
         active = f", {Count(subject.active or 0)} active" if sparse else ""
         texts.append(f"{Count(subject.params)} parameters{active}")
-    return texts + [note.text for note in column.notes]
+    return texts + [note.marked for note in column.notes]
 
 
 def _lines(column: Column, width: float) -> list[str]:

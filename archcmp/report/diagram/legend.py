@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from archcmp.report.diagram.compared import Cell
 from archcmp.report.diagram.metrics import text_width, wrapped
+from archcmp.report.diagram.roles import ROLES
 from archcmp.report.diagram.rows import Picture
 from archcmp.report.diagram.shapes import Box, Scene, height_of, lines_of_text
-from archcmp.spec.schema.steps import Step
 
 SIZE = 10
 LINE = 18.0
-ROLES = {
-    **{"embedding": "embedding", "norm": "norm", "mixer": "token mixer", "ffn": "feed-forward"},
-    **{"projection": "projection", "position": "position", "choice": "choice", "gate": "gate or activation"},
-    **{"scale": "factor or streams", "head": "output"},
-}
-"""The roles that have a colour of their own, as the legend names them."""
 SCALES = {"params": "parameters", "flops": "FLOPs"}
 
 
 def draw_legend(scene: Scene, picture: Picture, x: float, y: float, width: float, scale: str | None) -> float:
     """Draws the legend from `y` downwards; returns where it ends."""
     used = _roles(picture, compact=scale is not None)
-    entries = [(role, "plain", name) for role, name in ROLES.items() if role in used]
+    entries = [(key, "plain", role.name) for key, role in ROLES.items() if role.name and key in used]
     if len(picture.columns) > 1:
         entries += [
             ("norm", "same", "the same in all models"),
@@ -44,7 +39,7 @@ def draw_legend(scene: Scene, picture: Picture, x: float, y: float, width: float
 
 
 def _notes(picture: Picture, scale: str | None) -> list[str]:
-    notes = []
+    notes = list(picture.notes)
     if len(picture.columns) > 1:
         notes.append(f"\u201cwas\u201d is the value in {picture.columns[0].subject.name}.")
     if scale is not None:
@@ -55,10 +50,13 @@ def _notes(picture: Picture, scale: str | None) -> list[str]:
 
 
 def _roles(picture: Picture, compact: bool) -> set[str]:
-    """The roles of all boxes; a compact drawing has neither side inputs nor panels."""
+    """The roles of all boxes in colour: where models are compared, of those that differ. A compact drawing
+    has neither side inputs nor panels."""
+    alone = len(picture.columns) == 1
 
-    def inside(step: Step) -> set[str]:
-        inner = [box for row in step.inner for box in row if box is not None]
-        return {step.role}.union(*(() if compact else map(inside, (*step.sides, *inner))))
+    def inside(cell: Cell) -> set[str]:
+        own = {cell.step.role} if alone or cell.differs else set()
+        below = () if compact else (*cell.sides, *(box for row in cell.inner for box in row))
+        return own.union(*(inside(box) for box in below if box is not None))
 
-    return set().union(*(inside(cell.step) for row in picture.rows for cell in row.cells if cell is not None))
+    return set().union(*(inside(cell) for row in picture.rows for cell in row.cells if cell is not None))

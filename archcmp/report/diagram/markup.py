@@ -6,24 +6,9 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from archcmp.report.diagram.metrics import FONTS
+from archcmp.report.diagram.roles import OTHER, ROLES
 from archcmp.report.diagram.shapes import Box, Line, Plus, Scene, Text
 
-COLOURS = {
-    "embedding": ("#d9ead3", "#38761d"),
-    "norm": ("#fff2cc", "#9a6b00"),
-    "mixer": ("#d0e0f5", "#1c4f94"),
-    "ffn": ("#f8dcc8", "#a8480d"),
-    "projection": ("#eef0f3", "#5b6573"),
-    "position": ("#e5dbf2", "#5e3a94"),
-    "choice": ("#f5d5e0", "#9c1f4d"),
-    "gate": ("#d3ecea", "#14665f"),
-    "scale": ("#e8e4d8", "#6b5f35"),
-    "head": ("#dde5cf", "#4a5d23"),
-    "tokens": ("#ffffff", "#555555"),
-}
-"""Role -> fill and outline."""
-OTHER = "scale"
-"""The role whose colours a role without colours of its own has."""
 KINDS = ("#1c4f94", "#e08e2b", "#2f8f5b", "#a3306e", "#6a6a6a", "#7d5fc0", "#b5a800", "#c0504d")
 SIZE = 11
 """The size of most letters."""
@@ -32,7 +17,7 @@ BEHIND = ("frame", "panel")
 STYLE = {
     "text": f"font:{SIZE}px {FONTS};fill:#1a1a1a",
     **{f".s{size}": f"font-size:{size}px" for size in (9, 10, 12, 15)},
-    **{f".{role}": f"fill:{fill};stroke:{stroke}" for role, (fill, stroke) in COLOURS.items()},
+    **{f".{name}": f"fill:{role.fill};stroke:{role.outline}" for name, role in ROLES.items()},
     **{f".k{i}": f"fill:{colour};stroke:none" for i, colour in enumerate(KINDS)},
     ".same": "fill:#f3f3f3;stroke:#b5b5b5",
     ".differs": "stroke-width:2.6px",
@@ -82,7 +67,7 @@ def classes(box: Box) -> str:
     """The classes of a box: its role, and how it is drawn."""
     if box.look == "layer":
         return f"k{int(box.role) % len(KINDS)}"
-    role = box.role if box.role in COLOURS or box.role == "frame" else OTHER
+    role = box.role if box.role in ROLES or box.role == "frame" else OTHER
     return role if box.look in ("plain", "frame") else f"{role} {box.look}"
 
 

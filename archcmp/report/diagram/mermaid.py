@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from archcmp.report.diagram.beside import side_text
-from archcmp.report.diagram.compared import BADGE, Cell, Note
+from archcmp.report.diagram.compared import BADGE, Cell
 from archcmp.report.diagram.header import facts, kinds, letter
-from archcmp.report.diagram.markup import COLOURS, OTHER
+from archcmp.report.diagram.roles import OTHER, ROLES
 from archcmp.report.diagram.rows import ABOVE, BELOW, BLOCKS, Column, Fork, Key, Picture
 from archcmp.report.formats._text import printable
 
@@ -39,6 +39,8 @@ def to_mermaid(picture: Picture) -> str:
     lines = [f"%% Architecture of {escaped(names)}, drawn by archcmp", f"flowchart {DIRECTION}"]
     models = [_Model(picture, i, column) for i, column in enumerate(picture.columns)]
     lines += [INDENT + line for model in reversed(models) for line in model.lines()]
+    if picture.notes:
+        lines.append(f"{INDENT}m0_notes[{_quoted(picture.notes)}]:::about")
     lines += [INDENT + line for line in _classes(set().union(*(model.used for model in models)))]
     return "\n".join(lines) + "\n"
 
@@ -68,7 +70,7 @@ class _Model:
         yield from _subgraph(self.name, self.column.subject.name)
         body = [line for key in self._zone(BELOW) for line in self._box(key)]
         for n, frame in enumerate(self.column.frames):
-            title = ", ".join(map(_noted, frame.titles))
+            title = ", ".join(note.marked for note in frame.titles)
             body += _subgraph(f"{self.name}_block{n}", title)
             inside = [key for key in self.cells if key.zone == BLOCKS and key.frame == frame.place]
             body += [INDENT + line for key in inside for line in self._box(key)]
@@ -98,7 +100,7 @@ class _Model:
             yield f"{name}_side{n} {SIDE} {name}"
 
     def _class(self, cell: Cell) -> str:
-        role = cell.step.role if cell.step.role in COLOURS else OTHER
+        role = cell.step.role if cell.step.role in ROLES else OTHER
         found = role if self.alone else role + DIFFERS if cell.differs else SAME
         self.used.add(found)
         return found
@@ -138,26 +140,21 @@ def _subgraph(name: str, title: str) -> list[str]:
     return [f"subgraph {name}[{_quoted([title])}]", f"{INDENT}direction {DIRECTION}"]
 
 
-def _noted(note: Note) -> str:
-    return (BADGE if note.differs else "") + note.text
-
-
 def _label(cell: Cell) -> list[str]:
     """The name of a box, its call-outs, and the rows of boxes inside, the first at the bottom."""
-    lines = [cell.step.label, *map(_noted, cell.notes)]
+    lines = [cell.step.label, *(note.marked for note in cell.notes)]
     if cell.inner:
-        lines += [RULE, *(" | ".join(map(_inside, filter(None, row))) for row in reversed(cell.inner))]
+        lines += [
+            RULE,
+            *(" | ".join(box.joined for box in row if box is not None) for row in reversed(cell.inner)),
+        ]
     return lines
-
-
-def _inside(cell: Cell) -> str:
-    return " ".join(filter(None, (cell.named, cell.noted)))
 
 
 def _classes(used: set[str]) -> Iterator[str]:
     """The look of each class that is used: the colour of a role, with a thick outline for what differs; grey
     for what does not."""
-    looks = {role: f"fill:{fill},stroke:{stroke}" for role, (fill, stroke) in COLOURS.items()}
+    looks = {name: f"fill:{role.fill},stroke:{role.outline}" for name, role in ROLES.items()}
     looks |= {f"{role}{DIFFERS}": f"{look},stroke-width:4px,font-weight:bold" for role, look in looks.items()}
     looks[SAME] = "fill:#f3f3f3,stroke:#b5b5b5"
     for name, look in looks.items():

@@ -3,6 +3,8 @@ that a text fits in Helvetica, Arial and Liberation Sans, too."""
 
 from __future__ import annotations
 
+import re
+
 FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 _WIDTHS = {
@@ -43,14 +45,17 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
 
 
 def wrapped(text: str, size: float, width: float, bold: bool = False) -> list[str]:
-    """The lines of a text that is at most `width` wide. A word that is wider is cut."""
+    """The lines of a text that is at most `width` wide. A word that is wider is broken at its hyphens, and
+    what is wider still is cut."""
     lines: list[str] = []
     for word in text.split():
-        joined = f"{lines[-1]} {word}" if lines else word
-        if text_width(joined, size, bold) <= width:
-            lines[-1:] = [joined]
-        else:
-            lines += _cut(word, size, width, bold)
+        fits = text_width(word, size, bold) <= width
+        for i, part in enumerate([word] if fits else re.findall("[^-]*-|[^-]+", word)):
+            joined = part if not lines else lines[-1] + (" " if i == 0 else "") + part
+            if text_width(joined, size, bold) <= width:
+                lines[-1:] = [joined]
+            else:
+                lines += _cut(part, size, width, bold)
     return lines
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from archcmp.report.diagram.compared import Cell, Note, compared
-from archcmp.report.diagram.frames import Frame, frames, outline
+from archcmp.report.diagram.alike import as_in
+from archcmp.report.diagram.compared import Cell, Note, compared, was
+from archcmp.report.diagram.frames import Frame, frames
 from archcmp.report.diagram.subject import OUTSIDE, Components, Subject
+from archcmp.report.diagram.undrawn import undrawn
 from archcmp.spec.describe import merged_keys
 from archcmp.spec.flow import above, below
 from archcmp.spec.layers import layer_blocks
@@ -83,14 +85,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Picture:
-    """All models: the columns, and the rows from the bottom."""
+    """All models: the columns, the rows from the bottom, and what stands below the drawing."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
 
+    @property
+    def marked(self) -> bool:
+        """Whether anything is marked as different."""
+        cells = [cell for row in self.rows for cell in row.cells if cell is not None]
+        titles = [note for column in self.columns for frame in column.frames for note in frame.titles]
+        notes = (*titles, *(note for column in self.columns for note in column.notes))
+        sides = [side for cell in cells for side in cell.sides if side is not None]
+        return any(cell.differs for cell in (*cells, *sides)) or any(note.differs for note in notes)
 
-MOST_UNLIKE = 3
-"""Call-outs in which a sub-layer may differ from that of another frame, and be drawn by them alone."""
 
 _Counted = list[tuple[str, str, int]]
 """What the counts of a box are called: block, component, and for how many layers."""
@@ -99,13 +108,13 @@ _Counted = list[tuple[str, str, int]]
 @dataclass
 class _Boxes:
     """The boxes of a model by their keys; the names of their counts; what stands in place of a sub-layer that
-    another frame shows; and a name for each frame."""
+    another frame shows; and the names of each frame's blocks."""
 
     spec: ModelSpec
     steps: dict[Key, Step] = field(default_factory=dict)
     counted: dict[Key, _Counted] = field(default_factory=dict)
     same_as: dict[Key, tuple[str, ...]] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
+    names: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def put(self, key: Key, step: Step, counted: _Counted | None = None) -> Key:
         self.steps[key] = step
@@ -117,22 +126,16 @@ class _Boxes:
 
     def put_sublayer(self, key: Key, step: Step, frame: Frame) -> Key:
         """A sub-layer. One frame shows it in full, others what they have in its place."""
-        self.names[frame.place] = next(iter(frame.layers))
-        for other, shown in self.steps.items():
-            if other.region == "main" and other.zone == BLOCKS and outline(shown) == outline(step):
-                unlike = [text for text in _texts(step) if text not in _texts(shown)]
-                if len(unlike) <= MOST_UNLIKE:
-                    but = (f"as in {self.names[other.frame]}", *(f"but {text}" for text in unlike))
-                    self.same_as.setdefault(key, but)
+        self.names[frame.place] = tuple(frame.layers)
+        shown = [
+            (self.names[other.frame], each)
+            for other, each in self.steps.items()
+            if other.region == "main" and other.zone == BLOCKS and other not in self.same_as
+        ]
+        if same := as_in(step, shown):
+            self.same_as[key] = same
         layers = frame.layers.items() if key.slot in ("mixer", "ffn") else ()
         return self.put(key, step, [(name, key.slot, n) for name, n in layers])
-
-
-def _texts(step: Step) -> list[str]:
-    """All call-outs of a box, of its sides, and of what is in it."""
-    inner = [box for row in step.inner for box in row if box is not None]
-    own = [text for callout in step.callouts if not callout.quiet for text in callout.texts]
-    return own + [text for box in (*step.sides, *inner) for text in _texts(box)]
 
 
 def picture(subjects: Sequence[Subject]) -> Picture:
@@ -147,7 +150,8 @@ def picture(subjects: Sequence[Subject]) -> Picture:
             for cell, subject, each in zip(cells, subjects, boxes, strict=True)
         ]
         rows.append(Row(key, tuple(finished)))
-    return Picture(_titled(drawn), tuple(rows))
+    whole = Picture(_titled(drawn), tuple(rows))
+    return replace(whole, notes=undrawn([subject.spec for subject in subjects], whole.marked))
 
 
 def _order(models: list[list[Key]]) -> list[Key]:
@@ -250,8 +254,9 @@ def _fork(branch: Branch, frame: Frame, boxes: _Boxes) -> Fork:
 
 
 def _titled(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns with the titles of their frames. The residuals of one place are compared, and the layers of
-    the largest frames."""
+    """The columns with the titles of their frames. The residuals of one place are compared, and how many
+    layers the models have."""
+    n_layers = [len(column.layers) for column in columns]
 
     def titles(column: Column, frame: DrawnFrame) -> tuple[Note, ...]:
         beside = [other for each in columns for other in each.frames if other.place == frame.place]
@@ -260,26 +265,16 @@ def _titled(columns: Sequence[Column]) -> tuple[Column, ...]:
         text = f"\u00d7 {frame.n_layers}"
         if len(column.frames) > 1 or len(frame.layers) > 1:
             text = named if len(frame.layers) == 1 else f"{text}: {named}"
-        if frame.place == 0:
-            differs = _differ([other.n_layers for other in beside])
-            layers = Note(_was(text, frame.n_layers, first.n_layers), differs, strong=True)
-        else:
-            layers = Note(text, strong=True)
-        kind = _was(frame.residual, frame.residual, first.residual)
-        return layers, Note(kind, _differ([other.residual for other in beside]))
+        kind = frame.residual + was(frame.residual, first.residual)
+        return Note(text, strong=True), Note(kind, _differ([other.residual for other in beside]))
 
     def marked(column: Column) -> Column:
-        return replace(
-            column, frames=tuple(replace(frame, titles=titles(column, frame)) for frame in column.frames)
-        )
+        n = len(column.layers)
+        layers = Note(f"{n} layer{'s' * (n != 1)}{was(str(n), str(n_layers[0]))}", _differ(n_layers))
+        drawn = tuple(replace(frame, titles=titles(column, frame)) for frame in column.frames)
+        return replace(column, frames=drawn, notes=(layers, *column.notes))
 
     return tuple(map(marked, columns))
-
-
-def _was(text: str, here: int | str, first: int | str) -> str:
-    """The text, with what it was in the first model, if that is something else."""
-    was = f"\u00d7 {first}" if isinstance(first, int) else first
-    return text if here == first else f"{text}, was {was}"
 
 
 def _differ(values: Sequence[object]) -> bool:

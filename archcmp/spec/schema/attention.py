@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, model_validator
 from archcmp.spec.schema.base import MAX_DIM, Dim, Length, Part, Positive, Slot, divisors, fault
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.rope import Rope
-from archcmp.spec.schema.steps import Rows, Step, projection
+from archcmp.spec.schema.steps import Callout, Rows, Step, projection
 
 
 class AllHeadsQKNorm(Part):
@@ -107,7 +107,7 @@ class ALiBi(Part):
 
     ROLE: ClassVar[str] = "position"
     NAMES: ClassVar[dict[str, str]] = {"ALiBi": "ALiBi"}
-    FORMS: ClassVar[dict[str, str]] = {"max_bias": "max bias {}"}
+    FORMS: ClassVar[dict[str, str]] = {"max_bias": "max bias {}", "scaled": "scaled as scores|not scaled"}
 
     max_bias: Positive
     """The least slope is 2^-max_bias: 8 in the paper."""
@@ -121,6 +121,14 @@ class BlockIndexer(Part):
     q = rope(norm(W_q x)) of each choice and one key k = rope(norm(W_k x)) per token for all. The cache holds
     these keys, too. A choice has no gradient, so that the loss of the next token does not train the indexer.
     MiniMax M3. https://huggingface.co/docs/transformers/model_doc/minimax_m3_vl"""
+
+    ROLE: ClassVar[str] = "choice"
+    NAMES: ClassVar[dict[str, str]] = {"BlockIndexer": "Block indexer"}
+    FORMS: ClassVar[dict[str, str]] = {
+        "head_dim": "head_dim {}",
+        "block": "blocks of {} tokens",
+        "top_blocks": "top {} blocks",
+    }
 
     head_dim: Dim
     """Elements of the indexer's queries and keys."""
@@ -147,9 +155,10 @@ class Attention(Part):
     FORMS: ClassVar[dict[str, str]] = {
         **{"n_heads": "{} heads", "n_kv_heads": "{} KV heads", "head_dim": "head_dim {}"},
         **{"v_head_dim": "value head_dim {}", "qkv_bias": "QKV bias", "qk_norm": "QK-norm"},
-        **{"query_pre_attn_scalar": "scores / sqrt({})", "values": "values from {}", "v_norm": "V-norm"},
-        **{"shared_kv": "keys and values of an earlier layer", "value_scale": "values \u00d7 {}"},
-        **{"clip_qkv": "q, k, v clipped at {}", "sinks": "attention sinks", "softcap": "softcap {}"},
+        **{"values": "values from {}", "v_norm": "V-norm", "value_scale": "values \u00d7 {}"},
+        **{"shared_kv": "keys and values of an earlier layer|keys and values of its own"},
+        **{"clip_qkv": "q, k, v clipped at {}|q, k, v not clipped", "sinks": "attention sinks"},
+        **{"softcap": "softcap {}", "output_bias": "output bias", "window": "window {}", "chunk": "chunk {}"},
     }
 
     kind: Literal["attention"]
@@ -203,6 +212,14 @@ class Attention(Part):
         "MQA": "Multi-query attention: all query heads share one key and value head. "
         "https://arxiv.org/abs/1911.02150",
     }
+
+    @property
+    def written(self) -> dict[str, Callout]:
+        """The factor of the scores, to three digits."""
+        scalar = self.query_pre_attn_scalar or self.head_dim
+        factor = float(f"{scalar**-0.5:.3g}")
+        quiet, one = scalar == self.head_dim, "scores not scaled"
+        return {"query_pre_attn_scalar": Callout("scores \u00d7 {}", factor, quiet, one=one)}
 
     def inner(self) -> Rows:
         """Projections of queries, keys and values, the attention, the projection of its output."""

@@ -50,10 +50,13 @@ class Part(BaseModel):
     """The role of its box in a drawing: mixer, ffn, norm, position, gate, choice. A part inside of another
     one without a role is no box of its own."""
     NAMES: ClassVar[dict[str, str]] = {}
-    """How a drawing writes its label or kind: {"MLA": "Multi-head latent attention"}."""
+    """How a drawing writes its label or kind, {"MLA": "Multi-head latent attention"}, or a value of an
+    option, {"top2_sum": "sum of the best two"}."""
     FORMS: ClassVar[dict[str, str]] = {}
     """How a drawing writes an option: "{} KV heads"; "" for one that it leaves out, by default the option's
-    name and the value. Of a part, "{}" is its name; without it the form is what stands in the part's box."""
+    name and the value. After a "|" stands what is written where the option is off, by default "no" and the
+    form: "tied weights|untied". Of a part, "{}" is its name; without it the form is what stands in
+    the part's box."""
 
 
 def kind_of(part: type[BaseModel]) -> str | None:

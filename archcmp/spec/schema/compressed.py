@@ -38,7 +38,10 @@ class Compressor(Part):
     attention (HCA): DeepSeek V4. https://huggingface.co/docs/transformers/model_doc/deepseek_v4"""
 
     ROLE: ClassVar[str] = "choice"
-    FORMS: ClassVar[dict[str, str]] = {"rate": "{} tokens an entry"}
+    FORMS: ClassVar[dict[str, str]] = {
+        "rate": "{} tokens an entry",
+        "overlap": "entries overlap|entries apart",
+    }
 
     rate: Dim
     """Tokens per entry."""

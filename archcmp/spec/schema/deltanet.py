@@ -63,9 +63,9 @@ class GatedDeltaNet(Part):
     def inner(self) -> Rows:
         """The convolution, the recurrence, and the gate of its output."""
         made = projection("Q, K, V", 2 * self.key_width + self.value_width)
-        size = Callout("state {}", f"{self.key_head_dim} x {self.value_head_dim}")
+        size = Callout("state {}", f"{self.key_head_dim} \u00d7 {self.value_head_dim}")
         mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "delta rule", (size,)), None)
-        gated = Step("norm", "norm, x gate")
+        gated = Step("norm", "norm, \u00d7 gate")
         return (made, projection("gate", self.value_width)), *mixed, (gated,), (projection("out"),)
 
     @property

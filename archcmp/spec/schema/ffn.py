@@ -13,7 +13,7 @@ from archcmp.spec.schema.steps import Rows, Step, callouts, projection, step
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "relu2", "xielu"]
 
 _WRITTEN = {
-    **{"gelu": "GELU", "gelu_tanh": "GELU", "quick_gelu": "GELU", "silu": "SiLU", "relu": "ReLU"},
+    **{"gelu": "GELU", "gelu_tanh": "GELU", "quick_gelu": "quick GELU", "silu": "SiLU", "relu": "ReLU"},
     **{"relu2": "ReLU\u00b2", "xielu": "xIELU"},
 }
 """Activations as a drawing writes them; a call-out has the name in full."""
@@ -28,7 +28,7 @@ class MLP(Part):
 
     ROLE: ClassVar[str] = "ffn"
     NAMES: ClassVar[dict[str, str]] = {"mlp": "MLP"}
-    FORMS: ClassVar[dict[str, str]] = {"d_ff": "d_ff {}", "activation": "{}"}
+    FORMS: ClassVar[dict[str, str]] = {"d_ff": "d_ff {}", "activation": "{}", "bias": "bias"}
 
     kind: Literal["mlp"]
     d_ff: Dim
@@ -57,7 +57,11 @@ class GLU(Part):
 
     ROLE: ClassVar[str] = "ffn"
     NAMES: ClassVar[dict[str, str]] = {"glu": "Gated feed-forward"}
-    FORMS: ClassVar[dict[str, str]] = {"d_ff": "d_ff {}", "activation": "{}", "up_offset": "1 added to up"}
+    FORMS: ClassVar[dict[str, str]] = {
+        **{"d_ff": "d_ff {}", "activation": "{}", "bias": "bias", "clamp": "clamp {}"},
+        **{"clamp_activation": "activation clamped|gate clamped", "up_offset": "up + 1|up without + 1"},
+        **{"gate_scale": "gate \u00d7 {}", "output_scale": "output \u00d7 {}"},
+    }
 
     kind: Literal["glu"]
     d_ff: Dim
@@ -83,7 +87,9 @@ class GLU(Part):
     def inner(self) -> Rows:
         """Gate and up side by side, their product, down."""
         sides = (projection("gate", self.d_ff), projection("up", self.d_ff))
-        return sides, (Step("gate", f"{_written(self.activation)}(gate) * up"),), (projection("down"),)
+        up = "(up + 1)" if self.up_offset else "up"
+        product = Step("gate", f"{_written(self.activation)}(gate) \u00d7 {up}")
+        return sides, (product,), (projection("down"),)
 
     @model_validator(mode="after")
     def _clamp_has_a_bound(self) -> GLU:
@@ -100,6 +106,7 @@ class ExpertGroups(Part):
     its top_groups best groups. The score of a group is that of its best expert (`max`, DeepSeek V2) or the
     sum of its best two (`top2_sum`, DeepSeek V3). https://arxiv.org/abs/2405.04434"""
 
+    NAMES: ClassVar[dict[str, str]] = {"max": "its best expert", "top2_sum": "sum of its best two"}
     FORMS: ClassVar[dict[str, str]] = {
         "n_groups": "{} groups",
         "top_groups": "top {} groups",
@@ -125,12 +132,14 @@ class Router(Part):
     FORMS: ClassVar[dict[str, str]] = {
         **{
             "scoring": "{}",
-            "renormalize": "renormalisation",
+            "renormalize": "renormalised|not renormalised",
             "scale": "scores \u00d7 {}",
-            "weighs": "weighs {}",
+            "weighs": "scores weigh {}s",
         },
-        **{"softcap": "softcap {}", "input_norm": "{} before", "by_token": "experts by token id"},
-        **{"scaled": "logits / sqrt(d_model)", "jitter": "jitter {}", "correction_bias": "correction bias"},
+        **{"softcap": "softcap {}", "input_norm": "{} before"},
+        **{"by_token": "experts by token id|experts by score"},
+        **{"scaled": "logits / sqrt(d_model)|logits not scaled", "jitter": "jitter {}"},
+        **{"correction_bias": "correction bias", "bias": "bias", "expert_scale": "a factor per expert"},
     }
 
     scoring: Literal["softmax", "sigmoid", "sqrt_softplus", "sparsemixer"]
@@ -198,7 +207,8 @@ class MoE(Part):
     NAMES: ClassVar[dict[str, str]] = {"moe": "Mixture of experts"}
     FORMS: ClassVar[dict[str, str]] = {
         **{"n_experts": "{} experts", "top_k": "{} active", "shared_gate": "gate of the shared expert"},
-        **{"combine": "{} with the shared expert", "latent": "experts of width {}", "router": ""},
+        **{"combine": "{} with the shared expert", "router": ""},
+        **{"latent": "experts of width {}|experts of width d_model"},
         **{"expert": "", "shared": "", "branch_norm": ""},
     }
 
@@ -250,7 +260,17 @@ class MoE(Part):
             norms = (step(self.branch_norm, "norm"),) * len(rows[0])
             rows = [norms, *rows, norms]
         chosen = Step("choice", "Router", callouts(self.router), self.router)
-        return (chosen, *beside), *rows, (Step("ffn", f"top {self.top_k}, {self.combine}"),)
+        return (chosen, *beside), *rows, (Step("ffn", self._joined),)
+
+    @property
+    def _joined(self) -> str:
+        """'weighted sum of top 8 + shared': what the outputs of the experts become."""
+        weighted = "weighted sum" if self.router.weighs == "output" else "sum"
+        total = f"{weighted} of top {self.top_k}"
+        if self.shared is None:
+            return total
+        divided = {"sum": "", "average": " / 2", "unit_variance": " / sqrt(2)"}[self.combine]
+        return f"({total} + shared){divided}" if divided else f"{total} + shared"
 
     @model_validator(mode="after")
     def _experts_suffice(self) -> MoE:

@@ -26,6 +26,7 @@ class KimiDeltaAttention(Part):
     FORMS: ClassVar[dict[str, str]] = {
         **{"n_heads": "{} heads", "head_dim": "head_dim {}", "conv_size": "convolution over {} tokens"},
         **{"decay_rank": "decay rank {}", "decay_floor": "decay floor {}", "gate_rank": "gate rank {}"},
+        **{"negative_eigenvalues": "negative eigenvalues"},
     }
 
     kind: Literal["kimi_delta_attention"]
@@ -52,10 +53,10 @@ class KimiDeltaAttention(Part):
 
     def inner(self) -> Rows:
         """The convolution, the recurrence, and the gate of its output."""
-        size = Callout("state {}", f"{self.head_dim} x {self.head_dim}")
+        size = Callout("state {}", f"{self.head_dim} \u00d7 {self.head_dim}")
         mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "delta rule", (size,)), None)
         made = (projection("Q, K, V", 3 * self.width), projection("gate", self.width))
-        return made, *mixed, (Step("norm", "norm, x gate"),), (projection("out"),)
+        return made, *mixed, (Step("norm", "norm, \u00d7 gate"),), (projection("out"),)
 
     @property
     def label(self) -> str:

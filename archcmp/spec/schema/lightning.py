@@ -27,7 +27,9 @@ class LightningAttention(Part):
     ROLE: ClassVar[str] = "mixer"
     NAMES: ClassVar[dict[str, str]] = {"lightning_attention": "Lightning attention"}
     FORMS: ClassVar[dict[str, str]] = {
-        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "output_norm": ""},
+        **{"n_heads": "{} heads", "head_dim": "head_dim {}", "output_norm": "", "qk_norm": "QK-norm"},
+        **{"activation": "q, k, v: {}", "scaled": "q / sqrt(head_dim)|q not scaled"},
+        **{"norm_groups": "norm in {} groups", "first_layer": "decay from layer {}|decay from layer 0"},
     }
 
     kind: Literal["lightning_attention"]
@@ -53,11 +55,11 @@ class LightningAttention(Part):
 
     def inner(self) -> Rows:
         """The recurrence, and the gate of its output."""
-        size = Callout("state {}", f"{self.head_dim} x {self.head_dim}")
+        size = Callout("state {}", f"{self.head_dim} \u00d7 {self.head_dim}")
         activation = [(Step("mixer", "SiLU"), None)] if self.activation == "silu" else []
         mixed = *activation, (Step("mixer", "fixed decay", (size,)), None)
         made = (projection("Q, K, V", 3 * self.width), projection("gate", self.width))
-        return made, *mixed, (Step("norm", "norm, x gate"),), (projection("out"),)
+        return made, *mixed, (Step("norm", "norm, \u00d7 gate"),), (projection("out"),)
 
     @property
     def label(self) -> str:

@@ -14,6 +14,8 @@ class ProjectionScales(Part):
     """Factors of the five parts of Mamba-2's projection, before the convolution: muP multipliers of
     Falcon-H1. https://arxiv.org/abs/2507.22448"""
 
+    FORMS: ClassVar[dict[str, str]] = {name: f"{name} \u00d7 {{}}" for name in ("z", "x", "b", "c", "dt")}
+
     z: Positive = 1.0
     """Multiplies the gate z."""
     x: Positive = 1.0
@@ -48,7 +50,7 @@ class Mamba2(Part):
             "conv_size": "convolution over {} tokens",
             "conv_bias": "convolution bias",
         },
-        **{"bias": "bias"},
+        **{"bias": "bias", "norm": "norm", "norm_before_gate": "norm before the gate|gate before the norm"},
     }
 
     kind: Literal["mamba2"]
@@ -77,10 +79,10 @@ class Mamba2(Part):
 
     def inner(self) -> Rows:
         """The convolution, the recurrence, and the gate of its output."""
-        size = Callout("state {}", f"{self.d_state} x {self.head_dim}")
+        size = Callout("state {}", f"{self.d_state} \u00d7 {self.head_dim}")
         mixed = (Step("mixer", "convolution, SiLU"), None), (Step("mixer", "state space", (size,)), None)
         made = (projection("x, b, c, dt", self.channels + self.n_heads), projection("z", self.width))
-        return made, *mixed, (Step("norm", "x silu(z), norm"),), (projection("out"),)
+        return made, *mixed, (Step("norm", "\u00d7 silu(z), norm"),), (projection("out"),)
 
     @property
     def label(self) -> str:

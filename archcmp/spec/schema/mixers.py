@@ -13,7 +13,7 @@ from archcmp.spec.schema.lightning import LightningAttention
 from archcmp.spec.schema.mamba2 import Mamba2
 from archcmp.spec.schema.mla import MLA
 from archcmp.spec.schema.short_conv import ShortConv
-from archcmp.spec.schema.steps import Rows, Step, step
+from archcmp.spec.schema.steps import BLANK, Callout, Rows, Step, short_name, step
 
 SingleMixer = (
     Attention
@@ -49,6 +49,20 @@ class MixerSum(Part):
     """The input of the second mixer is multiplied by this number: Falcon-H1."""
     second_scale: Positive = 1.0
     """The output of the second mixer is multiplied by this number: Falcon-H1."""
+
+    @property
+    def written(self) -> dict[str, Callout]:
+        """The factors, with the names of the mixers."""
+        found = {}
+        for slot, mixer in (("first", self.first), ("second", self.second)):
+            name = short_name(mixer)
+            for option, form in (
+                (f"{slot}_input_scale", f"input of {name} \u00d7 {BLANK}"),
+                (f"{slot}_scale", f"{name} \u00d7 {BLANK}"),
+            ):
+                factor = getattr(self, option)
+                found[option] = Callout(form, factor, factor == 1)
+        return found
 
     def inner(self) -> Rows:
         """The two mixers, and their sum."""

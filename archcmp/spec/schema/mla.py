@@ -28,7 +28,8 @@ class MLA(Part):
     NAMES: ClassVar[dict[str, str]] = {"MLA": "Multi-head latent attention"}
     FORMS: ClassVar[dict[str, str]] = {
         **{"n_heads": "{} heads", "q_lora_rank": "query latent {}", "kv_lora_rank": "KV latent {}"},
-        **{"qk_nope_head_dim": "head_dim {}, not rotated", "qk_rope_head_dim": "head_dim {}, rotated"},
+        **{"qk_nope_head_dim": "head_dim {}, not rotated"},
+        **{"qk_rope_head_dim": "head_dim {}, rotated|no part rotated"},
         **{"v_head_dim": "value head_dim {}", "sinks": "attention sinks", "latent_norm": "latent norm"},
     }
 
@@ -62,13 +63,15 @@ class MLA(Part):
     def inner(self) -> Rows:
         """Projections down to the latents, and up to the heads."""
         query_latent = None if self.q_lora_rank is None else projection("Q latent", self.q_lora_rank)
-        down = projection("KV latent", self.kv_lora_rank), projection("key", self.qk_rope_head_dim)
+        shared_key = (projection("key", self.qk_rope_head_dim),) if self.qk_rope_head_dim else ()
+        free = (None,) * len(shared_key)
         queries = projection("Q", self.n_heads * self.qk_head_dim)
         pairs = projection("K, V", self.n_heads * (self.qk_nope_head_dim + self.v_head_dim))
         norm = Step("norm", "norm")
-        norms = None if self.q_lora_rank is None else norm, norm, None
+        norms = None if self.q_lora_rank is None else norm, norm, *free
         attend = Step("mixer", "softmax(q k) v")
-        return (query_latent, *down), norms, (queries, pairs, None), (attend,), (projection("out"),)
+        latents = query_latent, projection("KV latent", self.kv_lora_rank), *shared_key
+        return latents, norms, (queries, pairs, *free), (attend,), (projection("out"),)
 
     @property
     def label(self) -> str:

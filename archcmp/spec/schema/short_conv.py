@@ -30,11 +30,11 @@ class ShortConv(Part):
 
     def inner(self) -> Rows:
         """Two gates, before and after the convolution."""
-        mixed = (Step("gate", "b * z"), None), (Step("mixer", "convolution"), None)
+        mixed = (Step("gate", "b \u00d7 z"), None), (Step("mixer", "convolution"), None)
         return (
             (projection("b, z"), projection("c")),
             *mixed,
-            (Step("gate", "c * conv"),),
+            (Step("gate", "c \u00d7 conv"),),
             (projection("out"),),
         )
 

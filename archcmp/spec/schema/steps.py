@@ -1,14 +1,15 @@
 """What a drawing shows, as data: the boxes of a choice, and how they join the residual stream.
 
 `FORMS`, `NAMES` and `ROLE` of a Part say how it is drawn, and a part without them is drawn, too: under its
-kind, with each of its options. A residual says the way of the stream by its `steps`, a mixer or feed-forward
+kind, with each of its options. A part with call-outs that depend on several options has them in `written`, by
+option. A residual says the way of the stream by its `steps`, a mixer or feed-forward
 what is inside of it by `inner`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archcmp.spec.reflect import parts
@@ -23,16 +24,19 @@ class Callout:
     """A choice that is written beside a box: `form` with `value` in it, '{} KV heads', or `form` itself where
     the value is True. Callouts of the same form say the same of two boxes. A `quiet` one is what everybody
     expects, and is drawn only where another model differs. In a drawing of several blocks the value may be a
-    dictionary, block -> value."""
+    dictionary, block -> value. `without` is written where nothing is there, 'untied', by default 'no tied
+    weights', and `one` where the value is 1."""
 
     form: str
     value: object
     quiet: bool = False
+    without: str = ""
+    one: str = ""
 
     @property
     def absent(self) -> bool:
         """Whether the value says that something is not there."""
-        return self.value is None or self.value is False
+        return self.value is None or self.value == 0
 
     @property
     def value_text(self) -> str:
@@ -46,14 +50,24 @@ class Callout:
         return number(self.value) if isinstance(self.value, (int, float)) else str(self.value)
 
     @property
+    def there_text(self) -> str:
+        """As `value_text`; where blocks differ, of those that have a value: '1,024 in local'."""
+        if not isinstance(self.value, dict):
+            return self.value_text
+        there = [(names, alike) for names, alike in self.by_block if not alike.absent]
+        return ", ".join(f"{alike.value_text} in {names}" for names, alike in there)
+
+    @property
     def texts(self) -> list[str]:
-        """'8 KV heads', 'QKV bias', 'no window'; where blocks differ, a line for each value that is there:
-        'local: window 1,024'."""
+        """'8 KV heads', '1 KV head', 'QKV bias', 'no window', 'untied'; where blocks differ, a line for each
+        value that is there: 'local: window 1,024'."""
         if isinstance(self.value, dict):
             there = [(names, alike) for names, alike in self.by_block if not alike.absent]
             return [f"{names}: {text}" for names, alike in there for text in alike.texts]
         if self.absent:
-            return [f"no {' '.join(self.form.replace(BLANK, '').split())}"]
+            return [self.without or f"no {' '.join(self.form.replace(BLANK, '').split())}"]
+        if self.value is not True and self.value == 1:
+            return [self.one or _singular(self.form).replace(BLANK, "1")]
         return [self.form if self.value is True else self.form.replace(BLANK, self.value_text)]
 
     @property
@@ -62,7 +76,16 @@ class Callout:
         values: dict[object, list[str]] = {}
         for name, value in self.value.items() if isinstance(self.value, dict) else ():
             values.setdefault(value, []).append(name)
-        return [(", ".join(names), Callout(self.form, value)) for value, names in values.items()]
+        return [(", ".join(names), replace(self, value=value)) for value, names in values.items()]
+
+    def of(self, block: str) -> Callout:
+        """The call-out of one block."""
+        return replace(self, value=self.value.get(block)) if isinstance(self.value, dict) else self
+
+
+def _singular(form: str) -> str:
+    """'{} KV head' of '{} KV heads'."""
+    return form.removesuffix("s") if form.startswith(BLANK) else form
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,11 @@ def name_of(part: Part) -> str:
     return part.NAMES.get(short, short.replace("_", " "))
 
 
+def short_name(part: Part) -> str:
+    """The noun of a name: 'attention' of 'Grouped-query attention', 'Mamba-2'."""
+    return name_of(part).split()[-1]
+
+
 IMPLIED = {"query_pre_attn_scalar": "head_dim", "v_head_dim": "head_dim"}
 """Options that are shown with another option's value when they are unset."""
 
@@ -116,7 +144,7 @@ def _expected(part: Part, option: str, value: object) -> bool:
     if option in IMPLIED:
         return bool(value == getattr(part, IMPLIED[option], None))
     info = type(part).model_fields[option]
-    return value is None or value is False or (not info.is_required() and value == info.default)
+    return value is None or value == 0 or (not info.is_required() and value == info.default)
 
 
 def callouts(part: Part) -> tuple[Callout, ...]:
@@ -125,21 +153,25 @@ def callouts(part: Part) -> tuple[Callout, ...]:
 
 
 def _callouts(part: Part) -> Iterator[Callout]:
+    written: dict[str, Callout] = getattr(part, "written", {})
     for option in type(part).model_fields:
         value: Any = getattr(part, option)
         if value is None and option in IMPLIED:
             value = getattr(part, IMPLIED[option], None)
-        form = part.FORMS.get(option, option.replace("_", " "))
-        if option == "kind" or not form:
+        form, _, without = part.FORMS.get(option, option.replace("_", " ")).partition("|")
+        if option in written:
+            yield written[option]
+        elif option == "kind" or not form:
             continue
-        if isinstance(value, Part):
+        elif isinstance(value, Part):
             if BLANK in form:
                 yield Callout(form, name_of(value))
             elif not value.ROLE:
                 yield from _callouts(value)
         elif not isinstance(value, (dict, tuple)) and option not in _boxes_of(type(part)):
             words = form if BLANK in form or isinstance(value, bool) else f"{form} {BLANK}"
-            yield Callout(words, value, _expected(part, option, value))
+            named = part.NAMES.get(value, value) if isinstance(value, str) else value
+            yield Callout(words, named, _expected(part, option, value), without)
 
 
 def _boxes_of(owner: type[Part]) -> frozenset[str]:
@@ -149,7 +181,8 @@ def _boxes_of(owner: type[Part]) -> frozenset[str]:
 
 def sides(part: Part) -> tuple[Step, ...]:
     """The parts inside of a part that are boxes of their own, and the boxes inside of those. What is drawn
-    elsewhere, under the form "", has its own boxes here all the same."""
+    elsewhere, under the form "", has its own boxes here all the same, named as its own: 'RoPE of
+    attention'."""
     found: list[Step] = []
     for option in type(part).model_fields:
         value = getattr(part, option)
@@ -160,7 +193,9 @@ def sides(part: Part) -> tuple[Step, ...]:
         if form and BLANK not in form:
             named = () if form == name else (Callout(BLANK, name),)
             found.append(Step(value.ROLE, form, named + callouts(value), value))
-        if BLANK not in form:
+        if not form:
+            found += [replace(side, label=f"{side.label} of {short_name(value)}") for side in sides(value)]
+        elif BLANK not in form:
             found += sides(value)
     return tuple(found)
 

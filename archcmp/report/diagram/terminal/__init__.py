@@ -123,7 +123,7 @@ def _print(canvas: Canvas, x: int, y: int, pieces: Sequence[Line]) -> None:
 def _legend(drawn: Picture, width: int) -> list[Text]:
     first = drawn.columns[0].subject.name
     text = f"{BADGE}and thick outlines: differs, or not in all models; 'was' is the value in {first}."
-    return [Text(line) for line in wrapped(text, width)]
+    return [Text(line) for note in (text, *drawn.notes) for line in wrapped(note, width)]
 
 
 def show(subjects: Sequence[Subject]) -> None:

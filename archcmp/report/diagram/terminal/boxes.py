@@ -10,20 +10,18 @@ from rich.cells import cell_len
 
 from archcmp.report.diagram.beside import side_text
 from archcmp.report.diagram.compared import BADGE, Cell, Note
+from archcmp.report.diagram.roles import OTHER, ROLES
 from archcmp.report.diagram.terminal.canvas import HEAVY, LIGHT, Canvas
 from archcmp.report.formats._text import CELL, NAME, lines, printable
 
-COLOURS = {
-    **{"embedding": "green", "norm": "yellow", "mixer": "bright_blue", "ffn": "red", "position": "magenta"},
-    **{"choice": "magenta", "gate": "cyan", "head": "green"},
-}
-"""Role -> colour; other roles have that of the text."""
 SAME, DIFFERS = "dim", "bold"
 """The styles of what is equal in all models, and of what is not."""
 SIDE = "\u25c2 "
 """Stands before a side input that is written in a box."""
 PASSES = "\u2191"
 """Stands where nothing is done to what comes from below."""
+LANE = 3
+"""The width of the place beside a router."""
 WAYS = (CELL[0], NAME[0], re.compile("."))
 
 
@@ -73,7 +71,7 @@ def side_lines(side: Cell, width: int, alone: bool, mark: str = "") -> list[Line
 
 def look(cell: Cell, alone: bool) -> str:
     """The style of a box: its colour, or where several models are drawn, dim if it is the same in all."""
-    colour = COLOURS.get(cell.step.role, "")
+    colour = ROLES.get(cell.step.role, ROLES[OTHER]).terminal
     if alone:
         return colour
     return f"{DIFFERS} {colour}".strip() if cell.differs else SAME
@@ -94,13 +92,17 @@ class Compartment:
 
 
 def compartments(cell: Cell, width: int, alone: bool) -> list[list[Compartment]]:
-    """The rows of boxes inside of a box, the first on top; `width` is that of the outline."""
+    """The rows of boxes inside of a box, the first on top; `width` is that of the outline. What a router
+    chooses for passes beside it."""
     shared = {len(row): _spans(row, width) for row in cell.inner if any(box and _many(box) for box in row)}
     found = []
     for row in reversed(cell.inner):
         spans = shared.get(len(row), _spans(row, width))
         placed = list(zip(row, spans, strict=True))
-        joined = all(box is None or cell_len(_joined(box)) <= wide for box, (_, wide) in placed)
+        if row[0] is not None and row[0].step.role == "choice":
+            left, wide = spans[0]
+            placed[:1] = (None, (left, LANE)), (row[0], (left + LANE + 1, wide - LANE - 1))
+        joined = all(box is None or cell_len(box.joined) <= wide for box, (_, wide) in placed)
         found.append([_compartment(box, left, wide, joined, alone) for box, (left, wide) in placed])
     return found
 
@@ -123,17 +125,11 @@ def _spans(row: Sequence[Cell | None], width: int) -> list[tuple[int, int]]:
     return [(1 + ends[i] + i, ends[i + 1] - ends[i]) for i in range(len(row))]
 
 
-def _joined(cell: Cell) -> str:
-    """'Q 4,096', 'Router: softmax'."""
-    between = " " if cell.step.role == "projection" and len(cell.notes) == 1 else ": "
-    return between.join(filter(None, (cell.named, cell.noted)))
-
-
 def _box_lines(cell: Cell, width: int, joined: bool) -> list[str]:
     """The label and the call-outs of a box, in one line if those of the row are `joined`."""
     cards = f"[1] [2] \u2026 [{cell.step.copies}]"
     shown = [cards] if _many(cell) and len(cards) <= width else []
-    texts = [_joined(cell)] if joined or cell.step.role == "choice" else [cell.named, cell.noted]
+    texts = [cell.joined] if joined or cell.step.role == "choice" else [cell.named, cell.noted]
     return [*shown, *(line for text in texts if text for line in _fitted(text, width))]
 
 
