@@ -45,6 +45,11 @@ def test_list_takes_parts_of_names() -> None:
         CliRunner().invoke(app, ["list", "gemna"], catch_exceptions=False)
 
 
+def test_no_organization_has_two_names() -> None:
+    names = {str(model["organization"]) for model in _listed("--by", "organization")}
+    assert not names & {"".join(word[0] for word in name.split()) for name in names if " " in name}
+
+
 def test_list_takes_the_month_from_which_on_models_count() -> None:
     recent = _listed("--since", "2025-08")
     assert recent and all(str(model["released"]) >= "2025-08" for model in recent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from archcmp.cli import main
+from archcmp.cli import app, main
 from archcmp.spec.yaml.load import load_spec
 from tests.known import CONFIGS, PUBLISHED, TINY, WITH_TOTAL
 
@@ -178,6 +180,15 @@ def test_compare_measures_exports_and_keeps_stdout_for_results(tmp_path: Path) -
     assert all(model["throughput"]["train"]["rounds"] >= 3 for model in doc["cells"][0]["models"])
     assert "prefill: " in result.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.csv", "x.json"]
+
+
+def test_an_option_of_other_commands_is_told() -> None:
+    for arguments, said in (
+        (["bench", "gpt2", "--recipe", "bf16"], "It is an option of compare, show, fit"),
+        (["fit", "gpt2", "--output", "x.json"], "Write --export FILE.json"),
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2 and said in " ".join(re.sub("[│\\n]", " ", result.stderr).split())
 
 
 def test_a_refused_measurement_shows_in_its_cell_and_in_the_exit_code() -> None:

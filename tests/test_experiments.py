@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from archcmp.errors import ArchcmpError, MeasureError
+from archcmp.experiments.runner import Session
 from archcmp.report.formats import listed
 from archcmp.results.store import read
 from tests.experiments.commands import GRID, SPECS, at, invoke, points
@@ -158,7 +159,14 @@ def test_variants_are_the_product_of_what_is_varied() -> None:
         ([TINY, "-t", "8", "-o", "y.csv"], r"ends with .json"),
         ([TINY, "--plot", "y.gif"], "must be one of .svg, .png, .pdf"),
         ([TINY, "--plot", "cahce:y.svg"], "no plot 'cahce' for --plot cahce:y.svg. Did you mean cache?"),
-        ([TINY, "--plot", "no/y.svg"], "cannot write"),
+        ([TINY, "--plot", "no/y.svg"], "there is no folder 'no'. Make it first"),
+        ([TINY, "--plot", "cost"], "write --plot cost:cost.svg"),
+        ([TINY, "--plot", "cost:"], "write --plot cost:cost.svg"),
+        ([TINY, "--plot", "stairs:y.svg"], "stairs is drawn by ablate"),
+        ([TINY, "-t", "8", "--plot", "lengths:y.svg"], "several lengths"),
+        ([TINY, "--no-measure", "--plot", "roofline:y.svg"], "this run times nothing"),
+        ([TINY, "-o", ""], "must have a name"),
+        (["gpt2", "-t", "8,1025"], "Write --seq-len 1024"),
         ([TINY, "-t", "8", "--device", "tpu"], "no device 'tpu'"),
         (["--resume", "no.json"], "cannot read"),
     ],
@@ -171,6 +179,17 @@ def test_bad_input_is_refused_before_measuring_and_leaves_no_file(
     result = invoke("bench", *arguments)
     assert isinstance(result.exception, ArchcmpError) and said in str(result.exception), result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_default_lengths_end_where_learned_positions_do() -> None:
+    assert Session("grid", ["gpt2"], {"measure": []}).document.request.axes["seq_len"] == [512, 1024]
+    assert Session("race", ["gpt2"], {}).document.request.axes["seq_len"] == [1024]
+
+
+def test_a_length_that_a_saved_document_asks_for_is_its_own() -> None:
+    assert invoke("fit", "llama3", "--on", "h100", "-t", "8k", "--export", "fit.json").exit_code == 0
+    result = invoke("compare", "fit.json", "gpt2")
+    assert "This length is that of fit.json" in str(result.exception)
 
 
 # ---- curves -----------------------------------------------------------------------------------------

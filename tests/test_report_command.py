@@ -115,6 +115,7 @@ def test_saved_results_become_one_page(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["other.json"], "has no schema. archcmp writes such documents with --output or --export"),
         (["nothing.json"], "cannot read 'nothing.json'"),
         ([str(FOLDER / "grid-2.json"), "-o", "page.txt"], "must be one of .html"),
         ([str(FOLDER / "grid-2.json"), "-o", "no/page.html"], "cannot write"),
@@ -124,6 +125,7 @@ def test_what_cannot_be_read_or_written_is_told(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("other.json").write_text("{}")
     with pytest.raises(UsageError, match=said):
         invoke("report", *arguments)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["other.json"]

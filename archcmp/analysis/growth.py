@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from archcmp.analysis.decompose import Part, decompose
-from archcmp.analysis.memory import cache_bytes, full_length_bytes
+from archcmp.analysis.memory import cache_bytes, full_length_bytes, tokens_per_entry
 from archcmp.results.counts import CacheGrowth
 from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.spec.schema.model import ModelSpec
@@ -16,14 +16,9 @@ from archcmp.spec.schema.model import ModelSpec
 SHORTEST = 16
 
 
-def _step(part: Part) -> int:
-    """Tokens that leave one entry in the cache."""
-    return getattr(part.on_meta, "tokens_per_entry", 1)
-
-
 def _bend(part: Part, longest: int) -> int:
     """The length from which the cache grows as it does at `longest`: that of a window or a chunk, or 0."""
-    step = _step(part)
+    step = tokens_per_entry(part)
 
     def added(n_tokens: int) -> int:
         return cache_bytes(part, 1, n_tokens + step) - cache_bytes(part, 1, n_tokens)

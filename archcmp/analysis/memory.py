@@ -40,6 +40,11 @@ def read_bytes(part: Part, batch_size: int, seq_len: int) -> int:
     return _bytes(part, cache, cache.read)
 
 
+def tokens_per_entry(part: Part) -> int:
+    """Tokens that leave one entry in the part's cache, where each leaves none of its own."""
+    return _cache(part, 1, 0).tokens_per_entry
+
+
 def _cache(part: Part, batch_size: int, seq_len: int) -> LayerCache:
     """The cache of the part, which is empty outside the blocks."""
     block = part.on_meta
@@ -62,7 +67,7 @@ def count_memory(part: Part, batch_size: int, seq_len: int) -> Section:
     What the first token adds to it is the cache per token, or, where several tokens leave one entry, the mean
     of what the first of them add."""
     state = cache_bytes(part, 1, 0)
-    first = _cache(part, 1, 0).tokens_per_entry
+    first = tokens_per_entry(part)
     shape = part, batch_size, seq_len
     return {
         "weights_bytes": weights_bytes(part),

@@ -1,4 +1,4 @@
-"""The bytes that parameters are stored in, and which of them engines store in fewer bits."""
+"""The bytes that parameters are stored in, which of them engines store in fewer bits, and their FLOPs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from archcmp.analysis.decompose import Part
-from archcmp.analysis.params import Size
+from archcmp.analysis.params import Size, unvisited
 from archcmp.model.ffn.router import Router
 from archcmp.model.init import is_matrix
 from archcmp.model.ops.grouped import GroupedLinear
@@ -26,6 +26,16 @@ def stored_bytes(part: Part) -> Size:
         return parameter.shape[:-2].numel() * form.nbytes(rows, columns)
 
     return nbytes
+
+
+def stored_flops(part: Part, n_tokens: int) -> int:
+    """FLOPs of `n_tokens` in the parameters that are stored in the format of weights: 2 for each that a token
+    visits."""
+    if part.precision.weight_format is None:
+        return 0
+    lowered = {id(parameter): parameter.numel() for parameter in _lowered(part)}
+    all_visited = sum(lowered.values())
+    return 2 * n_tokens * (all_visited - unvisited(part, 1, lambda parameter: lowered.get(id(parameter), 0)))
 
 
 def _lowered(part: Part) -> Iterator[Tensor]:

@@ -23,9 +23,9 @@ def _multiplied_bytes(part: Part, n_tokens: int) -> int:
 
 def least_bytes(parts: Sequence[Part], batch_size: int, seq_len: int, n_tokens: int, traffic: Traffic) -> int:
     """Bytes that one run over `n_tokens` of a batch moves: weights, and the keys and values of `seq_len`
-    positions, which prefill writes and decoding reads; of latents only those that an indexer chooses. Every
-    pass through looped layers reads their weights anew. Activations are left out: processor caches may hold
-    them."""
+    positions, which prefill writes and decoding reads; where an indexer chooses tokens, pools, blocks or
+    entries, only those, and what a query sees unchosen. Every pass through looped layers reads their weights
+    anew. Activations are left out: processor caches may hold them."""
 
     def moved(part: Part) -> float:
         weights = traffic.multiplied * _multiplied_bytes(part, n_tokens)

@@ -55,9 +55,25 @@ def _told() -> Iterator[None]:
         typer.echo("archcmp: interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except _PARSER_ERROR as error:
+        if type(error).__name__ == "NoSuchOption" and (advice := _advice(error)):
+            error.message, error.possibilities = f"{error.message}. {advice}", []
         if type(error).__name__ != "NoArgsIsHelpError":
             error.message = one_line(error.message)
         raise
+
+
+def _advice(error: Any) -> str:
+    """What to write instead of an option that a command does not have and others do."""
+    option, own = error.option_name, _options_of(error.ctx.command)
+    if option in ("--output", "-o") and "--export" in own:
+        return f"Write --export FILE.json: what {error.ctx.command.name} counts takes no file to continue"
+    having = [name for name in COMMANDS if option in _options_of(load_command(name))]
+    return f"It is an option of {', '.join(having)}" if having else ""
+
+
+def _options_of(command: Any) -> set[str]:
+    """The names of a command's options: '--export', '-o', ..."""
+    return {name for parameter in command.params for name in parameter.opts}
 
 
 def _check_current_folder() -> None:

@@ -24,8 +24,9 @@ from archcmp.report.table import Table
 from archcmp.report.tables import tables_of
 from archcmp.results.document import Document
 from archcmp.results.merge import check_alike, common_points, merged, points_of
-from archcmp.results.request import DEFAULT_DTYPE
+from archcmp.results.request import DEFAULT_DTYPE, Request
 from archcmp.results.store import read, to_text
+from archcmp.spec.shapes import TooLongError
 from archcmp.timing.process import settle_process
 
 SAVED = ".json"
@@ -56,6 +57,11 @@ class Show:
             check_export(path)
         for plot in self.plots:
             plot.check()
+
+    def check_asked(self, request: Request) -> None:
+        """Raises UsageError for a plot that no document of this request has figures for."""
+        for plot in self.plots:
+            plot.check_asked(request)
 
     def check_drawable(self, doc: Document) -> None:
         """Raises UsageError where a saved document has no figures for a plot."""
@@ -210,7 +216,7 @@ def run_experiment(kind: str, asked: Asked, command: str) -> None:
         raise UsageError("saved results stay as they are; leave --match out, or name specs only")
     if asked.output is not None and asked.resume is not None:
         raise UsageError("--resume continues its own file; leave --output out")
-    session = Session(kind, specs, _like(saved[0][1], given) if saved else given, asked.resume, say)
+    session = _session(kind, specs, saved, asked)
     _check_saved(session, saved)
     if asked.output is not None:
         session.keep_in(asked.output)
@@ -220,6 +226,22 @@ def run_experiment(kind: str, asked: Asked, command: str) -> None:
     finally:
         session.rescue()
     raise typer.Exit(_interruption(session, command) if interrupted else _end(session, show))
+
+
+def _session(kind: str, specs: list[str], saved: Sequence[tuple[str, Document]], asked: Asked) -> Session:
+    """The experiment to run; beside saved figures, at their batch sizes and lengths."""
+    given = _like(saved[0][1], asked.given) if saved else asked.given
+    try:
+        session = Session(kind, specs, given, asked.resume, say)
+    except TooLongError as error:
+        if not saved or "seq_len" in (asked.given["axes"] or {}):
+            raise
+        label = saved[0][0]
+        remedy = f"This length is that of {label}: make {label} again with {error.most:,} tokens or fewer"
+        raise UsageError(f"{error.problem}. {remedy}") from None
+    if not saved:
+        asked.show.check_asked(session.document.request)
+    return session
 
 
 def _like(saved: Document, given: dict[str, Any]) -> dict[str, Any]:

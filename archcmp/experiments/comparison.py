@@ -11,9 +11,9 @@ from archcmp.errors import UsageError
 from archcmp.experiments.core import OneByOne, Progress, Run, register, throughputs
 from archcmp.hardware.load import load_hardware
 from archcmp.results.document import Model, ModelResult
-from archcmp.results.request import DEFAULT_DTYPE, Point, Request, check_name
+from archcmp.results.request import DEFAULT_DTYPE, DEFAULT_SEQ_LEN, Point, Request, check_name
 from archcmp.results.training_memory import Setup
-from archcmp.spec.shapes import check_shapes, default_seq_len
+from archcmp.spec.shapes import check_shapes, within_positions
 from archcmp.spec.yaml.load import NamedSpec
 from archcmp.timing.workloads import WORKLOADS
 
@@ -27,7 +27,7 @@ class Comparison(OneByOne):
 
     kind = "comparison"
     defaults: ClassVar[dict[str, Any]] = {"measure": list(WORKLOADS), "budget_s": 60.0}
-    default_axes: ClassVar[dict[str, list[int] | None]] = {"batch_size": [1], "seq_len": None}
+    default_axes: ClassVar[dict[str, list[int]]] = {"batch_size": [1], "seq_len": [DEFAULT_SEQ_LEN]}
     changeable = ("attribute", "crossover")
     takes_precision = True
     explains_two: ClassVar[bool] = True
@@ -43,8 +43,8 @@ class Comparison(OneByOne):
             check_name("workload", workload, list(WORKLOADS))
         models = [named.spec for named in specs]
         axes = {
-            axis: request.axes.get(axis) or values or [default_seq_len(models)]
-            for axis, values in self.default_axes.items()
+            axis: request.axes.get(axis) or (within_positions(models, usual) if axis == "seq_len" else usual)
+            for axis, usual in self.default_axes.items()
         }
         options = {"attribute": self.explains_two and len(specs) == 2} | request.options
         request = replace(request, axes=axes, options=options)
@@ -106,7 +106,7 @@ class Grid(Comparison):
     kind = "grid"
     explains_two = counts_training = False
     defaults: ClassVar[dict[str, Any]] = {"measure": ["prefill", "decode"], "budget_s": 20.0}
-    default_axes: ClassVar[dict[str, list[int] | None]] = {
+    default_axes: ClassVar[dict[str, list[int]]] = {
         "batch_size": [1, 8],
         "seq_len": [512, 2048, 8192],
     }

@@ -40,7 +40,7 @@ class FitExperiment(Experiment):
         request = replace(request, axes={axis: axes[axis] for axis in ("batch_size", "seq_len")})
         (setup, *_) = _setups(request)
         for point in request.points():
-            check_shapes(models, point["batch_size"], point["seq_len"])
+            check_shapes(models, point["batch_size"], point["seq_len"], "--context")
             setup.micro_batch(point["batch_size"])
         return request
 

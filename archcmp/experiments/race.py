@@ -11,7 +11,7 @@ from archcmp.experiments.contests import CONTESTS, contest
 from archcmp.experiments.core import OneByOne, Progress, Run, described, register
 from archcmp.results.document import Model
 from archcmp.results.request import Point, Request, check_name
-from archcmp.spec.shapes import check_shapes
+from archcmp.spec.shapes import check_shapes, within_positions
 from archcmp.spec.yaml.load import NamedSpec
 from archcmp.timing.workloads import WORKLOADS
 
@@ -34,7 +34,7 @@ class Race(OneByOne):
             check_name("workload", workload, list(WORKLOADS))
         spec = specs[0].spec
         batch_sizes, seq_lens = (request.axes.get(axis) for axis in ("batch_size", "seq_len"))
-        axes = {"batch_size": batch_sizes or [1], "seq_len": seq_lens or [1024]}
+        axes = {"batch_size": batch_sizes or [1], "seq_len": seq_lens or within_positions([spec], [1024])}
         if any(len(values) > 1 for values in axes.values()):
             raise UsageError("a race has one batch size and one sequence length")
         check_shapes([spec], axes["batch_size"][0], axes["seq_len"][0])

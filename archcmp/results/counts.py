@@ -60,7 +60,8 @@ class Counts:
     memory: `weights_bytes`, `kv_cache_bytes` as decoding stores it, `kv_cache_full_length_bytes` with all
     positions in windowed layers, too, in the requested dtype and precision. Of one sequence:
     `kv_cache_per_token_bytes`, what a token adds to the cache before any window is full, and `state_bytes`,
-    what recurrent layers keep at every length. What training takes is a record of its own (training_memory).
+    what is as large at every length: recurrent states, inputs of convolutions, and tokens that wait for an
+    entry. What training takes is a record of its own (training_memory).
     """
 
     params: Section = field(default_factory=dict)

@@ -10,8 +10,22 @@ from pathlib import Path
 from archcmp.errors import UsageError
 
 
+def unwritable(path: Path, error: Exception) -> UsageError:
+    """Why a file cannot be written."""
+    if not path.parent.is_dir() and isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return UsageError(f"cannot write '{path}': there is no folder '{path.parent}'. Make it first")
+    return UsageError(f"cannot write '{path}': {getattr(error, 'strerror', error)}")
+
+
+def check_named(path: Path) -> None:
+    """Raises UsageError for an empty name."""
+    if path == Path():
+        raise UsageError("a file to write must have a name, not an empty one")
+
+
 def check_writable(path: Path, suffixes: Sequence[str]) -> None:
     """Raises UsageError for another extension or a path that cannot be written, and leaves no trace."""
+    check_named(path)
     if path.suffix not in suffixes:
         raise UsageError(f"cannot write '{path}'; the extension must be one of {', '.join(suffixes)}")
     try:
@@ -21,7 +35,7 @@ def check_writable(path: Path, suffixes: Sequence[str]) -> None:
             raise UsageError(f"cannot write '{path}': it is read-only")
         tempfile.TemporaryFile(dir=path.parent).close()
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot write '{path}': {getattr(error, 'strerror', error)}") from None
+        raise unwritable(path, error) from None
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -32,7 +46,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     try:
         _replace(path.resolve(), data)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot write '{path}': {getattr(error, 'strerror', error)}") from None
+        raise unwritable(path, error) from None
 
 
 def _replace(target: Path, data: bytes) -> None:

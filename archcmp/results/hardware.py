@@ -13,8 +13,8 @@ class Bound(Roofline):
     """The shortest time of one workload on a device of which FLOP/s and bytes/s are published, and the
     tokens/s of that time, which no run exceeds. Where FLOP/s are None, memory alone bounds it. `label` is how
     tables call it. `devices` is how many hold what the workload keeps; with more than one the time is still
-    that of one. `rate_of` names the numbers whose
-    FLOP/s those are."""
+    that of one. `rate_of` names the numbers whose FLOP/s those are. Where weights multiply as they are
+    stored, `dtype_flops` are the FLOPs of everything else, at the FLOP/s of the dtype."""
 
     label: str
     tokens_per_second: float
@@ -22,6 +22,8 @@ class Bound(Roofline):
     bytes_per_s: float
     devices: int | None
     rate_of: str | None = None
+    dtype_flops: int = 0
+    dtype_flops_per_s: float | None = None
 
 
 @dataclass(frozen=True)

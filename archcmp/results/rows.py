@@ -17,7 +17,7 @@ _UNITS = {
     "speedup": "times as fast as the first model",
     "mfu": "share of calibrated matmul",
     "bandwidth_use": "share of calibrated copy",
-    "flops": "FLOP",
+    **dict.fromkeys(("flops", "dtype_flops"), "FLOP"),
     "crossover": "tokens",
     "longest_context": "tokens",
     "largest_batch": "sequences",

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from archcmp.errors import UsageError
 from archcmp.results.ablation import Step
 from archcmp.results.document import SCHEMA, Document, Status
-from archcmp.results.files import write_whole
+from archcmp.results.files import check_named, unwritable, write_whole
 from archcmp.results.versions import UPGRADES
 
 MAX_FILE_BYTES = 2**28
@@ -112,6 +112,9 @@ def read(path: str | Path) -> Document:
         known = ", ".join([SCHEMA, *UPGRADES])
         raise UsageError(
             f"'{path}' is not a results document: its schema is {schema!r:.40}, not one of {known}"
+            if "schema" in data
+            else f"'{path}' is not a results document: it has no schema. archcmp writes such documents with "
+            "--output or --export"
         )
     try:
         doc = _ADAPTER.validate_json(json.dumps(data), strict=True)
@@ -168,6 +171,7 @@ class Store:
     def create(cls, path: Path, doc: Document) -> Store:
         """A new file, there at once, so that no other run can take its name. Raises UsageError if it is
         there already or cannot be written."""
+        check_named(path)
         if path.suffix != ".json":
             raise UsageError(f"cannot write '{path}': a results file ends with .json")
         try:
@@ -176,7 +180,7 @@ class Store:
             again = shlex.join(["--resume", str(path)])
             raise UsageError(f"'{path}' exists. Choose another name, or continue it: {again}") from None
         except (OSError, ValueError) as error:
-            raise UsageError(f"cannot write '{path}': {getattr(error, 'strerror', error)}") from None
+            raise unwritable(path, error) from None
         store = cls(path)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -179,7 +179,12 @@ def shown(choices: Sequence[Choices], key: str) -> list[str]:
 
 def differing(choices: Sequence[Choices]) -> list[str]:
     """The keys whose values are not the same in all models. A model whose design has no place for an option
-    does not differ from one that leaves it at its default."""
+    does not differ from one that leaves it at its default. An option that follows another in all models, as
+    v_head_dim follows head_dim, is no choice of its own."""
+
+    def follows(key: str) -> bool:
+        having = [model for model in choices if key in model]
+        return key in IMPLIED and all(model[key] == model.get(IMPLIED[key]) for model in having)
 
     def differs(key: str) -> bool:
         made = {text(model[key], key) for model in choices if key in model}
@@ -187,4 +192,4 @@ def differing(choices: Sequence[Choices]) -> list[str]:
         usual = texts <= {NONE, "no", *defaults().get(key, ())}
         return len(made) > 1 or (len(texts) > 1 and not usual)
 
-    return [key for key in merged_keys(choices) if differs(key)]
+    return [key for key in merged_keys(choices) if differs(key) and not follows(key)]

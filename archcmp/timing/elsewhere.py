@@ -12,6 +12,8 @@ import torch
 
 from archcmp.analysis.activations import passing_bytes
 from archcmp.analysis.passes import PREFILL
+from archcmp.analysis.precision import stored_flops
+from archcmp.analysis.roofline import roofline
 from archcmp.analysis.training import devices_to_train, training_memory
 from archcmp.hardware.sheet import Hardware
 from archcmp.results.hardware import Bound, Fit
@@ -74,15 +76,16 @@ def bounds(
         for workload in WORKLOADS.values():
             model, kept = (trained, IN_DTYPE) if workload.trains else (served, precision)
             rates, rate_of = _rates(sheet, dtype, kept)
+            others = None if rate_of == dtype else sheet.rates(dtype).matmul_flops_per_s
             if workload.limit == "bandwidth_use" or math.isfinite(rates.matmul_flops_per_s):
-                bound = _bound(model, workload, rates, batch_size, seq_len, sheet)
+                bound = _bound(model, workload, rates, batch_size, seq_len, sheet, others)
                 found[name][workload.name] = replace(bound, rate_of=rate_of)
     return found
 
 
 def _rates(sheet: Hardware, dtype: str, precision: Precision) -> tuple[Rates, str]:
     """The rates that bound a model, and the numbers that multiply at that of matmuls: the weights as they
-    are, where the sheet has such a rate, or else the dtype, into which weights are unpacked."""
+    are stored, where the sheet has such a rate, or else the dtype, into which weights are unpacked."""
     form = precision.weight_format
     if form is None or form.rate is None or sheet.value(form.rate) is None:
         return sheet.rates(dtype), dtype
@@ -90,10 +93,25 @@ def _rates(sheet: Hardware, dtype: str, precision: Precision) -> tuple[Rates, st
 
 
 def _bound(
-    model: Piece, workload: Workload, rates: Rates, batch_size: int, seq_len: int, sheet: Hardware
+    model: Piece,
+    workload: Workload,
+    rates: Rates,
+    batch_size: int,
+    seq_len: int,
+    sheet: Hardware,
+    others: float | None,
 ) -> Bound:
+    """The bound by `rates`. Where these are of weights that multiply as they are stored, `others` are the
+    FLOP/s of everything else."""
     memory, matmul = sheet.value("memory_bytes"), rates.matmul_flops_per_s
-    found = model.bound(workload, batch_size, seq_len, rates)
+    found, dtype_flops = model.bound(workload, batch_size, seq_len, rates), 0
+    if others is not None:
+        n_tokens = workload.tokens(batch_size, seq_len)
+        stored = sum(int(part.visits * stored_flops(part, n_tokens)) for part in model.parts)
+        dtype_flops = found.flops - stored
+        compute_s = stored / matmul + dtype_flops / others
+        mean = found.flops / compute_s if compute_s else math.inf
+        found = roofline(found.flops, found.moved_bytes, replace(rates, matmul_flops_per_s=mean))
     needed = (
         _trained_bytes(model, batch_size, seq_len)
         if workload.trains
@@ -101,11 +119,13 @@ def _bound(
     )
     return Bound(
         **vars(found),
-        label=workload.label(seq_len),
+        label=workload.label(batch_size, seq_len),
         tokens_per_second=workload.tokens(batch_size, seq_len) / found.bound_s,
         flops_per_s=matmul if math.isfinite(matmul) else None,
         bytes_per_s=rates.memory_bytes_per_s,
         devices=None if memory is None else _devices(needed, memory),
+        dtype_flops=dtype_flops,
+        dtype_flops_per_s=others if others is not None and math.isfinite(others) else None,
     )
 
 

@@ -225,7 +225,7 @@ class Measurement:
         return next((other for other in others if other.model_index == place), None)
 
     def _figures(self, task: Task) -> Throughput | None:
-        label = task.workload.label(task.seq_len)
+        label = task.workload.label(self.batch_size, task.seq_len)
         builds = task.builds()
         if not builds:
             return Throughput(task.seq_len, label, refused=task.refused) if task.refused else None

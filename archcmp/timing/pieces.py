@@ -124,30 +124,33 @@ class Piece:
         assert isinstance(block, Block)
         return 3 * math.prod(block.stream_shape(batch_size, seq_len)) * blocks[0].dtype.itemsize
 
-    def needed_bytes(self, workload: Workload, batch_size: int, seq_len: int, code: Code) -> int:
+    def needed_bytes(
+        self, workload: Workload, batch_size: int, seq_len: int, code: Code, packed: bool = True
+    ) -> int:
         """What must be free for a workload, as `code` runs it: a little more than weights, states, caches and
-        activations."""
+        activations. Matrices that are `packed` for inference are so before anything runs."""
         if workload.trains:
             return int(HEADROOM * self.training_bytes(batch_size, seq_len, code))
         copies = self.copies(trains=False)
         held = self.activation_bytes(workload, batch_size, seq_len, code)
         caches = copies * self.cache_bytes(batch_size, seq_len) if workload.way.cached else 0
-        return int(HEADROOM * (copies * self.weights_bytes + self._packing_bytes() + held + caches))
+        kept, passing = self._packing_bytes() if packed else (0, 0)
+        return int(HEADROOM * (copies * self.weights_bytes + kept + max(passing, held + caches)))
 
     def cache_bytes(self, batch_size: int, seq_len: int) -> int:
         """The cache of one copy."""
         return sum(int(part.visits * cache_bytes(part, batch_size, seq_len)) for part in self.parts)
 
-    def _packing_bytes(self) -> int:
+    def _packing_bytes(self) -> tuple[int, int]:
         """What packing for inference takes beside the weights: a copy of a head that is tied to the
-        embedding, and of one matrix at a time."""
+        embedding, and, while it lasts, of one matrix at a time."""
         heads = [
             part.spec.vocab_size * part.spec.d_model * part.dtype.itemsize
             for part in self.parts
             if part.block is None and part.spec.output.tied
         ]
         matrices = [weight.nbytes for part in self.parts for weight in part.on_meta.parameters()]
-        return sum(heads) + max(matrices)
+        return sum(heads), max(matrices)
 
     def build(
         self, device: torch.device, trains: bool, padding: Padding | None, compiled: bool = False

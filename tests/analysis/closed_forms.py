@@ -84,6 +84,14 @@ def pairs(convention: str, length: int, mixer: Attention | MLA) -> int:
     return sum(_seen(mixer, position) for position in range(length))
 
 
+def _scored(convention: str, end: int, mixer: Attention | MLA) -> int:
+    """Keys that the index of the last of `end` tokens scores: all, those of whole pools, or, of blocks, those
+    before its own."""
+    if isinstance(mixer, Attention) and mixer.block_indexer and convention == "exact":
+        return (end - 1) // mixer.block_indexer.block * mixer.block_indexer.block
+    return end // (_pool(mixer) or 1)
+
+
 def _pair_flops(mixer: Attention | MLA) -> int:
     """Of one (query, key) pair in all heads: q k^T and the product with v."""
     if isinstance(mixer, MLA):
@@ -134,7 +142,7 @@ def _mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -> int
     if costs := LINEAR.get(type(mixer)):
         return length * costs.flops(d_model, mixer)
     ends = range(1, length + 1) if convention == "exact" else [length] * length
-    scored = sum(end // (_pool(mixer) or 1) for end in ends)
+    scored = sum(_scored(convention, end, mixer) for end in ends)
     return pairs(convention, length, mixer) * _pair_flops(mixer) + scored * _index_flops(mixer)
 
 
@@ -158,7 +166,7 @@ def _last_mixing_flops(convention: str, length: int, d_model: int, mixer: Any) -
     seen = length if convention == "full" else _seen(mixer, length - 1)
     if convention == "window" and not _pool(mixer):
         seen = min(_span(mixer) or length, length)
-    return seen * _latent_pair_flops(mixer) + length // (_pool(mixer) or 1) * _index_flops(mixer)
+    return seen * _latent_pair_flops(mixer) + _scored(convention, length, mixer) * _index_flops(mixer)
 
 
 def forward_flops(spec: ModelSpec, convention: str, batch: int, length: int) -> int:

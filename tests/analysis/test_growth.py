@@ -51,3 +51,11 @@ def test_lengths_asked_for_are_there_and_a_longer_one_ends_the_line() -> None:
 
 def test_a_recurrent_state_does_not_grow() -> None:
     assert len({*cache_growth(spec_of("mamba2"), DTYPE).stored_bytes}) == 1
+
+
+@pytest.mark.parametrize("reference", ["deepseek-v4", "glm-5.3"])
+def test_an_entry_of_several_tokens_is_no_bend(reference: str) -> None:
+    """DeepSeek V4 bends at its window of 128 alone, GLM 5.3 nowhere, though the next token ends an entry."""
+    *lengths, longest = cache_growth(spec_of(f"{reference}+context_length=65535"), DTYPE).tokens
+    assert longest == 65_535
+    assert {*lengths} <= {2**i for i in range(4, 16)} | {3 * 2**i for i in range(3, 15)}

@@ -12,10 +12,11 @@ import torch
 
 import archcmp
 from archcmp.analysis.decompose import decompose
-from archcmp.analysis.flops import count_flops
+from archcmp.analysis.flops import count_flops, trace
 from archcmp.analysis.memory import weights_bytes
 from archcmp.analysis.params import by_component, unvisited
-from archcmp.analysis.precision import stored_bytes
+from archcmp.analysis.passes import DECODE
+from archcmp.analysis.precision import stored_bytes, stored_flops
 from archcmp.errors import UsageError
 from archcmp.results.precision import KV, WEIGHTS, Precision
 from archcmp.results.store import read
@@ -162,6 +163,33 @@ def test_decoding_moves_the_bytes_of_the_precision_and_training_those_of_the_dty
     assert bound["decode"].bound_s < 0.6 * plain.bounds["h100"]["decode"].bound_s
     assert (bound["prefill"].rate_of, bound["prefill"].flops_per_s) == ("fp8", 1978.9e12)
     assert bound["train"] == plain.bounds["h100"]["train"] and bound["train"].rate_of == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("reference", "weights", "multiplied"),
+    [
+        ("llama3:8b", "fp8", 32 * 4096 * (6144 + 4096 + 3 * 14_336)),
+        ("gpt-oss:20b", "fp8:experts", 24 * 4 * 2880 * 3 * 2880),
+    ],
+)
+def test_only_what_is_stored_in_fewer_bits_multiplies_faster(
+    reference: str, weights: str, multiplied: int
+) -> None:
+    """Scores and the head, and beside experts all projections, take as long as in bfloat16."""
+    (result,) = archcmp.compare(reference, None, on="h100", seq_len=2048, weights=weights).cells[0].models
+    bound, stored = result.bounds["h100"]["prefill"], 2 * 2048 * multiplied
+    assert bound.dtype_flops == result.flops["prefill"].total - stored
+    assert bound.bound_s == pytest.approx(stored / 1978.9e12 + bound.dtype_flops / 989.4e12)
+    assert bound.binds == "compute"
+
+
+@pytest.mark.parametrize("family", ["deepseek-v4", "glm-5.3", "falcon-h1", "nemotron3"])
+def test_stored_weights_multiply_nearly_all_that_blocks_multiply_with_weights(family: str) -> None:
+    """All but routers and small matrices: 97 % and more, and never more than was traced."""
+    for part in decompose(load_spec(family), torch.bfloat16, precision=Precision("fp8"))[1:]:
+        found = trace(part, 1, 64, DECODE)
+        traced = found.flops.get("mixer", 0) + found.flops.get("ffn", 0) - found.scores
+        assert 0.97 * traced <= stored_flops(part, 1) <= traced
 
 
 def test_weights_without_a_rate_of_their_own_multiply_in_the_dtype() -> None:

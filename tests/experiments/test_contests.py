@@ -228,7 +228,7 @@ def test_decoding_stays_within_learned_positions() -> None:
     noisy = FakeTimer(lambda i: 1.0 + i % 2)
     contest = a_contest("transformers", spec, seq_len=40, measure=["decode"], timer=noisy)
     ours, _ = timings(contest, "decode")
-    assert ours.seq_len == 20 and not ours.shortened and ours.label == "decode, context 20"
+    assert ours.seq_len == 20 and not ours.shortened and ours.label == "decode, 2 x context 20"
     assert set(ours.builds) == {20 - peer.UNREAD_STEPS}
     short = spec.model_copy(update={"context_length": 20})
     with pytest.raises(UsageError, match=r"too few to decode.*Use --measure prefill,train"):

@@ -93,6 +93,16 @@ def test_a_page_is_shown_at_every_width_and_in_both_schemes(name: str, opened: A
     assert min(map(len, pictures)) > 2 * len(blank.screenshot())
 
 
+def test_a_drawing_takes_the_width_of_the_page_or_a_model_that_of_a_phone(opened: Any) -> None:
+    tab = opened("one")
+    for width in WIDTHS:
+        tab.set_viewport_size({"width": width, "height": 800})
+        outer, inner = tab.evaluate(
+            "['figure', 'figure > svg'].map(e => document.querySelector(e).clientWidth)"
+        )
+        assert inner <= outer if width > 1000 else inner >= 320
+
+
 def _column(tab: Any, table: int, column: int) -> list[tuple[int, str]]:
     return tab.evaluate(  # type: ignore[no-any-return]
         "([table, column]) => [...document.querySelectorAll('table')[table].tBodies[0].rows].map("

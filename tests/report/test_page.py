@@ -144,7 +144,7 @@ def test_a_page_tells_differences_and_keeps_numbers_to_sort_by() -> None:
 
 SAID = {
     "comparison-2": [
-        "20 design choices differ: mixer, n_heads, n_kv_heads,",
+        "19 design choices differ: mixer, n_heads, n_kv_heads,",
         "Parameters: GPT-2 small n_layers=2 53.6 M; Tiny 7.41 K (0.000138x).",
         "prefill, 16 tokens: Tiny is 11.16x faster than GPT-2 small n_layers=2 (6.34 to 20.25).",
         "archcmp compare gpt2:small+n_layers=2 tests/tiny.yaml --batch-size 1 --seq-len 32 --measure prefill",
@@ -172,6 +172,20 @@ SAID = {
 def test_a_page_says_in_short_what_it_holds(name: str) -> None:
     html = page([("", read(FOLDER / f"{name}.json"))])
     assert [said for said in SAID[name] if said not in html] == []
+
+
+def test_a_fit_says_on_how_many_devices_models_train_and_with_which_recipes() -> None:
+    doc = archcmp.run("fit", ["gpt2"], options={"on": ["h100"], "recompute": "full"})
+    html = page([("", doc)])
+    assert (
+        "train on, h100, each with batch 1 x 1,024 tokens, recomputation full: GPT-2 small 1 (bf16)" in html
+    )
+    for name, value in (
+        ("devices", "h100"),
+        ("training", "recipe bf16, mixed and fp32"),
+        ("recomputation", "full"),
+    ):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in html
 
 
 def test_of_many_models_the_least_and_the_most_are_told_and_of_an_unfinished_run_what_is_missing() -> None:
@@ -218,6 +232,7 @@ def test_several_documents_have_a_section_each_and_a_contents() -> None:
     docs = [(path.name, read(path)) for path in DOCUMENTS[:3]]
     html = page(docs)
     assert "<title>3 experiments</title>" in html
+    assert html.count("<details><summary><a href=") == 3  # the contents of each is folded
     links = re.findall(r'href="#([^"]+)"', html)
     ids = re.findall(r' id="([^"]+)"', html)
     assert len({*links}) == len(links) and {*links} <= {*ids} and len({*ids}) == len(ids)

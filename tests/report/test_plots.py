@@ -184,6 +184,11 @@ def test_every_saved_document_has_the_plots_that_it_has_figures_for(path: Path) 
         assert svg.tag == "{http://www.w3.org/2000/svg}svg" and len([*svg.itertext()]) > 5
 
 
+def test_a_plot_of_a_fit_has_the_units_of_its_table() -> None:
+    text = svg_of(read(FOLDER / "fit-2.json"), "cost")
+    assert "8.19 KB" in text and "KiB" not in text
+
+
 def test_a_plot_without_figures_is_refused_with_those_that_have_some() -> None:
     with pytest.raises(UsageError, match=r"no figures for the plot 'cache'; it has those of cost$"):
         figure_of(read(FOLDER / "comparison-1-counts.json"), "cache")
@@ -211,3 +216,4 @@ def test_all_plots_lie_below_each_other_in_one_file_or_on_pages(tmp_path: Path) 
     nested = ElementTree.parse(tmp_path / "x.svg").findall("{*}g/{*}svg")
     pages = re.findall(rb"/Type /Page\b", (tmp_path / "x.pdf").read_bytes())
     assert len(nested) == len(kinds_of(doc)) == len(pages)
+    assert all(float(each.attrib[side]) for each in nested for side in ("width", "height"))  # without a unit

@@ -181,3 +181,17 @@ def test_choices_that_cost_no_flops_are_said_to_be_uncounted() -> None:
     for change, uncounted in (("qk_norm=per_head", True), ("n_kv_heads=1", False)):
         flops = tables_of(archcmp.compare(["llama3:8b", f"llama3:8b+{change}"], measure=None))[2]
         assert uncounted == any("All FLOPs are equal" in note for note in flops.notes)
+
+
+def test_a_state_of_constant_size_is_named_by_what_it_holds() -> None:
+    """DeepSeek V4 has no recurrence, and keeps tokens that wait for an entry."""
+    memory = table(archcmp.compare("deepseek-v4", None, seq_len=64, convention="6n"), "Memory")
+    assert texts(memory)["state of constant size"] == ["5.82 MiB"]
+    assert any("tokens that wait for an entry" in note for note in memory.notes)
+
+
+def test_a_length_that_is_not_found_is_told_with_the_longest_that_was_tried() -> None:
+    """Windows in all layers bound the scores of Mistral 7B."""
+    windowed = archcmp.compare("mistral:7b", None, seq_len=64, options={"crossover": True})
+    never = "scores take more FLOPs than the feed-forward at no length up to 4,194,304 tokens."
+    assert any(note.endswith(never) for note in table(windowed, "FLOPs").notes)

@@ -8,6 +8,7 @@ import pytest
 
 from archcmp.errors import ArchcmpError, SpecError, UsageError
 from archcmp.spec.yaml.load import load_spec
+from tests.known import INDEX_SHARED, tiny
 
 GOOD = """\
 name: Mine
@@ -222,6 +223,11 @@ def test_a_mistake_that_blocks_share_is_told_once() -> None:
         "override head_dim=x",
         "override ffn.activation=siluu",
     ]
+
+
+def test_pools_that_an_indexer_chose_are_not_shared() -> None:
+    with pytest.raises(SpecError, match="the layer before chose pools of tokens, which cannot be shared"):
+        tiny(*INDEX_SHARED, "blocks.main.mixer.indexer.pool=3", "blocks.other.mixer.indexer.pool=null")
 
 
 def test_a_run_that_is_wrong_does_not_make_the_layers_too_few(tmp_path: Path) -> None:

@@ -29,16 +29,18 @@ def test_workloads_are_listed_in_order_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "label", "tokens"),
+    ("name", "batch_size", "label", "tokens"),
     [
-        ("prefill", "prefill, 1,024 tokens", 2048),
-        ("decode", "decode, context 1,024", 2),
-        ("train", "train, 1,024 tokens", 2048),
+        ("prefill", 1, "prefill, 1,024 tokens", 1024),
+        ("prefill", 2, "prefill, 2 x 1,024 tokens", 2048),
+        ("decode", 1, "decode, context 1,024", 1),
+        ("decode", 2, "decode, 2 x context 1,024", 2),
+        ("train", 2, "train, 2 x 1,024 tokens", 2048),
     ],
 )
-def test_labels_and_tokens(name: str, label: str, tokens: int) -> None:
-    assert WORKLOADS[name].label(1024) == label
-    assert WORKLOADS[name].tokens(2, 1024) == tokens
+def test_labels_and_tokens(name: str, batch_size: int, label: str, tokens: int) -> None:
+    assert WORKLOADS[name].label(batch_size, 1024) == label
+    assert WORKLOADS[name].tokens(batch_size, 1024) == tokens
 
 
 class Score(Workload):
@@ -68,7 +70,7 @@ def test_a_new_workload_is_planned_measured_and_reported(
     assert list(dict.fromkeys(measurement.run())) == ["score", "decode"]
     first, second = measurement.results()
     assert list(first) == ["score", "decode"]
-    assert first["score"].label == "score, 8 tokens" and first["score"].mfu is not None
+    assert first["score"].label == "score, 2 x 8 tokens" and first["score"].mfu is not None
     assert second["score"].speedup is not None and second["score"].speedup.median == 1.0
 
 

@@ -36,7 +36,7 @@ class Composed(Contest):
     def distance(self, cell: str) -> Distance:
         workload = WORKLOADS[cell]
         tokens = workload.tokens(self.batch_size, self.seq_len)
-        return Distance(workload.label(self.seq_len), self.seq_len, tokens)
+        return Distance(workload.label(self.batch_size, self.seq_len), self.seq_len, tokens)
 
     def build(self, cell: str) -> list[Entry]:
         workload, pieces = WORKLOADS[cell], self._pieces(cell)

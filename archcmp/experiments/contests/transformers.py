@@ -143,8 +143,8 @@ class Transformers(Contest):
         return {name: WORKLOADS[name].share for name in request.measure}
 
     def needed_bytes(self) -> int:
-        """Each model as if it ran alone, theirs with twice our activations, and, for decoding, the prefill
-        that it begins with and a copy of both caches."""
+        """Each model as if it ran alone, theirs not packed and with twice our activations, and, for decoding,
+        the prefill that it begins with and a copy of both caches."""
         (piece,) = whole(self.spec, self.dtype)
         shape, code = (self.batch_size, self.seq_len), code_of(self.device)
 
@@ -152,7 +152,8 @@ class Transformers(Contest):
             begins = WORKLOADS["prefill"] if workload.way.cached else workload
             caches = 2 * piece.cache_bytes(*shape) if workload.way.cached else 0
             activations = piece.activation_bytes(begins, *shape, code)
-            return 2 * piece.needed_bytes(workload, *shape, code) + activations + caches
+            both = (piece.needed_bytes(workload, *shape, code, packed) for packed in (True, False))
+            return sum(both) + activations + caches
 
         return max(needed(WORKLOADS[name]) for name in self.shares)
 
@@ -160,7 +161,7 @@ class Transformers(Contest):
         workload = WORKLOADS[cell]
         seq_len, most_rounds = _room(self.spec, workload, self.seq_len)
         tokens = workload.tokens(self.batch_size, seq_len)
-        return Distance(workload.label(seq_len), seq_len, tokens, most_rounds)
+        return Distance(workload.label(self.batch_size, seq_len), seq_len, tokens, most_rounds)
 
     def prepare(self) -> None:
         """Draw the weights that both have; builds copy them, which is many times faster."""

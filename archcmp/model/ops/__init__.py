@@ -17,8 +17,9 @@ from typing import Any
 Shape = tuple[int, ...]
 
 CountPairs = Callable[..., int]
-"""n_new, window, chunk, rate = 1 -> the (query, key) pairs that count, in one sequence and head, for the last
-n_new tokens. A key stands for `rate` tokens, and the window is a number of keys."""
+"""n_new, window, chunk, rate = 1, before = False -> the (query, key) pairs that count, in one sequence and
+head, for the last n_new tokens. A key stands for `rate` tokens, and the window is a number of keys. `before`
+counts only the keys of the chunks before the query's own."""
 
 
 def operators() -> list[Any]:

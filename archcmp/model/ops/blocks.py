@@ -58,6 +58,6 @@ _library.impl("choose_blocks", _choose_blocks, "CompositeImplicitAutograd")
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, block: int, most: int) -> int:
-    """pairs x batch x n_heads x 2 d: q k^T."""
+    """pairs x batch x n_heads x 2 d: q k^T with the keys of the blocks before the query's own."""
     batch_size, n_heads, n_new, dim = q
-    return pairs(n_new, None, None) * batch_size * n_heads * 2 * dim
+    return pairs(n_new, None, block, before=True) * batch_size * n_heads * 2 * dim

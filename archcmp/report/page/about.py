@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 from archcmp.report.page.markup import breakable, bullets, definitions, link, text
@@ -68,8 +68,27 @@ def _conditions(doc: Document) -> Iterator[tuple[str, str]]:
     for name, stored in (("weights", request.weights), ("KV cache", request.kv)):
         if stored:
             yield f"{name} in", text(stored)
+    if devices := request.options.get("on"):
+        yield "devices", text(listed(devices))
+    yield from _training(doc)
     if request.measure:
         yield "timed", text(f"{listed(request.measure)}, in {doc.timed_dtype}")
+
+
+def _training(doc: Document) -> Iterator[tuple[str, str]]:
+    """How the models train whose memory was counted; of a fit by every recipe, which those are."""
+    results = [result for cell in doc.cells[:1] for result in cell.models]
+    setups = [result.training.setup for result in results if result.training]
+    fits = [fit.training for result in results for fit in result.fits.values()]
+    recipes = dict.fromkeys([*(setup.recipe for setup in setups), *chain(*fits)])
+    ways = dict.fromkeys(
+        [*(setup.recompute for setup in setups), *chain(*(w for f in fits for w in f.values()))]
+    )
+    if recipes:
+        yield "training", text(f"recipe {listed(list(recipes))}")
+        yield "recomputation", text(listed(list(ways)))
+    if n_micro := doc.request.options.get("accumulate"):
+        yield "micro-batches", text(_number(n_micro))
 
 
 def _number(value: Any) -> str:

@@ -71,7 +71,8 @@ def _part(number: int, label: str, doc: Document, alone: bool) -> tuple[str, str
     if alone:
         return f"<ul>{links}</ul>", body
     title = text(title_of(doc))
-    contents = f'<p><a href="#part-{number}">{title}</a></p><ul>{links}</ul>'
+    link = f'<a href="#part-{number}">{title}</a>'
+    contents = f"<details><summary>{link}</summary><ul>{links}</ul></details>"
     about = paragraphs(_about(label, doc), "about")
     return contents, f'<section id="part-{number}"><h2>{title}</h2>{about}\n{body}\n</section>'
 

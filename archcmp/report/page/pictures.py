@@ -27,8 +27,13 @@ def drawn(doc: Document) -> Iterator[Section]:
         if (spec := spec_of(model)) is not None
     ][:MOST_DRAWN]
     drawn = [subject.name for subject in subjects]
-    picture = scrolling("drawing", f"<figure>{printable(svg(subjects))}</figure>") if subjects else ""
+    picture = scrolling("drawing", _figure(subjects)) if subjects else ""
     yield Section("Drawing", picture + paragraphs(list(_not_drawn(models, drawn))))
+
+
+def _figure(subjects: Sequence[Subject]) -> str:
+    """The style sheet keeps each of the models readable on a narrow screen."""
+    return f'<figure style="--models: {len(subjects)}">{printable(svg(subjects))}</figure>'
 
 
 def _not_drawn(models: Sequence[Model], drawn: Sequence[str]) -> Iterator[str]:

@@ -95,7 +95,8 @@ def _largest(doc: Document, name: str) -> str:
     effects = doc.cells[0].models[1].alone if len(doc.cells[0].models) == 2 else []
     changes = [(effect.change.get(name, 0), effect.knob) for effect in effects]
     change, knob = max(changes, key=lambda each: abs(each[0]), default=(0, ""))
-    return f" The choice that changes it most is {knob} ({signed(name)(change)})." if change else ""
+    subject = "choices that change it most are" if " and " in knob else "choice that changes it most is"
+    return f" The {subject} {knob} ({signed(name)(change)})." if change else ""
 
 
 # ---- other kinds ------------------------------------------------------------------------------------
@@ -132,10 +133,20 @@ def _fit(doc: Document) -> Iterator[str]:
             found = [(model.name, result.fits[sheet]) for model, result in pairs if sheet in result.fits]
             told = [f"{name} {_fitting(fit)}" for name, fit in found]
             yield f"On {sheet}, {shape_text(doc)}: {'; '.join(told)}."
+            if all(fit.training for _, fit in found):
+                (way, *_), *_ = found[0][1].training.values()
+                how = "" if way == "none" else f", recomputation {way}"
+                told = [f"{name} {_devices_to_train(fit, way)}" for name, fit in found]
+                yield f"Devices to train on, {sheet}, each with {shape_text(doc)}{how}: {'; '.join(told)}."
 
 
 def _fitting(fit: Fit) -> str:
     return f"fits, up to {fit.longest_context:,} tokens" if fit.fits else f"takes {fit.devices:,} devices"
+
+
+def _devices_to_train(fit: Fit, way: str) -> str:
+    """'1 (bf16), 2 (mixed)': by recipe, with this way of recomputation."""
+    return ", ".join(f"{ways[way] or 'none'} ({recipe})" for recipe, ways in fit.training.items())
 
 
 def _race(doc: Document) -> Iterator[str]:

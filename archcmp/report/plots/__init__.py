@@ -1,7 +1,8 @@
 """Plots of a document, drawn by matplotlib. A kind of plot is a module of `kinds`, found by listing.
 
 Such a module has an ORDER among the others, a TITLE, `has(doc)`, whether the document holds its figures, and
-`figure_of(doc)`, which draws them."""
+`figure_of(doc)`, which draws them. One whose figures some requests never give says why by
+`why_not(request)`, or nothing."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from archcmp.errors import UsageError
 from archcmp.report.plots import kinds
 from archcmp.results.document import Document
+from archcmp.results.request import Request
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +44,12 @@ def kinds_of(doc: Document) -> list[str]:
 def title_of(kind: str) -> str:
     """What a kind of plot shows: 'KV cache against the context'."""
     return str(listed()[kind].TITLE)
+
+
+def why_not(request: Request, kind: str) -> str:
+    """Why no document of a request has figures for a kind of plot; nothing where one may have them."""
+    module = listed()[kind]
+    return str(module.why_not(request)) if hasattr(module, "why_not") else ""
 
 
 def check_has(doc: Document, kind: str) -> None:

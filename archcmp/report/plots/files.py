@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archcmp.errors import UsageError, did_you_mean
-from archcmp.report.plots import check_can_plot, check_has, figure_of, kinds_of, listed
+from archcmp.report.plots import check_can_plot, check_has, figure_of, kinds_of, listed, why_not
 from archcmp.report.plots.pictures import FORMATS
 from archcmp.results.document import Document
 from archcmp.results.files import check_writable, write_whole
+from archcmp.results.request import Request
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class PlotFile:
     def parse(cls, text: str) -> PlotFile:
         """'cache.svg' or 'cache:cache.svg'. Raises UsageError for a kind that is not known."""
         kind, colon, path = text.partition(":")
+        if text.rstrip(":") in listed():
+            kind = text.rstrip(":")
+            raise UsageError(f"--plot {text} names no file; write --plot {kind}:{kind}.svg")
         if not colon:
             return cls(Path(text))
         if kind not in listed():
@@ -33,6 +37,11 @@ class PlotFile:
         """Raises UsageError for a file that cannot be written."""
         check_writable(self.path, list(FORMATS))
         check_can_plot()
+
+    def check_asked(self, request: Request) -> None:
+        """Raises UsageError where nothing that is asked for gives figures for this kind."""
+        if self.kind is not None and (why := why_not(request, self.kind)):
+            raise UsageError(f"--plot {self.kind}:{self.path} cannot be drawn: {why}")
 
     def kinds_in(self, doc: Document) -> list[str]:
         """What is drawn of a document. Raises UsageError where it has no figures for that."""

@@ -18,6 +18,8 @@ LABEL_CHARACTERS, FONT_POINTS = 32, 8
 _COLUMN = 1.04
 """Where the column begins, in widths of a panel."""
 _GAP_PIXELS = 2.0
+_LEADER = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 1, "shrinkB": 2}
+"""Thin and grey, for a solid line in a curve's colour looks like data."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,6 @@ def place_labels(figure: Figure, labels: Sequence[tuple[Axes, Sequence[Label]]])
 
 
 def _written(axes: Axes, label: Label) -> Annotation:
-    line = {"arrowstyle": "-", "color": label.color, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 2}
     return axes.annotate(
         label.wrapped,
         (label.x, label.y),
@@ -87,6 +88,6 @@ def _written(axes: Axes, label: Label) -> Annotation:
         textcoords="axes fraction",
         va="center",
         fontsize=FONT_POINTS,
-        arrowprops={**line, "relpos": (0, 0.5)},
+        arrowprops={**_LEADER, "relpos": (0, 0.5)},
         annotation_clip=False,
     )

@@ -18,6 +18,7 @@ _SILENT = {"Creator": None, "Date": None, "Format": None, "Type": None}
 """Neither a date nor a version, so that the same figures give the same file."""
 _IDS = re.compile(r' id="[^"]*_\d+"')
 """Numbers of groups, to which nothing refers, and which would be there twice in a page of several plots."""
+_SIZE = re.compile(r' (width|height)="([\d.]+)pt"')
 
 
 def _printed(figure: Figure, form: str, **options: Any) -> bytes:
@@ -43,7 +44,8 @@ def svg(figures: Sequence[Figure]) -> bytes:
     width = POINTS * max(figure.get_figwidth() for figure in figures)
     placed, top = [], 0.0
     for figure, element in zip(figures, elements, strict=True):
-        placed.append(f'<g transform="translate(0 {top:g})">\n{element}\n</g>')
+        unitless = _SIZE.sub(r' \1="\2"', element, count=2)  # the unit of the viewBox is a point
+        placed.append(f'<g transform="translate(0 {top:g})">\n{unitless}\n</g>')
         top += POINTS * (figure.get_figheight() + _GAP_INCHES)
     height = top - POINTS * _GAP_INCHES
     opening = (

@@ -86,6 +86,9 @@ def _precision_notes(doc: Document, bounds: Sequence[Bound], trains: bool) -> li
         as_stored = any(bound.rate_of == form.name for bound in bounds)
         how = f"multiply at the rate of {form.name}" if as_stored else f"are unpacked to {dtype} to multiply"
         notes.append(f"{'Experts' if precision.experts_only else 'Weights'} move as {form.name} and {how}.")
+        if any(bound.dtype_flops_per_s for bound in bounds):
+            kept = "Everything else, scores and the head among it,"
+            notes.append(f"{kept} multiplies at the rate of {dtype}.")
     if precision.lowered and trains:
         notes.append(f"Training is bounded in {dtype} throughout.")
     return notes

@@ -29,7 +29,7 @@ from archcmp.report.tables.rows import (
 from archcmp.report.tables.training import training_tables
 from archcmp.results.counts import Section
 from archcmp.results.document import Document
-from archcmp.results.request import CONVENTIONS
+from archcmp.results.request import CONVENTIONS, MAX_SEQ_LEN
 from archcmp.results.timings import Throughput
 from archcmp.spec.describe import differing, merged_keys, shown
 from archcmp.units import Bytes, Count, Flops, Seconds, Share
@@ -109,25 +109,27 @@ def _crossover_notes(doc: Document) -> list[str]:
     for model, result in zip(doc.models, doc.cells[0].models, strict=True):
         if "crossover" in result.figures:
             n = result.figures["crossover"]
-            where = "at no length" if n is None else f"from {n:,} tokens on"
+            where = f"at no length up to {MAX_SEQ_LEN:,} tokens" if n is None else f"from {n:,} tokens on"
             notes.append(f"{model.name}: scores take more FLOPs than the feed-forward {where}.")
     return notes
 
 
+STATE = "state of constant size"
 _MEMORY_LABELS = {"weights_bytes": "weights", "kv_cache_bytes": "KV cache"}
-_MEMORY_LABELS |= {"kv_cache_per_token_bytes": "KV cache per token", "state_bytes": "recurrent state"}
+_MEMORY_LABELS |= {"kv_cache_per_token_bytes": "KV cache per token", "state_bytes": STATE}
 _MEMORY_LABELS |= {"train_state_bytes": "training state"}
 _MEMORY_NOTES = {
     FULL_LENGTH: FULL_LENGTH_NOTE,
     "KV cache per token": "KV cache per token: of one sequence, before any window is full.",
-    "recurrent state": "Recurrent state: of one sequence, at any length; KV cache includes it.",
+    STATE: "State of constant size: recurrent states, the last inputs of convolutions, and tokens that wait "
+    "for an entry, of one sequence at any length; KV cache includes it.",
     "training state": "Training state: weights, gradients and both Adam moments, without activations.",
 }
 
 
 def memory_table(doc: Document) -> Table:
-    """Bytes in the requested dtype and precision, a row per term; none for a recurrent state that no model
-    has, nor for a cache at full length that is the cache."""
+    """Bytes in the requested dtype and precision, a row per term; none for a state of constant size that no
+    model has, nor for a cache at full length that is the cache."""
     sections = [result.memory for result in doc.cells[0].models]
     rows = [
         each

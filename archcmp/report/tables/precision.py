@@ -31,7 +31,7 @@ def kv_notes(doc: Document) -> list[str]:
     """The part of the notes that is of the KV cache."""
     if (form := doc.request.precision.kv_format) is None:
         return []
-    states = " Recurrent states stay as they are." if _any_state(doc) else ""
+    states = " States of constant size stay as they are." if _any_state(doc) else ""
     return [f"KV cache {form.name}: {form.words}.{states}"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -200,10 +201,11 @@ class ModelSpec(Part):
 
     @property
     def title(self) -> str:
-        """The name people use: `OLMo 2 7B`, `GPT-2 small`."""
+        """The name people use: `OLMo 2 7B`, `Gemma 4 E2B`, `GPT-2 small`."""
         if self.size is None:
             return self.name
-        return f"{self.name} {self.size.upper() if self.size[0].isdigit() else self.size}"
+        is_number = re.match(r"[aem]?\d", self.size)  # effective or active parameters, MiniMax's versions
+        return f"{self.name} {self.size.upper() if is_number else self.size}"
 
     @property
     def passes(self) -> int:
@@ -256,14 +258,16 @@ class ModelSpec(Part):
 
     @model_validator(mode="after")
     def _shared_choices_are_made_before(self) -> ModelSpec:
-        chosen = 0
+        chosen, pools = 0, False
         for name, path, mixer in self._mixers_of([name for run in self.layers for name in run.names]):
             indexer = mixer.indexer if isinstance(mixer, MLA) else None
             if isinstance(indexer, Lightning):
-                chosen = 0 if indexer.pool else indexer.top_k
+                chosen, pools = 0 if indexer.pool else indexer.top_k, bool(indexer.pool)
             elif indexer is not None and indexer.top_k != chosen:
                 place = ("blocks", name, *path, "indexer", "top_k" if chosen else "kind")
                 before = f"the layer before chose {chosen:,}" if chosen else "no layer before chose any"
+                if pools:
+                    before = "the layer before chose pools of tokens, which cannot be shared"
                 raise fault(place, f"a shared indexer reuses {indexer.top_k:,} tokens, but {before}")
         return self
 

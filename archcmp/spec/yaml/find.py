@@ -52,7 +52,10 @@ def find_spec(name: str, folder: Path = Path()) -> Path:
     """The file of a family name, or of a path from `folder`. Raises SpecError that lists the nearest known
     names."""
     if name.endswith(".json"):
-        hint = f"If it is a model's configuration, write a spec from it: archcmp import {name} -o FILE.yaml"
+        hint = (
+            f"Saved results: archcmp report {name}. A model's configuration: "
+            f"archcmp import {name} -o FILE.yaml"
+        )
         raise SpecError(name, None, "", "is not a spec, which is a .yaml file", hint)
     if is_path(name):
         path = folder / name

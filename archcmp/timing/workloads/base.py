@@ -32,9 +32,14 @@ class Workload(ABC):
     traffic: ClassVar[Traffic] = Traffic()
     trains: ClassVar[bool] = False
 
-    def label(self, seq_len: int) -> str:
-        """How tables call it."""
-        return f"{self.name}, {seq_len:,} tokens"
+    def label(self, batch_size: int, seq_len: int) -> str:
+        """How tables call it: 'prefill, 2 x 1,024 tokens'."""
+        times = f"{batch_size:,} x " if batch_size > 1 else ""
+        return f"{self.name}, {times}{self.length(seq_len)}"
+
+    def length(self, seq_len: int) -> str:
+        """How a label calls one sequence."""
+        return f"{seq_len:,} tokens"
 
     def tokens(self, batch_size: int, seq_len: int) -> int:
         """Tokens that one run takes in."""

@@ -25,8 +25,8 @@ class Decode(Workload):
     way = DECODE
     limit = "bandwidth_use"
 
-    def label(self, seq_len: int) -> str:
-        return f"decode, context {seq_len:,}"
+    def length(self, seq_len: int) -> str:
+        return f"context {seq_len:,}"
 
     def flops(self, counts: Counts) -> int:
         return counts.flops["decode"].total

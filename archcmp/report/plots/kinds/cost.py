@@ -13,6 +13,7 @@ from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import context_notes, shape_text
 from archcmp.results.counts import QUANTITIES, Breakdown
 from archcmp.results.document import Document, ModelResult
+from archcmp.units import DecimalBytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,10 +59,12 @@ def parts_of(breakdown: Breakdown | None) -> dict[str, int]:
     return {name: found[name] for name in LOOKS if found.get(name)}
 
 
-def _panel(results: Sequence[ModelResult], name: str) -> Panel:
-    section, key = QUANTITIES[name]
+def _panel(doc: Document, name: str) -> Panel:
+    results, (section, key) = doc.cells[0].models, QUANTITIES[name]
     counts = values_of(results, name)
-    values = [Value(count, full_unit(name), counts[0] if i else None) for i, count in enumerate(counts)]
+    in_gb = doc.kind == "fit" and section == "memory"  # as its table and the sheets of devices have it
+    unit = DecimalBytes if in_gb else full_unit(name)
+    values = [Value(count, unit, counts[0] if i else None) for i, count in enumerate(counts)]
     parts = [parts_of(getattr(result, section).get(key)) for result in results]
     looks = {part: look | _EDGE for part, look in LOOKS.items()}
     return Panel(QUANTITY_LABELS[name], values, parts=parts, looks=looks)
@@ -71,8 +74,7 @@ def figure_of(doc: Document) -> Figure:
     """A panel per quantity and a bar per model at the first point, stacked by component."""
     from matplotlib.patches import Patch
 
-    results = doc.cells[0].models
-    panels = [_panel(results, name) for name in _shown(results)]
+    panels = [_panel(doc, name) for name in _shown(doc.cells[0].models)]
     there = {part for panel in panels for parts in panel.parts for part in parts}
     labels = {part: part for part in LOOKS}
     if SCORES in there:

@@ -11,12 +11,18 @@ from archcmp.report.tables.grid import COUNTED, in_order
 from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import context_notes
 from archcmp.results.document import Document
+from archcmp.results.request import Request
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ORDER = 3
 TITLE = "Counted FLOPs and KV cache against the length"
+
+
+def why_not(request: Request) -> str:
+    several = len(request.axes.get("seq_len", ())) > 1
+    return "" if several else "it takes several lengths, such as --seq-len 1k,8k of bench"
 
 
 def has(doc: Document) -> bool:

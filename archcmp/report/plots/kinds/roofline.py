@@ -13,6 +13,7 @@ from archcmp.report.plots.labels import Label, label_inches, panel_height, place
 from archcmp.report.plots.style import COLORS, MARKERS, new_figure
 from archcmp.report.tables.rows import where_measured
 from archcmp.results.document import Cell, Document, Model
+from archcmp.results.request import Request
 from archcmp.results.timings import Rates, Throughput
 from archcmp.units import Bytes, Flops
 
@@ -75,6 +76,10 @@ def roofs_of(doc: Document) -> dict[Rates, str]:
         if rates and timing.roofline and min(rates.matmul_flops_per_s, rates.memory_bytes_per_s) > 0:
             found.setdefault(rates, doc.models[i].source or "here")
     return found if len(found) > 1 else dict.fromkeys(found, "here")
+
+
+def why_not(request: Request) -> str:
+    return "" if request.measure else "roofline shows what is timed, and this run times nothing"
 
 
 def has(doc: Document) -> bool:

@@ -10,6 +10,7 @@ from archcmp.report.plots.labels import Label, label_inches, panel_height, place
 from archcmp.report.plots.style import look, new_figure
 from archcmp.report.tables.rows import where_measured
 from archcmp.results.document import Document
+from archcmp.results.request import Request
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,6 +107,10 @@ def _marks(curves: Sequence[Curve], legend_mark: Callable[..., Line2D]) -> list[
         label = "band: from the least to the most over seeds"
         marks.append(legend_mark([], [], linewidth=8, alpha=0.3, color="grey", label=label))
     return marks
+
+
+def why_not(request: Request) -> str:
+    return "" if request.kind == "stability" else "stability is drawn by the command stability"
 
 
 def has(doc: Document) -> bool:

@@ -25,6 +25,7 @@ from archcmp.report.tables.precision import stored_in
 from archcmp.report.tables.rows import rate, shape_text
 from archcmp.results.ablation import Step
 from archcmp.results.document import Document
+from archcmp.results.request import Request
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 ORDER = 0
 TITLE = "What each step of the path costs"
+
+
+def why_not(request: Request) -> str:
+    return "" if request.kind == "ablation" else "stairs is drawn by ablate"
 
 
 def has(doc: Document) -> bool:

@@ -22,6 +22,7 @@ from archcmp.report.plots.curves import Axis, Curve, CurvePanel, Mark, Point, fi
 from archcmp.report.tables.grid import in_order
 from archcmp.report.tables.rows import rate, where_measured
 from archcmp.results.document import Document
+from archcmp.results.request import Request
 from archcmp.results.timings import Throughput
 from archcmp.units import TokensPerSecond
 
@@ -33,6 +34,10 @@ ORDER = 5
 TITLE = "Measured throughput"
 
 Along = Literal["seq_len", "batch_size"]
+
+
+def why_not(request: Request) -> str:
+    return "" if request.measure else "throughput shows what is timed, and this run times nothing"
 
 
 def has(doc: Document) -> bool:
