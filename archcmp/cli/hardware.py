@@ -10,6 +10,7 @@ import typer
 
 from archcmp.cli import complete
 from archcmp.cli import options as o
+from archcmp.hardware.calibrated import entries, reached
 from archcmp.hardware.load import known_hardware, load_hardware
 from archcmp.hardware.sheet import QUANTITIES, Hardware
 from archcmp.report.formats.terminal import print_tables
@@ -61,8 +62,8 @@ def _list(sheets: Mapping[str, Hardware]) -> Table:
     ]
     notes = [
         "Rates are dense. `archcmp hardware NAME` shows one with its sources; --on NAME takes it in "
-        "compare, bench and fit, and so does a path to a sheet of yours. `archcmp device` measures what this "
-        "machine does.",
+        "compare, bench and fit, and so does a path to a sheet of yours.",
+        *_this_machine(),
     ]
     return Table("Hardware, as published", ["name", "device", *COLUMNS], rows, notes, n_text=2)
 
@@ -79,3 +80,14 @@ def _sheet(name: str, sheet: Hardware) -> Table:
         rows.append(Row("ridge", [Figure("16-bit rate / bandwidth"), ridge]))
     notes = [sheet.note] if sheet.note else []
     return Table(f"{sheet.name} ({name})", ["", "source", ""], rows, notes, n_text=2)
+
+
+def _this_machine() -> list[str]:
+    """What was measured here, by `archcmp device` or before other measurements."""
+    measured = {name: rates for name, entry in entries().items() if (rates := reached(entry))}
+    if not measured:
+        return ["`archcmp device` measures what this machine does at best."]
+    return [
+        f"Measured here: {name}: {Flops(flops)}/s, {DecimalBytes(moved)}/s."
+        for name, (flops, moved) in measured.items()
+    ]

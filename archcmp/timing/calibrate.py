@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from archcmp.hardware.calibrated import cache_file
 from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
 from archcmp.timing.clock import DeviceTimer, Timer
 from archcmp.timing.device import environment_of, native_dtype
 from archcmp.timing.kernels import known_kernels, prefer_fastest_attention
-from archcmp.timing.remembered import cache_file, recall, remember
+from archcmp.timing.remembered import recall, remember
 
 SIDES = (256, 512, 1024, 2048, 4096, 8192)
 LONG_ENOUGH_S = 0.03

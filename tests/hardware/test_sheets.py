@@ -6,8 +6,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from archcmp.cli import app
 from archcmp.errors import ArchcmpError
+from archcmp.hardware.calibrated import write
 from archcmp.hardware.load import SHEETS, known_hardware, load_hardware
 from archcmp.hardware.sheet import QUANTITIES, Figures, Hardware, schema_text
 from archcmp.spec.yaml.nodes import plain, read_tree
@@ -116,6 +120,16 @@ def test_the_command_lists_and_shows(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(GOOD)
     assert "80.0 GB" in run("hardware", "mine.yaml", cwd=tmp_path).stdout
     assert '"memory_bytes": 80000000000.0' in run("hardware", "mine.yaml", "--json", cwd=tmp_path).stdout
+
+
+def test_what_was_measured_here_stands_below_the_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(typer, "get_app_dir", lambda name: str(tmp_path))
+    rates = {"matmul_flops_per_s": 2e11, "copy_bytes_per_s": 1e10, "read_bytes_per_s": 3e10}
+    write({"A Chip, 4 threads": rates, "B Chip": {"matmul_flops_per_s": "damaged"}})
+    output = " ".join(CliRunner().invoke(app, ["hardware"]).output.split())
+    assert "Measured here: A Chip, 4 threads: 200 GFLOP/s, 30.0 GB/s." in output and "B Chip" not in output
 
 
 def test_the_sheet_that_the_documentation_shows_can_be_used(tmp_path: Path) -> None:

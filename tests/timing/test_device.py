@@ -11,6 +11,7 @@ import torch
 import typer
 
 from archcmp.errors import UsageError
+from archcmp.hardware.calibrated import cache_file
 from archcmp.model.ops.attention import WAYS, prefer
 from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
@@ -18,7 +19,7 @@ from archcmp.timing import calibrate
 from archcmp.timing.calibrate import best_known, calibrate_device
 from archcmp.timing.device import known_devices, native_dtype, resolve_device
 from archcmp.timing.kernels import ROWS, Kernels, known_kernels, prefer_fastest_attention
-from archcmp.timing.remembered import cache_file, recall, remember
+from archcmp.timing.remembered import recall, remember
 from tests.fakes import FakeTimer
 
 CPU = torch.device("cpu")
