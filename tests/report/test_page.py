@@ -232,7 +232,7 @@ def test_several_documents_have_a_section_each_and_a_contents() -> None:
     docs = [(path.name, read(path)) for path in DOCUMENTS[:3]]
     html = page(docs)
     assert "<title>3 experiments</title>" in html
-    assert html.count("<details><summary><a href=") == 3  # the contents of each is folded
+    assert html.count("</summary><ul><li><a href=") == 3  # the contents of each is folded
     links = re.findall(r'href="#([^"]+)"', html)
     ids = re.findall(r' id="([^"]+)"', html)
     assert len({*links}) == len(links) and {*links} <= {*ids} and len({*ids}) == len(ids)

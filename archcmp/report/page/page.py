@@ -71,8 +71,8 @@ def _part(number: int, label: str, doc: Document, alone: bool) -> tuple[str, str
     if alone:
         return f"<ul>{links}</ul>", body
     title = text(title_of(doc))
-    link = f'<a href="#part-{number}">{title}</a>'
-    contents = f"<details><summary>{link}</summary><ul>{links}</ul></details>"
+    first = f'<li><a href="#part-{number}">All of it</a></li>'
+    contents = f"<details><summary>{title}</summary><ul>{first}{links}</ul></details>"
     about = paragraphs(_about(label, doc), "about")
     return contents, f'<section id="part-{number}"><h2>{title}</h2>{about}\n{body}\n</section>'
 
