@@ -4,6 +4,7 @@ and dtype."""
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,5 +40,5 @@ def write(found: Entries) -> None:
 def reached(entry: Mapping[str, Any]) -> tuple[float, float] | None:
     """FLOP/s of a matmul, and bytes/s of memory by the faster of reading and copying; None where damaged."""
     names = ("matmul_flops_per_s", "copy_bytes_per_s", "read_bytes_per_s")
-    rates = [rate for name in names if isinstance(rate := entry.get(name), float) and rate > 0]
+    rates = [rate for name in names if isinstance(rate := entry.get(name), float) and 0 < rate < math.inf]
     return (rates[0], max(rates[1:])) if len(rates) == len(names) else None

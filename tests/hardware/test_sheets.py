@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import jsonschema
@@ -127,9 +128,19 @@ def test_what_was_measured_here_stands_below_the_list(
 ) -> None:
     monkeypatch.setattr(typer, "get_app_dir", lambda name: str(tmp_path))
     rates = {"matmul_flops_per_s": 2e11, "copy_bytes_per_s": 1e10, "read_bytes_per_s": 3e10}
-    write({"A Chip, 4 threads": rates, "B Chip": {"matmul_flops_per_s": "damaged"}})
+    write(
+        {
+            "A Chip, 4 threads": rates,
+            "B Chip": {"matmul_flops_per_s": "damaged"},
+            "C Chip": rates | {"copy_bytes_per_s": math.inf},
+        }
+    )
     output = " ".join(CliRunner().invoke(app, ["hardware"]).output.split())
-    assert "Measured here: A Chip, 4 threads: 200 GFLOP/s, 30.0 GB/s." in output and "B Chip" not in output
+    assert (
+        "Measured here: A Chip, 4 threads: 200 GFLOP/s, 30.0 GB/s." in output
+        and "B Chip" not in output
+        and "C Chip" not in output
+    )
 
 
 def test_the_sheet_that_the_documentation_shows_can_be_used(tmp_path: Path) -> None:

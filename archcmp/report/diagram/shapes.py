@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from archcmp.report.diagram.metrics import text_width
@@ -86,11 +85,6 @@ class Scene:
     lines: list[Line] = field(default_factory=list)
     pluses: list[Plus] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
-
-    def all_texts(self) -> Iterator[Text]:
-        yield from self.texts
-        for box in self.boxes:
-            yield from box.texts
 
 
 def lines_of_text(
