@@ -78,8 +78,12 @@ def last_kept(stored: Tensor, start: int, n_kept: int) -> Tensor:
 def keep_last(stored: Tensor, new: Tensor, start: int) -> None:
     """Keep `new` (B, ..., T, D), positions start .. start + T - 1, in the ring, the last ones if it is
     smaller."""
-    window, end = stored.shape[-2], start + new.shape[-2]
-    n_stored = min(new.shape[-2], window)
+    window, n_new = stored.shape[-2], new.shape[-2]
+    if n_new == 1:
+        slot = start % window
+        stored[..., slot : slot + 1, :] = new
+        return
+    end, n_stored = start + n_new, min(n_new, window)
     slots = torch.arange(end - n_stored, end, device=stored.device) % window
     stored[..., slots, :] = new[..., -n_stored:, :]
 
@@ -89,8 +93,7 @@ def rolled(stored: Tensor, new: Tensor, start: int) -> Tensor:
     position in any order)."""
     window, n_new = stored.shape[-2], new.shape[-2]
     if n_new == 1:
-        slot = start % window
-        stored[..., slot : slot + 1, :] = new
+        keep_last(stored, new, start)
         return stored[..., : min(start + 1, window), :]
     kept = min(start, window)
     seen = torch.cat((last_kept(stored, start, kept), new), dim=-2) if kept else new

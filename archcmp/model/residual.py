@@ -167,8 +167,8 @@ class StreamWeights(nn.Module):
         flat = x.flatten(-2).to(torch.promote_types(x.dtype, torch.float32))
         flat = rms_norm(flat, None, self.eps)
         parts = F.linear(flat, self.weight.to(flat.dtype)).split(self.widths, dim=-1)
-        affine = zip(parts, self.scale.unbind(), self.bias.split(self.widths), strict=True)
-        return [scale * part + bias for part, scale, bias in affine]
+        affine = zip(self.bias.split(self.widths), self.scale.unbind(), parts, strict=True)
+        return [torch.addcmul(bias, scale, part) for bias, scale, part in affine]
 
 
 def _weighed(weights: Tensor, x: Tensor) -> Tensor:
@@ -199,19 +199,24 @@ class HyperConnections(nn.Module):
                 x = self._doubly_stochastic(mix[0]).to(x.dtype) @ x
             else:
                 write = write + eps
-            x = x + write.to(x.dtype)[..., None] * y[..., None, :]
+            x = torch.addcmul(x, write.to(x.dtype)[..., None], y[..., None, :])
         return x
 
     def _doubly_stochastic(self, mix: Tensor) -> Tensor:
         """M (B, T, n, n) from n^2 numbers per token, by Sinkhorn and Knopp's iteration. The numbers are the
-        rows of M's transpose."""
+        rows of M's transpose.
+
+        Whichever columns and rows were divided, what is left of k is k / (columns * rows). So an iteration
+        computes these divisors alone, with the tokens in the last dimension, where vectors are long.
+        """
         eps, n = self.spec.eps, self.spec.n_streams
-        m: Tensor = mix.unflatten(-1, (n, n)).softmax(-1) + eps
-        m = m / (m.sum(-2, keepdim=True) + eps)
+        k: Tensor = mix.movedim(-1, 0).contiguous().unflatten(0, (n, n)).softmax(1) + eps
+        rows = torch.ones_like(k[:, :1])
+        columns = k.sum(0, keepdim=True) + eps
         for _ in range((self.spec.sinkhorn_iterations or 1) - 1):
-            m = m / (m.sum(-1, keepdim=True) + eps)
-            m = m / (m.sum(-2, keepdim=True) + eps)
-        return m.transpose(-1, -2)
+            rows = torch.add((k / columns).sum(1, keepdim=True), rows, alpha=eps)
+            columns = torch.add((k / rows).sum(0, keepdim=True), columns, alpha=eps)
+        return (k / (rows * columns)).permute(2, 3, 1, 0).contiguous()
 
 
 class OneStream(nn.Identity):
@@ -234,7 +239,7 @@ class Streams(nn.Module):
 
     def widen(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, n, C)."""
-        return x[..., None, :].expand(*x.shape[:-1], self.spec.n_streams, x.shape[-1])
+        return x[..., None, :].expand(*x.shape[:-1], self.spec.n_streams, x.shape[-1]).contiguous()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.weights is None:

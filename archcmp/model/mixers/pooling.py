@@ -58,18 +58,17 @@ class Pooling(nn.Module):
         first = max(0, n_old - int(self.overlap)) * self.rate
         if kept is not None:
             new = tokens
-            if first < start:
+            if first < start and n_all > n_old:
                 tokens = torch.cat((last_kept(kept.pending, start, start - first), new), dim=1)
             keep_last(kept.pending, new, start)
         if n_all > n_old:
             whole = tokens[:, : n_all * self.rate - first]
             entries = finished(self._pooled(whole, padded=self.overlap and n_old == 0), n_old)
-        else:
-            entries = tokens.new_zeros(tokens.shape[0], 0, self.dim)
-        if kept is None:
-            return entries
-        kept.entries[:, n_old:n_all] = entries
-        return kept.entries[:, :n_all]
+            if kept is not None:
+                kept.entries[:, n_old:n_all] = entries
+        elif kept is None:
+            return tokens.new_zeros(tokens.shape[0], 0, self.dim)
+        return entries if kept is None else kept.entries[:, :n_all]
 
     def _pooled(self, tokens: Tensor, padded: bool) -> Tensor:
         """Whole windows of values and gates (B, windows * rate, 2 width) -> (B, entries, D). The first of

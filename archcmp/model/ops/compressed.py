@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
+from archcmp.model.ops.chosen import gathered
 from archcmp.model.ops.index import visible_keys
 from archcmp.model.ops.kernels import as_kernel, device_type
 
@@ -17,7 +18,10 @@ OPERATOR = "archcmp::compressed_attention"
 BETWEEN_TOKENS = True
 
 PIECE = 256
-"""Queries per piece."""
+"""Queries per piece, at most."""
+
+PIECE_ELEMENTS = 2**20
+"""Scores that are held at once, which fit a processor's cache."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
@@ -65,27 +69,34 @@ def _compressed_attention(
         return _kernel(q, kv, entries, sinks, chosen)
     n_new, n_old = q.shape[2], kv.shape[2] - q.shape[2]
     if n_new == 1:
-        if chosen is not None:
-            entries = entries.gather(1, chosen[:, 0, :, None].expand(-1, -1, entries.shape[2]))
-        return _attend(q, torch.cat((kv[:, :, -window:], entries[:, None]), dim=2), sinks, scale, None)
+        keys = entries[:, None]
+        if chosen is not None and chosen.shape[2] < entries.shape[1]:
+            keys = gathered(keys, chosen)
+        return _attend(q, (kv[:, :, -window:], keys), sinks, scale, None)
+    piece = _piece(q, window + entries.shape[1])
+    near = torch.ones(piece, piece + window - 1, dtype=torch.bool, device=q.device).triu().tril(window - 1)
     mixed: list[Tensor] = []
-    for first in range(0, n_new, PIECE):
-        n_queries = min(PIECE, n_new - first)
-        oldest = max(0, n_old + first - window + 1)
-        end = n_old + first + n_queries
-        back = torch.arange(n_old + first, end, device=q.device)[:, None] - torch.arange(
-            oldest, end, device=q.device
-        )
-        seen = visible_keys(start + first, n_queries, entries.shape[1], rate, q.device)
-        seen = seen.expand(q.shape[0], -1, -1)
+    for first in range(0, n_new, piece):
+        end = min(first + piece, n_new)
+        oldest = n_old + first - window + 1
+        tokens = slice(max(0, oldest), n_old + end)
+        among_tokens = near[: end - first, tokens.start - oldest : tokens.stop - oldest]
+        n_ended = min(entries.shape[1], (start + end) // rate)
+        among = visible_keys(start + first, end - first, n_ended, rate, q.device)[None]
         if chosen is not None:
-            picked = torch.zeros_like(seen).scatter(-1, chosen[:, first : first + n_queries], True)
-            seen = seen & picked
-        near = ((back >= 0) & (back < window)).expand(q.shape[0], -1, -1)
-        keys = torch.cat((kv[:, :, oldest:end], entries[:, None]), dim=2)
-        queries = q[:, :, first : first + n_queries]
-        mixed.append(_attend(queries, keys, sinks, scale, torch.cat((near, seen), dim=-1)[:, None]))
+            picked = among.new_zeros(q.shape[0], end - first, entries.shape[1])
+            among = among & picked.scatter(-1, chosen[:, first:end], True)[..., :n_ended]
+        mask = torch.cat((among_tokens.expand(len(among), -1, -1), among), dim=-1)
+        parts = kv[:, :, tokens], entries[:, None, :n_ended]
+        mixed.append(_attend(q[:, :, first:end], parts, sinks, scale, mask))
     return torch.cat(mixed, dim=2)
+
+
+def _piece(q: Tensor, n_keys: int) -> int:
+    """Queries per piece."""
+    if device_type(q) != "cpu":
+        return PIECE
+    return max(1, min(PIECE, PIECE_ELEMENTS // (q.shape[0] * q.shape[1] * n_keys)))
 
 
 def _kernel(q: Tensor, *others: Tensor | None) -> Tensor:
@@ -96,18 +107,21 @@ def _kernel(q: Tensor, *others: Tensor | None) -> Tensor:
     return as_kernel(result, [*inputs, result, log_sum_exp], *inputs)
 
 
-def _attend(q: Tensor, keys: Tensor, sinks: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+def _attend(
+    q: Tensor, keys: tuple[Tensor, Tensor], sinks: Tensor, scale: float, mask: Tensor | None
+) -> Tensor:
     """All heads of q (B, H, T, D) to the same keys (B, 1, S, D), which are the values, too, the softmax in
-    float32 or better."""
-    rows = q.flatten(1, 2)[:, None] * scale
-    scores = (rows @ keys.transpose(2, 3)).view(*q.shape[:3], -1)
+    float32 or better. The mask is (B or 1, T, S). A sink is the score of one more key, which is 0."""
+    sink = keys[0].new_zeros(q.shape[0], 1, 1, q.shape[3])
+    all_keys = torch.cat((sink, *keys), dim=2)[:, 0]
+    rows = (q * scale).flatten(1, 2)
     precise = torch.promote_types(q.dtype, torch.float32)
-    scores = scores.to(precise)
+    scores = (rows @ all_keys.transpose(1, 2)).to(precise).unflatten(1, q.shape[1:3])
+    scores[..., 0] = sinks[:, None]
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    with_sink = torch.cat((scores, sinks.to(precise).view(1, -1, 1, 1).expand(*q.shape[:3], 1)), dim=-1)
-    weights = with_sink.softmax(-1)[..., :-1].to(keys.dtype)
-    return (weights.flatten(1, 2)[:, None] @ keys).view(q.shape)
+        scores[..., 1:] += torch.where(mask, 0.0, -torch.inf)[:, None]
+    weights = scores.softmax(-1).flatten(1, 2).to(q.dtype)
+    return (weights @ all_keys).view(q.shape)
 
 
 _library.impl("compressed_attention", _compressed_attention, "CompositeImplicitAutograd")

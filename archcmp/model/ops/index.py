@@ -52,11 +52,14 @@ def _choose(q: Tensor, k: Tensor, weights: Tensor, top_k: int, start: int, rate:
     chosen: list[Tensor] = []
     for first in range(0, n_new, piece):
         end = min(first + piece, n_new)
-        products = q[:, first:end].to(precise).flatten(1, 2) @ keys
+        n_ended = max(n_chosen, min(n_keys, (start + end) // rate))
+        products = q[:, first:end].to(precise).flatten(1, 2) @ keys[..., :n_ended]
         by_head = products.relu_().unflatten(1, (end - first, n_heads))
         scores = (weights[:, first:end, None].to(precise) @ by_head).squeeze(2)
-        visible = visible_keys(start + first, end - first, n_keys, rate, q.device)
-        chosen.append(scores.masked_fill(~visible, -torch.inf).topk(n_chosen, dim=-1).indices)
+        if (start + first + 1) // rate < n_ended:
+            visible = visible_keys(start + first, end - first, n_ended, rate, q.device)
+            scores = scores.masked_fill(~visible, -torch.inf)
+        chosen.append(scores.topk(n_chosen, dim=-1, sorted=False).indices)
     return torch.cat(chosen, dim=1)
 
 
