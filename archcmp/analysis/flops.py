@@ -38,6 +38,7 @@ UNCOUNTED = frozenset(
     "aten::" + name
     for name in (
         *("add", "add_", "sub", "rsub", "mul", "div", "pow", "square", "reciprocal", "rsqrt", "sqrt"),
+        *("addcmul", "addcmul_", "linalg_vector_norm", "complex", "view_as_complex", "view_as_real"),
         *("tanh", "cos", "sin", "softmax", "clamp", "silu", "gelu", "relu", "sigmoid", "floor", "log1p"),
         *("abs", "maximum", "mean"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),

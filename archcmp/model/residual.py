@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.norms import build_norm
-from archcmp.model.ops.norm import rms_norm
+from archcmp.model.ops.sinkhorn import doubly_stochastic
 from archcmp.spec.schema.base import Part
 from archcmp.spec.schema.norms import Norm
 from archcmp.spec.schema.residual import HyperConnections as HyperConnectionsSpec
@@ -165,9 +165,10 @@ class StreamWeights(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         flat = x.flatten(-2).to(torch.promote_types(x.dtype, torch.float32))
-        flat = rms_norm(flat, None, self.eps)
-        parts = F.linear(flat, self.weight.to(flat.dtype)).split(self.widths, dim=-1)
-        affine = zip(self.bias.split(self.widths), self.scale.unbind(), parts, strict=True)
+        norm = torch.linalg.vector_norm(flat, dim=-1, keepdim=True)
+        rms = (norm.square() / flat.shape[-1] + self.eps).sqrt()
+        parts = (F.linear(flat, self.weight.to(flat.dtype)) / rms).split_with_sizes(self.widths, dim=-1)
+        affine = zip(self.bias.split_with_sizes(self.widths), self.scale.unbind(), parts, strict=True)
         return [torch.addcmul(bias, scale, part) for bias, scale, part in affine]
 
 
@@ -194,29 +195,20 @@ class HyperConnections(nn.Module):
         for f, before, weights in zip(sublayers, self.before, self.weights, strict=True):
             read, write, *mix = weights(x)
             y = f(before(_weighed(read.sigmoid() + eps, x)))
-            write = self.spec.magnitude * write.sigmoid()
+            write = self.spec.magnitude * write.sigmoid()[..., None]
             if mix:
-                x = self._doubly_stochastic(mix[0]).to(x.dtype) @ x
+                mixed = self._mixing(mix[0]).to(x.dtype) @ x
+                x = mixed.addcmul_(write.to(x.dtype), y[..., None, :])
             else:
-                write = write + eps
-            x = torch.addcmul(x, write.to(x.dtype)[..., None], y[..., None, :])
+                x = torch.addcmul(x, (write + eps).to(x.dtype), y[..., None, :])
         return x
 
-    def _doubly_stochastic(self, mix: Tensor) -> Tensor:
-        """M (B, T, n, n) from n^2 numbers per token, by Sinkhorn and Knopp's iteration. The numbers are the
-        rows of M's transpose.
-
-        Whichever columns and rows were divided, what is left of k is k / (columns * rows). So an iteration
-        computes these divisors alone, with the tokens in the last dimension, where vectors are long.
-        """
-        eps, n = self.spec.eps, self.spec.n_streams
-        k: Tensor = mix.movedim(-1, 0).contiguous().unflatten(0, (n, n)).softmax(1) + eps
-        rows = torch.ones_like(k[:, :1])
-        columns = k.sum(0, keepdim=True) + eps
-        for _ in range((self.spec.sinkhorn_iterations or 1) - 1):
-            rows = torch.add((k / columns).sum(1, keepdim=True), rows, alpha=eps)
-            columns = torch.add((k / rows).sum(0, keepdim=True), columns, alpha=eps)
-        return (k / (rows * columns)).permute(2, 3, 1, 0).contiguous()
+    def _mixing(self, mix: Tensor) -> Tensor:
+        """M (B, T, n, n) from n^2 numbers per token, which are the rows of M's transpose."""
+        n = self.spec.n_streams
+        k = mix.reshape(-1, n, n).softmax(-1) + self.spec.eps
+        m = doubly_stochastic(k, self.spec.sinkhorn_iterations or 1, self.spec.eps)
+        return m.transpose(1, 2).view(*mix.shape[:-1], n, n)
 
 
 class OneStream(nn.Identity):

@@ -154,13 +154,22 @@ class Rope:
         cos, sin = rotation
         half = cos.shape[-1]
         if self.spec.interleaved:
-            pairs, rest = x[..., : 2 * half].unflatten(-1, (half, 2)), x[..., 2 * half :]
-            first, second = pairs.unbind(-1)
-            turned = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)
+            pairs, rest = x.split_with_sizes((2 * half, x.shape[-1] - 2 * half), dim=-1)
+            turned = _turned_pairs(pairs.view(*x.shape[:-1], half, 2), cos, sin).flatten(-2)
             return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
         first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
         halves = (first * cos - second * sin, second * cos + first * sin)
         return torch.cat((*halves, rest) if rest.shape[-1] else halves, dim=-1)
+
+
+def _turned_pairs(pairs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Pairs (..., T, n, 2), by the angles (T, n). As complex numbers they are read and written once; but not
+    all dtypes have these, and compilers make no code for them."""
+    if pairs.dtype == torch.float32 and not torch.compiler.is_compiling():
+        numbers = torch.view_as_complex(pairs.contiguous())
+        return torch.view_as_real(numbers * torch.complex(cos, sin))
+    first, second = pairs.unbind(-1)
+    return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class CompressedCache(LayerCache):
 def _turned(rope: Rope, x: Tensor, rotation: Rotation) -> Tensor:
     """x (B, heads, T, D) with the last dimensions rotated."""
     width = 2 * rotation[0].shape[-1]
-    still, turned = x.split((x.shape[-1] - width, width), dim=-1)
+    still, turned = x.split_with_sizes((x.shape[-1] - width, width), dim=-1)
     return torch.cat((still, rope.rotate(turned, rotation)), dim=-1)
 
 

@@ -17,11 +17,11 @@ from archcmp.model.ops.kernels import as_kernel, device_type
 OPERATOR = "archcmp::compressed_attention"
 BETWEEN_TOKENS = True
 
-PIECE = 256
-"""Queries per piece, at most."""
+PIECE = 64
+"""Queries per piece, at most: few enough to score few tokens outside the window."""
 
-PIECE_ELEMENTS = 2**20
-"""Scores that are held at once, which fit a processor's cache."""
+PIECE_ELEMENTS = 2**22
+"""Scores that are held at once."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
@@ -73,7 +73,8 @@ def _compressed_attention(
         if chosen is not None and chosen.shape[2] < entries.shape[1]:
             keys = gathered(keys, chosen)
         return _attend(q, (kv[:, :, -window:], keys), sinks, scale, None)
-    piece = _piece(q, window + entries.shape[1])
+    n_rows = q.shape[0] * q.shape[1]
+    piece = max(1, min(PIECE, PIECE_ELEMENTS // (n_rows * (window + entries.shape[1]))))
     near = torch.ones(piece, piece + window - 1, dtype=torch.bool, device=q.device).triu().tril(window - 1)
     mixed: list[Tensor] = []
     for first in range(0, n_new, piece):
@@ -90,13 +91,6 @@ def _compressed_attention(
         parts = kv[:, :, tokens], entries[:, None, :n_ended]
         mixed.append(_attend(q[:, :, first:end], parts, sinks, scale, mask))
     return torch.cat(mixed, dim=2)
-
-
-def _piece(q: Tensor, n_keys: int) -> int:
-    """Queries per piece."""
-    if device_type(q) != "cpu":
-        return PIECE
-    return max(1, min(PIECE, PIECE_ELEMENTS // (q.shape[0] * q.shape[1] * n_keys)))
 
 
 def _kernel(q: Tensor, *others: Tensor | None) -> Tensor:
@@ -116,7 +110,7 @@ def _attend(
     all_keys = torch.cat((sink, *keys), dim=2)[:, 0]
     rows = (q * scale).flatten(1, 2)
     precise = torch.promote_types(q.dtype, torch.float32)
-    scores = (rows @ all_keys.transpose(1, 2)).to(precise).unflatten(1, q.shape[1:3])
+    scores = (rows @ all_keys.transpose(1, 2)).to(precise).view(*q.shape[:3], -1)
     scores[..., 0] = sinks[:, None]
     if mask is not None:
         scores[..., 1:] += torch.where(mask, 0.0, -torch.inf)[:, None]
