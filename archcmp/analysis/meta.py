@@ -95,6 +95,7 @@ RESULTS: Mapping[Any, Callable[..., Any]] = {
     aten.mean.dim: _reduced,
     aten.sum.dim_IntList: _reduced,
     aten.logsumexp.default: _reduced,
+    aten.linalg_vector_norm.default: lambda x, order, *dims, **options: _reduced(x, *dims, **options),
     aten.cumsum.default: lambda x, dim, **options: _empty(x.shape, x, options.get("dtype")),
     aten.tril.default: lambda x, *diagonal: _empty(x.shape, x),
     aten.triu.default: lambda x, *diagonal: _empty(x.shape, x),
@@ -148,7 +149,8 @@ def _elementwise(operator: Any, args: Sequence[Any], options: Mapping[str, Any])
 
 
 def _is_elementwise(operator: Any) -> bool:
-    return torch.Tag.pointwise in operator.tags or operator is aten.floor_divide.default
+    untagged = (aten.floor_divide.default, aten.complex.default)
+    return torch.Tag.pointwise in operator.tags or operator in untagged
 
 
 def _on_meta(args: Sequence[Any], options: Mapping[str, Any]) -> bool:

@@ -17,11 +17,11 @@ from archcmp.model.ops.kernels import as_kernel, device_type
 OPERATOR = "archcmp::compressed_attention"
 BETWEEN_TOKENS = True
 
-PIECE = 64
-"""Queries per piece, at most: few enough to score few tokens outside the window."""
+PIECE = 128
+"""Queries per piece, at most. The more there are, the more tokens outside their windows are scored."""
 
 PIECE_ELEMENTS = 2**22
-"""Scores that are held at once."""
+"""Scores that are held at once, at most, but for those of one query."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
