@@ -166,10 +166,10 @@ def length_notes(doc: Document) -> list[str]:
     seq_len = doc.cells[0].point.get("seq_len", 0)
     limits = {model.name: model.choices.get("context_length") for model in doc.models}
     learned = [model.name for model in doc.models if model.choices.get("embedding.positions") == "learned"]
+    shortest = [name for name in learned if limits[name] == seq_len and len(limits) > 1]
     notes = [
         f"All models are counted at {seq_len:,} tokens, the most that {name} has learned positions for."
-        for name in learned
-        if limits[name] == seq_len and len(limits) > 1
+        for name in shortest[:1]
     ]
     return [*notes, *context_notes(doc)]
 
