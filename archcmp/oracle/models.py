@@ -81,13 +81,13 @@ def import_transformers() -> Any:
 
 
 def find_config(spec: ModelSpec) -> dict[str, Any]:
-    """The configuration of a model of transformers with the choices of `spec`. Raises UsageError, which lists
-    the known model types, if no type has these choices."""
+    """The configuration of a model of transformers with the choices of `spec`. Raises UsageError if no model
+    type has these choices."""
     config = to_config(spec)
     if config is None:
         raise UsageError(
-            f"{spec.title}: archcmp knows no model of transformers with these choices. Known model types: "
-            f"{', '.join(known_model_types())}"
+            f"{spec.title}: archcmp knows no model of transformers with these choices: none of the "
+            f"{len(known_model_types())} model types that it imports makes all of them"
         )
     return config
 

@@ -261,6 +261,11 @@ def test_a_value_that_is_none_of_two_types_is_one_mistake(tmp_path: Path) -> Non
             "input_norm, scaled, expert_scale, by_token, jitter. expert is a mapping with kind: mlp or glu",
         ),
         (
+            "{kind: glu, d_ff: 64, activation: silu}",
+            "{kind: moe, n_experts: 8, top_k: 2, router: {kind: softmax}}",
+            "router.kind: router has no such option.",
+        ),
+        (
             "kind: glu, d_ff",
             "kind: moe, d_ff",
             "moe has no such option. Did you mean expert.d_ff or shared.d_ff?",
@@ -308,7 +313,9 @@ def test_files_that_are_no_specs(data: bytes, said: str, tmp_path: Path) -> None
         ("no/such/file.yaml", "no such file"),
         ("", "no such spec"),
         ("olmo2+d_modl=3", "Did you mean d_model?"),
-        ("olmo2+layers[7].n_layers=3", r"layers has 1, the first of them layers\[0\]"),
+        ("olmo2+layers[7].n_layers=3", r"a list of 1, the first of them layers\[0\]; n_layers=N"),
+        ("olmo2+blocks.*.mixer.window=8", "no block '\\*'. window=8 means every block"),
+        ("olmo2+qk_norm=true", "must be all_heads, per_head or each_head, not true"),
         ("olmo2+d_model=[", "not valid YAML"),
         ("olmo2+d_model=-1", "must be above 0"),
         ("gemma3+blocks.main.mixer.window=5", "Gemma 3 has no block 'main'.*local, global"),

@@ -89,14 +89,13 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     """A width per column. If there is room, each is as wide as its name and cells need. If not, narrow
     columns are, and the wide ones share the rest equally; labels break, or else cells, or else both."""
     label, *others = columns
-    choices = (
-        [column.whole for column in columns],
-        _with_broken_labels(columns),
-        [label.whole, *(column.broken(0) for column in others)],
-        [column.broken(0) for column in columns],
-        [column.broken(-1) for column in columns],
-        [1] * len(columns),
+    cells = (
+        [column.whole for column in others],
+        [column.broken(0) for column in others],
+        [column.broken(-1) for column in others],
     )
+    choices = [[width, *widths] for widths in cells for width in (label.whole, label.broken(0))]
+    choices += [[label.broken(-1), *cells[-1]], [1] * len(columns)]
     least = next((choice for choice in choices if _total(choice) <= room), choices[-1])
     natural = [column.natural for column in columns]
     for level in range(max(natural), 0, -1):
@@ -108,15 +107,11 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     return least
 
 
-def _with_broken_labels(columns: Sequence[_Column]) -> list[int]:
-    label, *others = columns
-    return [label.broken(0), *(column.whole for column in others)]
-
-
 def _groups(columns: Sequence[_Column], n_repeated: int, room: int) -> list[list[int]]:
     """Groups of columns that fit side by side: all of them if broken labels make room. Every group starts
     with the same columns: labels, and where ratios refer to it, the first model."""
-    if _total(_with_broken_labels(columns)) <= room:
+    label, *others = columns
+    if _total([label.broken(0), *(column.whole for column in others)]) <= room:
         return [[*range(len(columns))]]
     base = [*range(min(n_repeated, len(columns)))]
     groups = [base[:]]
