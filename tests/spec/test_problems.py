@@ -144,6 +144,12 @@ BROKEN = {
         21,
         ["no size 'smal'", "small, big"],
     ),
+    "a default size that is no name": (
+        "default_size: small",
+        "default_size: {small: 1}",
+        21,
+        ["default_size must be the name of a size"],
+    ),
     "size is no mapping": ("small: {}", "small: 3", 23, ["sizes.small"]),
     "aliases": ("{d_model: 64}", "&a {d_model: 64}\n  more: *a", 25, ["aliases", "extends"]),
     "control characters": ("name: Mine", 'name: "a\\nb"', 1, ["name must be one line"]),
