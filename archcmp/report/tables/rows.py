@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -183,7 +184,7 @@ def where_measured(doc: Document) -> list[str]:
     for label, there in doc.sources.items():
         changes = doc.environment_of(doc.cells[0]).changes(there)
         named = "; ".join(
-            f"{name} {_RATES.get(name, str)(theirs)} there, {_RATES.get(name, str)(ours)} here"
+            f"{_in_words(name)} {_RATES.get(name, str)(theirs)} there, {_RATES.get(name, str)(ours)} here"
             for name, (ours, theirs) in changes.items()
         )
         calibrated = environments[0].fresh_rates and there.fresh_rates
@@ -191,6 +192,11 @@ def where_measured(doc: Document) -> list[str]:
         notes.append(f"{label} is from another run, without paired readings: {named or alike}.")
         notes.append(_busy(f"The machine of {label}", there))
     return [note for note in notes if note]
+
+
+def _in_words(name: str) -> str:
+    """'matmul_flops_per_s' -> 'matmul', 'device_name' -> 'device name'."""
+    return re.sub(r"_(flops|bytes)_per_s$", "", name).replace("_", " ")
 
 
 def _busy(name: str, *environments: Environment) -> str:
