@@ -107,11 +107,14 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     return least
 
 
-def _groups(columns: Sequence[_Column], n_repeated: int, room: int) -> list[list[int]]:
-    """Groups of columns that fit side by side: all of them if broken labels make room. Every group starts
-    with the same columns: labels, and where ratios refer to it, the first model."""
+def _groups(columns: Sequence[_Column], n_repeated: int, room: int, texts: bool) -> list[list[int]]:
+    """Groups of columns that fit side by side: all of them if broken labels make room, or broken cells where
+    these are `texts`. Every group starts with the same columns: labels, and where ratios refer to it, the
+    first model."""
     label, *others = columns
-    if _total([label.broken(0), *(column.whole for column in others)]) <= room:
+    ways = [[label.broken(0), *(column.whole for column in others)]]
+    ways += [[label.whole, *(column.broken(0) for column in others)]] if texts else []
+    if min(map(_total, ways)) <= room:
         return [[*range(len(columns))]]
     base = [*range(min(n_repeated, len(columns)))]
     groups = [base[:]]
@@ -186,7 +189,7 @@ def _print_table(console: Console, table: Table, split: bool) -> None:
     shown = partial(_shown, encoding=console.encoding)
     columns = _fitting(table, shown, console.width)
     groups = (
-        _groups(columns, max(table.n_repeated, table.n_text), console.width)
+        _groups(columns, max(table.n_repeated, table.n_text), console.width, table.differing)
         if split
         else [[*range(len(columns))]]
     )
