@@ -28,7 +28,7 @@ def train_step(
 
 
 class FlatParameters:
-    """The trained parameters of a small model in two vectors, its matrices and the others, with their gradients.
+    """The trained parameters of a small model in two vectors, matrices and others, with their gradients.
 
     Every parameter of the model becomes a view, so that clipping and the optimizer take one operation for
     each vector instead of one for each parameter. The model must stay on its device afterwards.
