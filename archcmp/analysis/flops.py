@@ -27,7 +27,7 @@ from archcmp.analysis.pairs import COUNT_PAIRS
 from archcmp.analysis.params import COMPONENT_OF, count_params
 from archcmp.analysis.passes import DECODE, FORWARD, PREFILL, Pass
 from archcmp.errors import CountingError
-from archcmp.model.decoder import Block, Decoder
+from archcmp.model.decoder import AFTER_LAYERS, Block, Decoder
 from archcmp.model.ops import CountPairs, Shape, operators
 from archcmp.results.counts import COMPONENTS, Breakdown, Section
 
@@ -47,9 +47,6 @@ UNCOUNTED = frozenset(
 )
 """Elementwise, normalising and lookup operators that the models use. fvcore has its own list of operators
 that only move or shape data."""
-
-MAKE_LOGITS = ("residual", "norm", "head")
-"""The children of a decoder that run only where there are logits. The others run at every position."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +222,7 @@ def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str 
     if part.block is None:
         n_logits = batch_size if way.last_only else n_tokens
         for name, each in _outside(part).items():
-            flops[COMPONENT_OF.get(name, name)] += each * (n_logits if name in MAKE_LOGITS else n_tokens)
+            flops[COMPONENT_OF.get(name, name)] += each * (n_logits if name in AFTER_LAYERS else n_tokens)
         return Trace(+flops, 0)
     scores = 0
     for sublayer in _sublayers(part):

@@ -16,7 +16,7 @@ from archcmp.analysis.decompose import Part, decompose
 from archcmp.analysis.memory import weights_bytes
 from archcmp.analysis.meta import ShapesOnly
 from archcmp.analysis.params import count_trained
-from archcmp.model.decoder import Block, Decoder
+from archcmp.model.decoder import AFTER_LAYERS, BEFORE_LAYERS, Block
 from archcmp.results.counts import Breakdown, Section
 from archcmp.results.training_memory import Setup, TrainingMemory
 from archcmp.spec.layers import layer_blocks
@@ -98,16 +98,10 @@ def _layer(part: Part, batch_size: int, seq_len: int, setup: Setup, code: Code) 
 def _parameters_of_ends(outside: Part) -> tuple[int, int, int]:
     """Parameters of the embedding, of the norm between two passes, and of the final norm and the head. A tied
     table is with the embedding and with the head."""
-    decoder = outside.on_meta
-    assert isinstance(decoder, Decoder)
-    stages = (
-        [decoder.embedding, decoder.per_layer],
-        [decoder.norm],
-        [decoder.residual, decoder.norm, decoder.head],
-    )
+    children = dict(outside.on_meta.named_children())
     entering, norm, leaving = (
-        sum(p.numel() for module in modules if module is not None for p in module.parameters())
-        for modules in stages
+        sum(p.numel() for name in names if name in children for p in children[name].parameters())
+        for names in (BEFORE_LAYERS, ["norm"], AFTER_LAYERS)
     )
     return entering, norm, leaving
 
