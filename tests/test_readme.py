@@ -111,7 +111,8 @@ def test_the_readme_is_short_and_in_order() -> None:
 
 def test_the_shown_comparison_is_what_the_counts_are() -> None:
     shown = next(block for block in _blocks("", README) if "Design choices that differ" in block)
-    printed = CliRunner().invoke(cli.app, ["compare", "olmo2", "llama3", "--no-measure"]).output
+    wide = CliRunner(env={"COLUMNS": "120"})
+    printed = wide.invoke(cli.app, ["compare", "olmo2", "llama3", "--no-measure"]).output
     lines = "\n".join(line.rstrip() for line in printed.splitlines())
     for table in shown.strip().split("\n\n"):
         assert table in lines
