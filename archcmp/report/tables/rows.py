@@ -81,9 +81,7 @@ def _mixer_rows(breakdowns: Sequence[Breakdown | None], unit: Unit) -> list[Row]
     scores = [None if b is None else b.scores for b in breakdowns]
     if not any(scores):
         return []
-    projections = [
-        None if b is None or b.scores is None else b.by_component["mixer"] - b.scores for b in breakdowns
-    ]
+    projections = [None if b is None else b.projections for b in breakdowns]
     return [row("projections", projections, unit, level=2), row("scores", scores, unit, level=2)]
 
 
