@@ -20,6 +20,7 @@ from archcmp.results.ablation import Step
 from archcmp.results.document import SCHEMA, Document, Status
 from archcmp.results.files import check_named, unwritable, write_whole
 from archcmp.results.versions import UPGRADES
+from archcmp.wrong_values import wrong_value
 
 MAX_FILE_BYTES = 2**28
 MAX_CELLS = 10_000
@@ -126,7 +127,7 @@ def read(path: str | Path) -> Document:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"'{path}' is damaged: {where[:80]}: {first['msg']}") from None
+        raise UsageError(f"'{path}' is damaged: {where[:80]} {wrong_value(first)[0]}") from None
     _check_consistent(doc, path)
     return doc
 

@@ -111,9 +111,12 @@ def _in_blocks(tree: Tree, override: Override) -> list[Path]:
         ]
         if found:
             return list(found)
-    raise UnknownKeyError(
-        f"override {override}: {tree['name']} has no {override.key}. {_nearest(tree, steps, paths)}"
-    )
+    slots = [o for o in reflect.options(Block) if override.value in reflect.kinds(o.owner, o.name)]
+    if steps[-1] == "kind" and slots:
+        hint = f"Write {short_key(slots[0].path)}={override.value}"
+    else:
+        hint = _nearest(tree, steps, paths)
+    raise UnknownKeyError(f"override {override}: {tree['name']} has no {override.key}. {hint}")
 
 
 def _nearest(tree: Tree, steps: Sequence[str], paths: Sequence[tuple[str, ...]]) -> str:

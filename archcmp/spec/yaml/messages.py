@@ -16,7 +16,7 @@ from archcmp.spec import reflect
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.merge import FILE_KEYS
 from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain, without_nulls
-from archcmp.spec.yaml.wrong_values import MAPPING, show, wanted, wrong_value
+from archcmp.wrong_values import MAPPING, show, wanted, wrong_value
 
 T = TypeVar("T")
 
