@@ -7,6 +7,7 @@ spec.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ def _language_model(whole: Any, text_config: type, others: tuple[str, ...]) -> A
     return LanguageModel
 
 
+@cache
 def import_transformers() -> Any:
     """The `transformers` package, with a quiet log. Raises UsageError where it is not installed."""
     try:
