@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ class Part:
             rows = spec.vocab_size if block.reads_tokens else None
             return self.dtype, self.precision, block, spec.d_model, spec.norm, rows
         sizes = spec.vocab_size, spec.d_model, spec.context_length
-        outside = tuple(spec.per_layer_dims), spec.streams
+        outside = tuple(spec.per_layer_dims), spec.streams, spec.loop
         return self.dtype, *sizes, spec.norm, spec.embedding, spec.output, *outside
 
     def __eq__(self, other: object) -> bool:
@@ -82,9 +82,14 @@ class Part:
 
     @cached_property
     def on_meta(self) -> Block | Decoder:
-        """The part on the meta device, without memory, for counting."""
-        with ShapesOnly():
-            return self.build("meta")
+        """The part on the meta device, without memory, for counting. Equal parts share it."""
+        return _on_meta(self)
+
+
+@lru_cache(maxsize=256)
+def _on_meta(part: Part) -> Block | Decoder:
+    with ShapesOnly():
+        return part.build("meta")
 
 
 def sizes(design: Any) -> Hashable:

@@ -27,7 +27,7 @@ from archcmp.analysis.pairs import COUNT_PAIRS
 from archcmp.analysis.params import COMPONENT_OF, count_params
 from archcmp.analysis.passes import DECODE, FORWARD, PREFILL, Pass
 from archcmp.errors import CountingError
-from archcmp.model.decoder import Block, Decoder
+from archcmp.model.decoder import AFTER_LAYERS, Block, Decoder
 from archcmp.model.ops import CountPairs, Shape, operators
 from archcmp.results.counts import COMPONENTS, Breakdown, Section
 
@@ -105,9 +105,8 @@ class _Call(nn.Module):
         return self.call(x)
 
 
-def _found(call: _Call, x: torch.Tensor, seq_len: int, convention: str) -> dict[str, Counter[str]]:
+def _found(call: _Call, x: torch.Tensor, pairs: CountPairs) -> dict[str, Counter[str]]:
     """What fvcore finds of each module below `call`. Raises CountingError."""
-    pairs = partial(COUNT_PAIRS[convention], seq_len)
     analysis = JitModelAnalysis(call, (x,)).set_op_handle(**_handles(pairs))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     with ShapesOnly(), torch.no_grad(), warnings.catch_warnings():
@@ -118,28 +117,29 @@ def _found(call: _Call, x: torch.Tensor, seq_len: int, convention: str) -> dict[
     return found
 
 
+def _no_pairs(*bounds: Any) -> int:
+    """Stands for the pairs of tokens where only a mixer may have them. Raises CountingError."""
+    raise CountingError("an operator outside a mixer works between tokens, where archcmp cannot count it")
+
+
 @lru_cache(maxsize=4096)
-def _outside(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str) -> Trace:
-    """The part outside the blocks: tokens to logits, without layers, and what the first layer would find,
-    since a trace leaves out whatever reaches no output."""
+def _outside(part: Part) -> dict[str, int]:
+    """FLOPs of one token outside the blocks, by child of the decoder: tokens to logits, and what the first
+    layer would find, since a trace leaves out whatever reaches no output."""
     decoder = part.on_meta
     assert isinstance(decoder, Decoder)
-    cache = decoder.new_cache(batch_size, seq_len) if way.cached else None
-    if cache is not None:
-        cache.length = seq_len - 1
-    tokens = torch.zeros(batch_size, 1 if way.cached else seq_len, dtype=torch.int64, device="meta")
 
     def outputs(tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        carried = decoder.carried_in(tokens, decoder.enter(tokens)[0])
-        return decoder(tokens, cache, way.last_only), *chain.from_iterable(carried.values())
+        x, _ = decoder.enter(tokens)
+        return decoder.logits(x), *chain.from_iterable(decoder.carried_in(tokens, x).values())
 
-    found = _found(_Call(decoder, outputs), tokens, seq_len, convention)
-    flops: Counter[str] = Counter()
-    for name, _ in decoder.named_children():
-        flops[COMPONENT_OF.get(name, name)] += found[f"module.{name}"]["flops"]
-    if (left := found[""]["flops"] - sum(flops[component] for component in COMPONENTS)) != 0:
+    token = torch.zeros(1, 1, dtype=torch.int64, device="meta")
+    found = _found(_Call(decoder, outputs), token, _no_pairs)
+    flops = {name: found[f"module.{name}"]["flops"] for name, _ in decoder.named_children()}
+    known = sum(n for name, n in flops.items() if COMPONENT_OF.get(name, name) in COMPONENTS)
+    if (left := found[""]["flops"] - known) != 0:
         raise CountingError(f"{left:,} FLOPs outside the blocks belong to no component")
-    return Trace(+flops, 0)
+    return flops
 
 
 @dataclass(frozen=True)
@@ -152,28 +152,23 @@ class _SubLayer:
     block: Block = field(compare=False)
     dtype: torch.dtype
 
-    def shape(self, batch_size: int, n_tokens: int) -> tuple[int, ...]:
-        """Of its input: the residual's is the whole stream."""
-        whole = self.block.stream_shape(batch_size, n_tokens)
-        return whole if self.name == "residual" else (*whole[:2], whole[-1])
+    def trace(self, call: _Call, n_tokens: int, pairs: CountPairs) -> Counter[str]:
+        """The FLOPs and scores of a call with the tokens of one sequence. The residual takes the whole
+        stream."""
+        whole = self.block.stream_shape(1, n_tokens)
+        shape = whole if self.name == "residual" else (*whole[:2], whole[-1])
+        return _found(call, torch.empty(shape, dtype=self.dtype, device="meta"), pairs)[""]
 
-    def call(self, batch_size: int, seq_len: int, cached: bool) -> _Call:
-        block, start = self.block, seq_len - 1 if cached else 0
-        module = block.get_submodule(self.name)
-        if self.name == "residual":
-            return _Call(module, lambda x: module(x, *(block.n_sublayers * [lambda h: h])))
-        carried = block.stand_in(batch_size, start, seq_len - start)
-        options = {"carried": carried} if module in block.carrying else {}
-        if self.name != "mixer":
-            return _Call(module, partial(module, **options))
-        if not cached:
-            return _Call(module, lambda x: module(x, block.rotation(x, start), None, start, **options))
-        cache = block.new_cache(batch_size, seq_len)
-        # What a token leaves in the cache is a result, or else the trace would drop what is read later only.
-        return _Call(
-            module,
-            lambda x: (module(x, block.rotation(x, start), cache, start, **options), *cache.tensors),
-        )
+    @property
+    def module(self) -> nn.Module:
+        return self.block.get_submodule(self.name)
+
+    def carried(self, start: int, n_tokens: int) -> dict[str, Any]:
+        """The argument `carried` for the tokens of one sequence, where the module takes it."""
+        if self.module not in self.block.carrying:
+            return {}
+        with ShapesOnly():
+            return {"carried": self.block.stand_in(1, start, n_tokens)}
 
 
 def _sublayers(part: Part) -> list[_SubLayer]:
@@ -189,26 +184,56 @@ def _sublayers(part: Part) -> list[_SubLayer]:
 
 
 @lru_cache(maxsize=4096)
-def _sublayer(sublayer: _SubLayer, batch_size: int, seq_len: int, cached: bool, convention: str) -> Trace:
-    shape = sublayer.shape(batch_size, 1 if cached else seq_len)
-    x = torch.empty(shape, dtype=sublayer.dtype, device="meta")
+def _mixer(sublayer: _SubLayer, seq_len: int, cached: bool, convention: str) -> Counter[str]:
+    """The FLOPs and scores of one sequence, or of its last token."""
+    block, mixer, start = sublayer.block, sublayer.module, seq_len - 1 if cached else 0
+    n_tokens = seq_len - start
+    options = sublayer.carried(start, n_tokens)
     with ShapesOnly():
-        call = sublayer.call(batch_size, seq_len, cached)
-    found = _found(call, x, seq_len, convention)[""]
-    component = COMPONENT_OF.get(sublayer.name, sublayer.name)
-    return Trace({component: found["flops"]}, found["scores"])
+        cache = block.new_cache(1, seq_len) if cached else None
+        rotation = block.rotation(torch.empty(1, n_tokens, 0, dtype=sublayer.dtype, device="meta"), start)
+    # What a token leaves in the cache is a result, or else the trace would drop what is read later only.
+    left = [] if cache is None else cache.tensors
+
+    def outputs(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return mixer(x, rotation, cache, start, **options), *left
+
+    pairs = partial(COUNT_PAIRS[convention], seq_len)
+    return sublayer.trace(_Call(mixer, outputs), n_tokens, pairs)
+
+
+@lru_cache(maxsize=4096)
+def _of_one_token(sublayer: _SubLayer) -> int:
+    """The FLOPs of one token in a module that no other token matters to: any but a mixer."""
+    block, module = sublayer.block, sublayer.module
+    if sublayer.name == "residual":
+        unchanged = block.n_sublayers * [lambda h: h]
+        call = _Call(module, lambda x: module(x, *unchanged))
+    else:
+        call = _Call(module, partial(module, **sublayer.carried(0, 1)))
+    return sublayer.trace(call, 1, _no_pairs)["flops"]
 
 
 def trace(part: Part, batch_size: int, seq_len: int, way: Pass, convention: str = "exact") -> Trace:
-    """Trace one pass over a part; equal sub-layers share one trace. A block has no logits. Raises
+    """The FLOPs of one pass over a part; equal sub-layers share one trace. A block has no logits. Raises
     CountingError for an operator without a formula."""
-    if part.block is None:
-        return _outside(part, batch_size, seq_len, way, convention)
-    traces = [_sublayer(sub, batch_size, seq_len, way.cached, convention) for sub in _sublayers(part)]
+    n_tokens = batch_size * (1 if way.cached else seq_len)
     flops: Counter[str] = Counter()
-    for each in traces:
-        flops.update(each.flops)
-    return Trace(flops, sum(each.scores for each in traces))
+    if part.block is None:
+        n_logits = batch_size if way.last_only else n_tokens
+        for name, each in _outside(part).items():
+            flops[COMPONENT_OF.get(name, name)] += each * (n_logits if name in AFTER_LAYERS else n_tokens)
+        return Trace(+flops, 0)
+    scores = 0
+    for sublayer in _sublayers(part):
+        if sublayer.name == "mixer":
+            found = _mixer(sublayer, seq_len, way.cached, convention)
+            flops["mixer"] += batch_size * found["flops"]
+            scores += batch_size * found["scores"]
+        else:
+            component = COMPONENT_OF.get(sublayer.name, sublayer.name)
+            flops[component] += n_tokens * _of_one_token(sublayer)
+    return Trace(dict(flops), scores)
 
 
 # ---- counts -------------------------------------------------------------------------------------------

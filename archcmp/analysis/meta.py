@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -134,17 +135,33 @@ RESULTS: Mapping[Any, Callable[..., Any]] = {
 operators that are not here."""
 
 
-def _elementwise(operator: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Tensor:
-    """The shape is that of broadcasting. The dtype is what the same operator returns for no elements."""
-    tensors = [value for value in args if isinstance(value, Tensor)]
+class _Kind(NamedTuple):
+    """What the dtype of an elementwise result depends on in a tensor."""
+
+    dtype: torch.dtype
+    has_dims: bool
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _dtype_of(operator: Any, *args: Any, **options: Any) -> torch.dtype:
+    """What an elementwise operator returns, which is the same for no elements."""
     without = [
-        torch.empty([0] * bool(value.dim()), dtype=value.dtype, device="cpu")
-        if isinstance(value, Tensor)
+        torch.empty([0] * value.has_dims, dtype=value.dtype, device="cpu")
+        if isinstance(value, _Kind)
         else value
         for value in args
     ]
-    dtype = operator(*without, **options).dtype
-    return _empty(broadcast(*(tensor.shape for tensor in tensors)), tensors[0], dtype)
+    dtype: torch.dtype = operator(*without, **options).dtype
+    return dtype
+
+
+def _elementwise(operator: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Tensor:
+    """The shape is that of broadcasting."""
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    kinds = [_Kind(v.dtype, v.dim() > 0) if isinstance(v, Tensor) else v for v in args]
+    dtype = _dtype_of(operator, *kinds, **options)
+    shape = tensors[0].shape if len(tensors) == 1 else torch.broadcast_tensors(*tensors)[0].shape
+    return _empty(shape, tensors[0], dtype)
 
 
 def _is_elementwise(operator: Any) -> bool:

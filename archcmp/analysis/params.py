@@ -5,7 +5,7 @@ hold them, though no gradient trains them."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from torch import Tensor, nn
@@ -29,26 +29,35 @@ def nbytes(parameter: Tensor) -> int:
     return parameter.nbytes
 
 
-def _component(module: nn.Module, name: str, tensor: Tensor) -> str:
-    """The component of a parameter or buffer by its name: norm if a norm owns it, embedding if it is looked
-    up, as whole numbers always are, and otherwise the child module that holds it."""
-    owner = module.get_submodule(name.rpartition(".")[0])
+def _owned(module: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
+    """Every parameter and buffer once, with the child of `module` that has it and the module that owns it."""
+    seen: set[int] = set()
+    for name, owner in module.named_modules():
+        for tensor_name, tensor in chain(
+            owner.named_parameters(recurse=False), owner.named_buffers(recurse=False)
+        ):
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield (name or tensor_name).split(".", maxsplit=1)[0], owner, tensor
+
+
+def _component(child: str, owner: nn.Module, tensor: Tensor) -> str:
+    """The component of a parameter or buffer: norm if a norm owns it, embedding if it is looked up, as whole
+    numbers always are, and otherwise the child of the part that holds it."""
     if isinstance(owner, Normalization):
         return "norm"
     if isinstance(owner, Embedding) or not tensor.is_floating_point():
         return "embedding"
-    child = name.split(".", maxsplit=1)[0]
     return COMPONENT_OF.get(child, child)
 
 
 def by_component(part: Part, size: Size = Tensor.numel, trained: bool = False) -> Counter[str]:
     """The size of the part's parameters and buffers, or, `trained`, of the parameters alone that a gradient
     trains."""
-    module = part.on_meta
     sums: Counter[str] = Counter()
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+    for child, owner, tensor in _owned(part.on_meta):
         if tensor.requires_grad or not trained:
-            sums[_component(module, name, tensor)] += size(tensor)
+            sums[_component(child, owner, tensor)] += size(tensor)
     return sums
 
 

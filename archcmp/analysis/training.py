@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 
@@ -15,7 +16,7 @@ from archcmp.analysis.decompose import Part, decompose
 from archcmp.analysis.memory import weights_bytes
 from archcmp.analysis.meta import ShapesOnly
 from archcmp.analysis.params import count_trained
-from archcmp.model.decoder import Block, Decoder
+from archcmp.model.decoder import AFTER_LAYERS, BEFORE_LAYERS, Block
 from archcmp.results.counts import Breakdown, Section
 from archcmp.results.training_memory import Setup, TrainingMemory
 from archcmp.spec.layers import layer_blocks
@@ -77,33 +78,30 @@ def _stages(
         itemsize = outside.dtype.itemsize
         between = ends.between
         yield _Stage(_summing(outside, ends.embedding), ends.embedding.kept, entering * itemsize, entering)
-    for visit in range(passes * len(layers)):
+    each = {name: _layer(part, batch_size, seq_len, setup, code) for name, part in blocks.items()}
+    for visit, name in enumerate(passes * layers):
         if between is not None and visit and visit % len(layers) == 0:
             yield _Stage(between, between.kept, norm * itemsize, 0)
-        part = blocks[layers[visit % len(layers)]]
-        held = held_by_block(part, batch_size, seq_len, code)
         # The last visit of a looped layer makes its gradients: the backward pass meets it first.
         is_last = visit >= (passes - 1) * len(layers)
-        trained = count_trained(part).total if is_last else 0
-        kept = _kept(held, setup.recompute)
-        yield _Stage(held, kept, weights_bytes(part).total, trained, setup.recompute != "none")
+        yield each[name] if is_last else replace(each[name], trained=0)
     if outside is not None:
         yield _Stage(ends.head, ends.head.kept, leaving * itemsize, leaving)
+
+
+def _layer(part: Part, batch_size: int, seq_len: int, setup: Setup, code: Code) -> _Stage:
+    held, trained = held_by_block(part, batch_size, seq_len, code), count_trained(part).total
+    kept = _kept(held, setup.recompute)
+    return _Stage(held, kept, weights_bytes(part).total, trained, setup.recompute != "none")
 
 
 def _parameters_of_ends(outside: Part) -> tuple[int, int, int]:
     """Parameters of the embedding, of the norm between two passes, and of the final norm and the head. A tied
     table is with the embedding and with the head."""
-    decoder = outside.on_meta
-    assert isinstance(decoder, Decoder)
-    stages = (
-        [decoder.embedding, decoder.per_layer],
-        [decoder.norm],
-        [decoder.residual, decoder.norm, decoder.head],
-    )
+    children = dict(outside.on_meta.named_children())
     entering, norm, leaving = (
-        sum(p.numel() for module in modules if module is not None for p in module.parameters())
-        for modules in stages
+        sum(p.numel() for name in names if name in children for p in children[name].parameters())
+        for names in (BEFORE_LAYERS, ["norm"], AFTER_LAYERS)
     )
     return entering, norm, leaving
 
@@ -148,6 +146,32 @@ def _state(parts: Sequence[Part], setup: Setup) -> Section:
     }
 
 
+class _Moment(NamedTuple):
+    """A stage at its fullest, in the forward or the backward pass. `most`: the bytes of its own tensors,
+    among them `made`, the gradients that it makes. `before`: the activations of earlier stages. `gradients`:
+    those of later stages. `gathered`: the weights that devices gather."""
+
+    stage: _Stage
+    most: int
+    before: int
+    gradients: int
+    gathered: int
+    made: int = 0
+
+    def total(self) -> int:
+        return self.most + self.before + self.gradients + self.gathered
+
+    def alive(self) -> Alive:
+        own = min(_own_bytes(self.stage), self.most - self.made)
+        rest = "logits_and_loss_bytes" if LOSS in self.stage.held.kept else "working_bytes"
+        return {
+            "gradients_bytes": self.gradients + self.made,
+            "activations_bytes": self.before + own,
+            "gathered_bytes": self.gathered,
+            rest: self.most - own - self.made,
+        }
+
+
 def _instants(
     stages: Sequence[_Stage], terms: Section, shared: int, setup: Setup, devices: int = 1
 ) -> dict[str, Alive]:
@@ -166,16 +190,16 @@ def _instants(
     with_next = list(map(sum, zip(weights, [*weights[1:], 0], strict=True)))
     with_previous = list(map(sum, zip(weights, [0, *weights[:-1]], strict=True)))
     forward = [
-        _alive(s, s.held.forward, n, before, gathered)
+        _Moment(s, s.held.forward, n, before, gathered)
         for s, n, gathered in zip(stages, left[:-1], with_next, strict=True)
     ]
     backward = [
-        _alive(s, s.backward, n, before + later, gathered, s.held.made)
+        _Moment(s, s.backward, n, before + later, gathered, s.held.made)
         for s, n, later, gathered in zip(stages, left[:-1], made, with_previous, strict=True)
     ]
     return {
-        "forward": state | max(forward, key=_total),
-        "backward": state | max(backward, key=_total),
+        "forward": state | max(forward, key=_Moment.total).alive(),
+        "backward": state | max(backward, key=_Moment.total).alive(),
         "optimizer step": state | {"gradients_bytes": gradients},
     }
 
@@ -188,23 +212,6 @@ def _loss_bytes(stages: Sequence[_Stage]) -> int:
 def _own_bytes(stage: _Stage) -> int:
     """The activations that a stage needs in its backward pass, but for logits and loss."""
     return sum(n for component, n in stage.held.kept.items() if component != LOSS)
-
-
-def _total(alive: Alive) -> int:
-    return sum(alive.values())
-
-
-def _alive(stage: _Stage, most: int, before: int, gradients: int, gathered: int, made: int = 0) -> Alive:
-    """What is alive beside the weights when a stage is at its fullest: `before` are the activations of
-    earlier stages, `gradients` those of later stages, and `made` those that the stage makes."""
-    own = min(_own_bytes(stage), most - made)
-    rest = "logits_and_loss_bytes" if LOSS in stage.held.kept else "working_bytes"
-    return {
-        "gradients_bytes": gradients + made,
-        "activations_bytes": before + own,
-        "gathered_bytes": gathered,
-        rest: most - own - made,
-    }
 
 
 def _shared_bytes(parts: Sequence[Part], batch_size: int, seq_len: int) -> int:
@@ -243,7 +250,8 @@ def devices_to_train(
     numbers = range(1, MOST_DEVICES + 1)
 
     def fits(n: int) -> bool:
-        return max(map(_total, _instants(stages, terms, shared, setup, n).values())) <= memory_bytes
+        instants = _instants(stages, terms, shared, setup, n)
+        return max(sum(alive.values()) for alive in instants.values()) <= memory_bytes
 
     fewest = 1 if fits(1) else bisect_left(numbers, True, key=fits) + 1
     return fewest if fewest <= MOST_DEVICES else 0

@@ -19,7 +19,7 @@ RATE_OF = {"bfloat16": "bf16_flops_per_s", "float16": "fp16_flops_per_s", "float
 """dtype of a model -> the figure that bounds its matmuls."""
 
 
-class Figures(Part):
+class Figures(Part, use_attribute_docstrings=True):
     """What one source says of a device, in plain units: 989.4e12 for 989.4 TFLOP/s, 80.0e9 for 80 GB. Rates
     are of dense matrices, without structured sparsity, which often doubles the printed figure."""
 
@@ -49,7 +49,7 @@ QUANTITIES = tuple(name for name in Figures.model_fields if name not in ("source
 """What a sheet may say of a device."""
 
 
-class Hardware(Part):
+class Hardware(Part, use_attribute_docstrings=True):
     """A device by what is published of it. A figure that nobody published with certainty is left out."""
 
     name: Text

@@ -157,6 +157,10 @@ class Block(nn.Module):
             return self.mixer.new_cache(batch_size, capacity)
 
 
+BEFORE_LAYERS, AFTER_LAYERS = ("embedding", "per_layer"), ("residual", "norm", "head")
+"""The children of a decoder that run at every position, and those that run only where there are logits."""
+
+
 class Decoder(nn.Module):
     """A decoder-only language model. `layers` names the block of every layer, first to last."""
 

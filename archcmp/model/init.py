@@ -92,11 +92,13 @@ def is_matrix(module: nn.Module, name: str, tensor: Tensor) -> bool:
 
 
 def matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a model that are matrices, each once: what weight decay applies to."""
+    """The trained parameters of a model that are matrices, each once: what weight decay applies to."""
     return [
         tensor
         for full, module, tensor in _tensors(model)
-        if is_matrix(module, full.rpartition(".")[2], tensor) and isinstance(tensor, nn.Parameter)
+        if is_matrix(module, full.rpartition(".")[2], tensor)
+        and isinstance(tensor, nn.Parameter)
+        and tensor.requires_grad
     ]
 
 

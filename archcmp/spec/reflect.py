@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from inspect import cleandoc, get_annotations, getsource
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -61,6 +65,26 @@ def is_container(owner: type[BaseModel], option: str) -> bool:
     return any(get_origin(inner) in (dict, tuple) for inner in _inside(_annotation(owner, option)))
 
 
+@cache
+def _docstrings(owner: type) -> dict[str, str]:
+    """Option -> the string below it, of the options that a class declares itself. pydantic would read all of
+    them whenever the classes are imported, which takes as long as the rest of the import."""
+    (definition,) = ast.parse(dedent(getsource(owner))).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for statement, below in pairwise(definition.body):
+        match statement, below:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                found[name] = cleandoc(text)
+    return found
+
+
+def docstring(owner: type[BaseModel], option: str) -> str:
+    """What stands below an option, in the class that declares it last; "" for nothing."""
+    declaring = next(part for part in owner.__mro__ if option in get_annotations(part))
+    return _docstrings(declaring).get(option, "")
+
+
 @dataclass(frozen=True)
 class Option:
     """One option of one class, and its path below the class where the walk began."""
@@ -81,7 +105,7 @@ class Option:
     def meaning(self) -> str:
         """What the option's docstring says; for an option without one, what the part's says that it holds."""
         documented = self.owner if self.name == "kind" else next(iter(self.parts), None)
-        return self.info.description or (documented.__doc__ if documented else None) or ""
+        return docstring(self.owner, self.name) or (documented.__doc__ if documented else None) or ""
 
 
 def options(owner: type[BaseModel], below: tuple[str, ...] = ()) -> Iterator[Option]:

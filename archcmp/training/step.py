@@ -28,7 +28,7 @@ def train_step(
 
 
 class FlatParameters:
-    """The parameters of a small model in two vectors, its matrices and the others, with their gradients.
+    """The trained parameters of a small model in two vectors, matrices and others, with their gradients.
 
     Every parameter of the model becomes a view, so that clipping and the optimizer take one operation for
     each vector instead of one for each parameter. The model must stay on its device afterwards.
@@ -38,7 +38,7 @@ class FlatParameters:
         decayed = matrices(model)
         known = set(decayed)
         self.matrices = self._flattened(decayed)
-        self.others = self._flattened([p for p in model.parameters() if p not in known])
+        self.others = self._flattened([p for p in model.parameters() if p.requires_grad and p not in known])
 
     @staticmethod
     def _flattened(parameters: list[nn.Parameter]) -> nn.Parameter:

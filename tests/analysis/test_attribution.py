@@ -172,7 +172,7 @@ def test_fractions_are_in_no_count(name: str) -> None:
     """Parts that differ only in a fraction share their counts, so a fraction must not change any."""
     counts = []
     for spec in (DESIGNS[name], _with_other_fractions(DESIGNS[name])):
-        for cached in (parts._counted, flops._outside, flops._sublayer):
+        for cached in (parts._counted, flops._outside, flops._mixer, flops._of_one_token):
             cached.cache_clear()
         counts.append(archcmp.count(spec, 1, 40))
     assert counts[0] == counts[1]

@@ -31,6 +31,6 @@ def test_windows_in_all_layers_never_cross() -> None:
 
 def test_a_curve_that_levels_off_takes_few_counts() -> None:
     """Windows in all layers, just wide enough: scores reach the feed-forward where they hardly grow."""
-    before = flops._sublayer.cache_info().misses
+    before = flops._mixer.cache_info().misses
     n = crossover(load_spec("llama3:8b+window=21600"))
-    assert n is not None and flops._sublayer.cache_info().misses - before < 150
+    assert n is not None and flops._mixer.cache_info().misses - before < 150

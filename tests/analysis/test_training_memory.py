@@ -148,6 +148,17 @@ def _measured(model: nn.Module, batch_size: int, seq_len: int) -> int:
     return sum(t.nbytes for t in (*model.parameters(), *model.buffers())) + moments + _allocated(step)[0]
 
 
+def test_a_looped_model_keeps_its_norms_for_every_pass() -> None:
+    """Those of its layers and the final one, whatever was counted before that differs in the loop alone."""
+    looped = shrunk(load_spec("ouro"))
+    assert looped.loop is not None and looped.loop.norm
+    once, each = (
+        count_training(spec, B, T, Setup("bf16")).terms["activations_bytes"].by_component["norm"]
+        for spec in (looped.model_copy(update={"loop": None}), looped)
+    )
+    assert each == looped.passes * once
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", ["gpt2", "llama3", "gemma3", "gemma4:e2b", "olmoe", "ouro", "qwen3-next"])
 def test_the_peak_of_a_training_step_is_counted_and_refused_by_5_percent(family: str, dtype: str) -> None:

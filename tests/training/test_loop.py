@@ -16,6 +16,7 @@ from archcmp.spec.yaml.load import load_spec
 from archcmp.training import loop
 from archcmp.training.loop import N_PROBES, History, _growth
 from archcmp.training.recipe import Recipe
+from tests.known import INDEXED, tiny
 from tests.training.proxies import PRE, short_trainer
 
 # ---- what a run depends on --------------------------------------------------------------------------
@@ -185,6 +186,13 @@ def test_weight_decay_leaves_the_gains_of_heads_alone() -> None:
     decayed = {id(matrix) for matrix in matrices(model)}
     named = [name for name, parameter in model.named_parameters() if id(parameter) in decayed]
     assert len(named) == 6 and not [name for name in named if "norm" in name]
+
+
+def test_weight_decay_leaves_an_indexer_alone_which_no_gradient_trains() -> None:
+    model = build_model(tiny(*INDEXED))
+    indexer = {id(p) for name, p in model.named_parameters() if "indexer" in name}
+    decayed = {id(matrix) for matrix in matrices(model)}
+    assert indexer and decayed and not indexer & decayed
 
 
 def test_growth_is_of_the_last_probe_and_unknown_where_a_logit_is_not_finite() -> None:

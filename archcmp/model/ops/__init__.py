@@ -10,6 +10,7 @@ keep (`kernels`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -22,6 +23,7 @@ head, for the last n_new tokens. A key stands for `rate` tokens, and the window 
 counts only the keys of the chunks before the query's own."""
 
 
+@cache
 def operators() -> list[Any]:
     """The modules of this package that define an operator."""
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
