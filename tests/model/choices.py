@@ -314,10 +314,10 @@ CONTROL_FLOW = {
 def _compiled() -> dict[str, list[str]]:
     """The choices of all slots but attention's own, and control flow, with which attention's choices go."""
     cases = _together({slot: registry for slot, registry in REGISTRIES.items() if slot not in OF_ATTENTION})
-    for flow, attention in zip_longest(
-        CONTROL_FLOW.items(), _together(OF_ATTENTION).items(), fillvalue=("", [])
-    ):
-        cases[f"{flow[0]} {attention[0]}".strip()] = [*attention[1], *flow[1]]
+    nothing = "", list[str]()
+    together = zip_longest(CONTROL_FLOW.items(), _together(OF_ATTENTION).items(), fillvalue=nothing)
+    for (flow, branches), (name, choices) in together:
+        cases[f"{flow} {name}".strip()] = choices + branches
     return cases
 
 
