@@ -79,6 +79,16 @@ def test_a_results_file_whose_folder_goes_is_rescued(monkeypatch: pytest.MonkeyP
     rescued.unlink()
 
 
+def test_a_pipe_that_is_closed_costs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*given: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("archcmp.cli.experiment.print_tables", closed)
+    result = invoke("bench", *SPECS, *GRID, "--export", "x.md")
+    assert isinstance(result.exception, BrokenPipeError)
+    assert "200 tok/s" in Path("x.md").read_text()
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root to fill a disk")
 def test_a_full_disk_costs_no_figure(tmp_path: Path) -> None:
     disk = tmp_path / "disk"

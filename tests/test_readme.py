@@ -100,9 +100,19 @@ def test_the_specs_of_every_command_line_load(line: str) -> None:
             assert load_models([spec], given.get("overrides") or (), given.get("vary") or ())
 
 
+def test_the_readme_is_short_and_in_order() -> None:
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE) == [
+        *("Install", "Compare", "Five tasks", "Your own spec", "Python", "How far to trust it", "Develop")
+    ]
+    assert len(README.splitlines()) <= 130
+    tasks = README[README.index("## Five tasks") : README.index("## Your own spec")]
+    assert [len(block.splitlines()) for block in _blocks("", tasks)] == [1] * 5
+
+
 def test_the_shown_comparison_is_what_the_counts_are() -> None:
     shown = next(block for block in _blocks("", README) if "Design choices that differ" in block)
-    printed = CliRunner().invoke(cli.app, ["compare", "olmo2", "llama3", "--no-measure"]).output
+    wide = CliRunner(env={"COLUMNS": "120"})
+    printed = wide.invoke(cli.app, ["compare", "olmo2", "llama3", "--no-measure"]).output
     lines = "\n".join(line.rstrip() for line in printed.splitlines())
     for table in shown.strip().split("\n\n"):
         assert table in lines

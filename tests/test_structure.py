@@ -19,10 +19,10 @@ from tests.results.test_store import FOLDER
 
 PACKAGE = Path(archcmp.__file__).parent
 
-BELOW = ["errors", "units"]
+BELOW = ["errors", "units", "wrong_values"]
 LAYERS = ["results", "spec", "hardware", "model", "analysis", "training", "timing", "oracle", "experiments"]
 ALLOWED = {layer: {*BELOW, *LAYERS[: i + 1]} for i, layer in enumerate(LAYERS)}
-ALLOWED |= {"errors": set(), "units": set(), "report": {*BELOW, "results", "spec", "report"}}
+ALLOWED |= {module: set() for module in BELOW} | {"report": {*BELOW, "results", "spec", "report"}}
 ALLOWED |= {"api": {*BELOW, *LAYERS, "report"}, "cli": {*BELOW, *LAYERS, "report", "cli", "__init__"}}
 ALLOWED |= {"__main__": {"cli"}, "__init__": {*BELOW, *LAYERS, "report", "api"}}
 """What each layer may import. Experiments fill a document, report shows it, and the two never meet."""

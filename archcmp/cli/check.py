@@ -24,7 +24,7 @@ def command(
     specs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SPEC...]",
+            metavar="SPEC",
             help="A family checks all its sizes; none: everything.",
             autocompletion=complete.specs,
         ),

@@ -23,7 +23,7 @@ def command(
     specs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SPEC...",
+            metavar="SPEC",
             help="Families, family:size, paths; several are drawn side by side.",
             show_default=False,
             autocompletion=complete.specs,

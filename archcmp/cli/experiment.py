@@ -78,11 +78,16 @@ class Show:
                 self._write(path, doc, self._exporter(path))
 
     def ended(self, doc: Document) -> None:
-        """Everything that is not shown yet: first on stdout, then in files."""
-        if self.as_json:
-            typer.echo(to_text(doc), nl=False)
-        else:
-            self._print(tables_of(doc, self.all_choices))
+        """Everything that is not shown yet: first on stdout, then in files, also if stdout is closed."""
+        try:
+            if self.as_json:
+                typer.echo(to_text(doc), nl=False)
+            else:
+                self._print(tables_of(doc, self.all_choices))
+        finally:
+            self._write_all(doc)
+
+    def _write_all(self, doc: Document) -> None:
         writers = [(path, self._exporter(path)) for path in self.exports]
         writers += [(plot.path, plot.draw) for plot in self.plots]
         self.failed = False

@@ -38,7 +38,7 @@ def command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME...]",
+            metavar="NAME",
             help="Devices to show with every source: h100, or a path to a sheet; none lists all.",
             autocompletion=complete.hardware,
         ),

@@ -21,7 +21,9 @@ from archcmp.spec.yaml.write import SCHEMA_BESIDE, new_spec, new_variant
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Name of the new architecture; written to NAME.yaml.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the new architecture; written to NAME.yaml.")
+    ],
     origin: Annotated[
         str,
         typer.Option(

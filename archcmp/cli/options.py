@@ -23,7 +23,7 @@ Spec = Annotated[
 Specs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="SPEC...",
+        metavar="SPEC",
         help="Families, family:size, paths, saved .json results; +key=value changes one spec.",
         show_default=False,
         autocompletion=complete.specs,

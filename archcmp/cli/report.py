@@ -14,7 +14,7 @@ from archcmp.results.store import read
 
 def command(
     results: Annotated[
-        list[str], typer.Argument(metavar="RESULTS.json...", help="Saved results of any kind of experiment.")
+        list[str], typer.Argument(metavar="RESULTS.json", help="Saved results of any kind of experiment.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page; an older one is replaced.")

@@ -23,7 +23,7 @@ def command(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="SPEC|FOLDER...",
+            metavar="SPEC|FOLDER",
             help="Specs, or folders with config.json and safetensors.",
             autocompletion=complete.specs,
         ),

@@ -8,7 +8,7 @@ code 130.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -158,8 +158,8 @@ def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: d
     overrides, vary = asked.pop("overrides", ()), asked.pop("vary", ())
     differing = [
         f"{name} was {_shown(known)}, now {_shown(value)}"
-        for name, value in asked.items()
-        if (known := _asked(doc.request, name, value)) != value
+        for name, known, value in _then_and_now(doc.request, asked)
+        if known != value
     ]
     if specs or overrides or vary:
         ids = [named.id for named in load_models(specs, overrides, vary)]
@@ -172,16 +172,18 @@ def _resumable(path: Path, kind: str, specs: Sequence[str | ModelSpec], given: d
     return doc
 
 
-def _asked(request: Request, name: str, value: Any) -> Any:
-    """What was asked for under an option's name; of the axes only those that are given now."""
-    asked = getattr(request, name)
-    return {key: asked.get(key) for key in value} if isinstance(value, dict) else asked
+def _then_and_now(request: Request, given: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Every option that is given, what was asked for under its name, and what is given now."""
+    for name, value in given.items():
+        known = getattr(request, name)
+        if isinstance(value, dict):
+            yield from ((key, (known or {}).get(key), value[key]) for key in value)
+        else:
+            yield name, known, value
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
-    return " ".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else str(value)
+    return ",".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else str(value)
 
 
 def _specs_of(doc: Document) -> list[NamedSpec]:

@@ -13,7 +13,7 @@ from archcmp.errors import SpecError, UsageError, did_you_mean
 from archcmp.hardware.sheet import Figures, Hardware
 from archcmp.spec.yaml.find import SUFFIXES, is_path
 from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain, read_tree
-from archcmp.spec.yaml.wrong_values import show, wrong_value
+from archcmp.wrong_values import show, wrong_value
 
 SHEETS = Path(__file__).parent / "sheets"
 

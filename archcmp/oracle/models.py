@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from archcmp.errors import UsageError
+from archcmp.errors import UsageError, did_you_mean
 from archcmp.model.factory import factory
 from archcmp.spec.hf import known_model_types, to_config
 from archcmp.spec.schema.model import ModelSpec
@@ -89,12 +89,12 @@ def _prepare(transformers: Any) -> None:
 
 def find_config(spec: ModelSpec) -> dict[str, Any]:
     """The configuration of a model of transformers with the choices of `spec`. Raises UsageError, which lists
-    the known model types, if no type has these choices."""
+    known model types, if no type has these choices."""
     config = to_config(spec)
     if config is None:
         raise UsageError(
-            f"{spec.title}: archcmp knows no model of transformers with these choices. Known model types: "
-            f"{', '.join(known_model_types())}"
+            f"{spec.title}: archcmp knows no model of transformers with these choices. "
+            f"{did_you_mean('', known_model_types(), 'Known model types')}"
         )
     return config
 

@@ -216,8 +216,7 @@ def _failures_of_transformers(folder: Path) -> Iterator[None]:
     except ArchcmpError:
         raise
     except Exception as error:
-        first_line = next(iter(str(error).strip().splitlines()), "no reason given")
-        reason = f"{type(error).__name__}: {first_line}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
         raise MeasureError(f"{folder}: transformers fails on this checkpoint: {reason}") from None
 
 

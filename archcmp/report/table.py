@@ -19,16 +19,16 @@ def share_text(ratio: float) -> str:
     return f"{ratio:.2f}x" if ratio >= 0.1 else f"{ratio:.3g}x"
 
 
-def in_words(ratio: PairedRatio, interval: bool = True) -> str:
+def in_words(ratio: PairedRatio) -> str:
     """'1.31x faster (1.28 to 1.34)', '1.10x slower (...)', 'no difference (0.99 to 1.01)' or 'undecided
-    (0.95 to 1.50)'; without `interval`, the words before it."""
+    (0.95 to 1.50)'."""
     low, high, words = ratio.low, ratio.high, ratio.verdict.value
     if ratio.verdict is Verdict.FASTER:
         words = f"{share_text(ratio.median)} {words}"
     elif ratio.verdict is Verdict.SLOWER:
         words = f"{share_text(1 / ratio.median)} {words}"
         low, high = 1 / high, 1 / low
-    return f"{words} ({low:.2f} to {high:.2f})" if interval else words
+    return f"{words} ({low:.2f} to {high:.2f})"
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,19 @@ class Figure:
         """This value minus the first model's."""
         return None if self.value is None or self.base is None else self.value - self.base
 
-    def text(self, differences: bool = True) -> str:
+    def text(self) -> str:
         """'7.30 B' for the first model's value, '6.49 B (-805 M, 0.89x)' for another, '8.31 tok/s, 1.31x
-        faster (1.28 to 1.34)' where it is judged; without `differences`, for narrow tables,
-        '6.49 B (0.89x)' or '8.31 tok/s, 1.31x faster'."""
+        faster (1.28 to 1.34)' where it is judged."""
+        return self._text(differences=True)
+
+    def narrow(self) -> list[str]:
+        """The lines of a narrow cell: '6.49 B (0.89x)' without the difference; '8.31 tok/s, 1.31x faster' and
+        below it '(1.28 to 1.34)'."""
+        text = self._text(differences=False)
+        verdict, _, interval = text.rpartition(" (")
+        return [verdict, f"({interval}"] if self.speedup is not None and verdict else [text]
+
+    def _text(self, differences: bool) -> str:
         if self.value is None:
             return BLANK
         shown = f"{self.unit(self.value)}{self._against_first(differences)}"
@@ -65,7 +74,7 @@ class Figure:
 
     def _against_first(self, differences: bool) -> str:
         if self.speedup is not None:
-            return f", {in_words(self.speedup, interval=differences)}"
+            return f", {in_words(self.speedup)}"
         if self.ratio is None or not self.difference:
             return ""
         share = share_text(self.ratio)

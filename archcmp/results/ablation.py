@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from archcmp.errors import UsageError
 from archcmp.results.counts import Counts, Quantities
 from archcmp.results.timings import Throughput
+from archcmp.wrong_values import wrong_value
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Step:
         try:
             return _reader().validate_python(result)
         except ValidationError as error:
-            place, problem = error.errors()[0]["loc"], error.errors()[0]["msg"]
-            raise UsageError(f"{''.join(f'.{step}' for step in place)}: {problem}") from None
+            first = error.errors()[0]
+            place = "".join(f".{step}" for step in first["loc"])
+            raise UsageError(f"{place} {wrong_value(first)[0]}") from None
 
 
 @cache

@@ -46,6 +46,12 @@ class Breakdown:
     def times(self, n: int) -> Breakdown:
         return Breakdown.sum([(n, self)])
 
+    @property
+    def projections(self) -> int | None:
+        """The mixer without scores, None where one of them is unknown."""
+        mixer = self.by_component.get("mixer")
+        return None if mixer is None or self.scores is None else mixer - self.scores
+
 
 Section = dict[str, Breakdown]
 

@@ -63,11 +63,10 @@ def _labelled(model: Model, label: str) -> Model:
     return replace(model, name=f"{model.name} ({label})", source=label)
 
 
-def _merged_cell(point: Point, cells: Sequence[Cell], labels: Sequence[str], base: Environment) -> Cell:
+def _merged_cell(point: Point, cells: Sequence[Cell], base: Environment) -> Cell:
     """What refers to the first model stays only in the run that it is of."""
     first, *others = (cell.models for cell in cells)
-    results = [_unpaired(result) if labels[0] else result for result in first]
-    results += [replace(_unpaired(result), alone=[]) for other in others for result in other]
+    results = [*first, *(replace(_unpaired(result), alone=[]) for other in others for result in other)]
     status = max((cell.status for cell in cells), key=list(Status).index)
     return Cell(point, status, results, base)
 
@@ -89,7 +88,7 @@ def merged(documents: Sequence[tuple[str, Document]]) -> Document:
     cells = []
     for point in common_points(by_point):
         there = [next(cell for cell in doc.cells if cell.point == point) for _, doc in documents]
-        cells.append(_merged_cell(point, there, labels, _environment_at(own, point)))
+        cells.append(_merged_cell(point, there, _environment_at(own, point)))
     first = documents[0][1]
     models = [
         replace(_labelled(model, label) if label else model, matched=model.matched if doc is first else None)

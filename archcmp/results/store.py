@@ -20,6 +20,7 @@ from archcmp.results.ablation import Step
 from archcmp.results.document import SCHEMA, Document, Status
 from archcmp.results.files import check_named, unwritable, write_whole
 from archcmp.results.versions import UPGRADES
+from archcmp.wrong_values import wrong_value
 
 MAX_FILE_BYTES = 2**28
 MAX_CELLS = 10_000
@@ -97,6 +98,17 @@ def _json_of(path: Path) -> dict[str, Any]:
     return printable
 
 
+def _unknown_schema(path: Path, schema: object) -> UsageError:
+    """The error that a file has a schema that is not known, or none."""
+    if isinstance(schema, str) and re.fullmatch(r"archcmp/[0-9]{1,9}", schema):
+        return UsageError(f"'{path}' is by a newer archcmp: {schema}, while this one reads up to {SCHEMA}")
+    known = ", ".join([SCHEMA, *UPGRADES])
+    what = "it has no schema. archcmp writes such documents with --output or --export"
+    if schema is not None:
+        what = f"its schema is {schema!r:.40}, not one of {known}"
+    return UsageError(f"'{path}' is not a results document: {what}")
+
+
 def read(path: str | Path) -> Document:
     """The document in a file. Unknown fields are ignored, and what is missing was not measured. Raises
     UsageError, which names the place, for a file that is not a results document or is damaged."""
@@ -109,19 +121,13 @@ def read(path: str | Path) -> Document:
         except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise UsageError(f"'{path}' is damaged: it is not as {schema} has it ({error!r:.80})") from None
     elif schema != SCHEMA:
-        known = ", ".join([SCHEMA, *UPGRADES])
-        raise UsageError(
-            f"'{path}' is not a results document: its schema is {schema!r:.40}, not one of {known}"
-            if "schema" in data
-            else f"'{path}' is not a results document: it has no schema. archcmp writes such documents with "
-            "--output or --export"
-        )
+        raise _unknown_schema(path, schema)
     try:
         doc = _ADAPTER.validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"'{path}' is damaged: {where[:80]}: {first['msg']}") from None
+        raise UsageError(f"'{path}' is damaged: {where[:80]} {wrong_value(first)[0]}") from None
     _check_consistent(doc, path)
     return doc
 

@@ -82,10 +82,12 @@ def _in_model(tree: Tree, override: Override) -> Path:
     for i in range(1, len(steps)):
         holder = value_at(tree, steps[:i])
         if isinstance(holder, list) and value_at(tree, steps[: i + 1]) is None:
-            here = f"{len(holder)}, the first of them {steps[i - 1]}[0]"
-            raise UnknownKeyError(f"override {override}: {steps[i - 1]} has {here}")
+            name, depth = steps[i - 1], "; n_layers=N sets the number of layers" * (i == 1)
+            listed = f"{name} is a list of {len(holder)}, the first of them {name}[0]{depth}"
+            raise UnknownKeyError(f"override {override}: {listed}")
     if steps[0] == "blocks" and len(steps) > 2 and steps[1] not in tree["blocks"]:
-        hint = did_you_mean(str(steps[1]), tree["blocks"], "Blocks")
+        every = f"{steps[-1]}={override.value} means every block. " * (steps[1] == "*")
+        hint = every + did_you_mean(str(steps[1]), tree["blocks"], "Blocks")
         raise UnknownKeyError(f"override {override}: {tree['name']} has no block '{steps[1]}'. {hint}")
     return steps
 
@@ -109,9 +111,12 @@ def _in_blocks(tree: Tree, override: Override) -> list[Path]:
         ]
         if found:
             return list(found)
-    raise UnknownKeyError(
-        f"override {override}: {tree['name']} has no {override.key}. {_nearest(tree, steps, paths)}"
-    )
+    slots = [o for o in reflect.options(Block) if override.value in reflect.kinds(o.owner, o.name)]
+    if steps[-1] == "kind" and slots:
+        hint = f"Write {short_key(slots[0].path)}={override.value}"
+    else:
+        hint = _nearest(tree, steps, paths)
+    raise UnknownKeyError(f"override {override}: {tree['name']} has no {override.key}. {hint}")
 
 
 def _nearest(tree: Tree, steps: Sequence[str], paths: Sequence[tuple[str, ...]]) -> str:

@@ -103,7 +103,8 @@ def test_every_cost_is_in_the_table_once() -> None:
             continue
         shown = [[figure.value for figure in row.figures[2:]] for row in with_costs(rows, found)]
         costs = [[effect.change[name] for name in names] for effect in found]
-        assert sorted(row for row in shown if "" not in row) == sorted(costs), (a.title, b.title)
+        told = [row for row in shown if "" not in row and any(row)]
+        assert sorted(told) == sorted(filter(any, costs)), (a.title, b.title)
 
 
 def test_only_the_knobs_that_are_named_are_turned() -> None:

@@ -117,6 +117,8 @@ def test_other_options_than_the_kept_ones_are_refused(
         run(output=path)
     with pytest.raises(UsageError, match=r"budget_s was 60\.0, now 5"):
         archcmp.run("toy", resume=path, budget_s=5)
+    with pytest.raises(UsageError, match=r"with other options: factor was 1,2,3, now 4,5$"):
+        archcmp.run("toy", resume=path, axes={"factor": [4, 5]})
     with pytest.raises(UsageError, match="holds results of kind toy, not comparison"):
         archcmp.run("comparison", resume=path)
 

@@ -198,6 +198,12 @@ def test_latex_tables_can_be_input_and_need_only_booktabs() -> None:
     }
 
 
+def test_wide_latex_tables_leave_out_differences_and_no_interval() -> None:
+    narrow, wide = (latex.render("a vs b", tables(n)) for n in (2, 5))
+    assert r"8.03 B (+732 M, $1.10\times$)" in narrow and r"8.03 B ($1.10\times$)" in wide
+    assert r"$1.31\times$ faster \\ (1.28 to 1.34)}" in wide
+
+
 def test_latex_documents_stand_alone() -> None:
     source = latex.render_standalone("a vs b", tables(2))
     assert source.startswith(r"\documentclass") and source.rstrip().endswith(r"\end{document}")

@@ -11,8 +11,10 @@ import archcmp
 from archcmp.report.formats.terminal import print_tables
 from archcmp.report.table import Table, share_text
 from archcmp.report.tables import tables_of
-from archcmp.report.tables.rows import rate
+from archcmp.report.tables.rows import rate, section_rows
+from archcmp.results.counts import Breakdown
 from archcmp.results.timings import PairedRatio, Rates, Throughput
+from archcmp.units import Flops
 from tests.report.documents import counted, measured
 
 
@@ -57,6 +59,16 @@ def test_breakdowns_sum_to_the_totals_that_are_shown(counts: archcmp.Results) ->
                     groups[-1].append(value)
             for total, *components in groups:
                 assert not components or sum(filter(None, components)) == total
+
+
+def test_scores_of_a_mixer_that_is_not_known_have_no_projections() -> None:
+    """A file that someone else wrote may say so."""
+    sections = [{"forward": Breakdown(5, {"mixer": 5}, 2)}, {"forward": Breakdown(5, {"ffn": 3}, 2)}]
+    rows = {
+        row.label: [figure.value for figure in row.figures]
+        for row in section_rows(sections, "forward", Flops)
+    }
+    assert rows["projections"] == [3, None] and rows["scores"] == [2, 2]
 
 
 def test_only_differing_choices_are_shown_and_variants_are_named_by_their_change(

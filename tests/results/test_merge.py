@@ -30,8 +30,17 @@ def test_models_of_two_runs_stand_side_by_side_without_paired_ratios() -> None:
     doc = read(FOLDER / "comparison-1.json")
     both = merged([("", doc), ("july.json", doc)])
     assert [model.name for model in both.models[2:]] == [f"{model.name} (july.json)" for model in doc.models]
-    assert all(t.speedup is None for r in both.cells[0].models[2:] for t in r.throughput.values())
+    first, _, *others = both.cells[0].models
+    assert all(t.speedup is None for r in (first, *others) for t in r.throughput.values())
     assert "july.json is from another run, without paired readings: same environment" in notes(both)
+
+
+def test_ratios_to_the_first_model_of_its_own_run_keep_their_intervals() -> None:
+    doc = read(FOLDER / "comparison-2.json")
+    for labels in (("july.json", ""), ("july.json", "august.json")):
+        _, second, *others = merged([(label, doc) for label in labels]).cells[0].models
+        assert all(timing.speedup for timing in second.throughput.values())
+        assert not any(timing.speedup for r in others for timing in r.throughput.values())
 
 
 def test_every_difference_of_environment_is_said_calibration_included() -> None:
@@ -42,7 +51,7 @@ def test_every_difference_of_environment_is_said_calibration_included() -> None:
     there = replace(here, torch="1.0", rates=slower, threads=64)
     other = replace(doc, cells=[replace(doc.cells[0], environment=there)])
     said = notes(merged([("", doc), ("other.json", other)]))
-    for difference in ("torch 1.0 there", "threads 64 there", "matmul_flops_per_s"):
+    for difference in ("torch 1.0 there", "threads 64 there", "; matmul "):
         assert difference in said
 
 

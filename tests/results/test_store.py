@@ -164,7 +164,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "deep": (lambda path: path.write_text("[" * 100_000), "not JSON"),
     "list": (lambda path: path.write_text("[]"), "holds no mapping"),
     "configuration": (lambda path: path.write_text('{"model_type": "llama"}'), "archcmp import"),
-    "later": (lambda path: path.write_text('{"schema": "archcmp/3"}'), "archcmp/3"),
+    "later": (lambda path: path.write_text('{"schema": "archcmp/3"}'), "by a newer archcmp: archcmp/3"),
+    "another": (lambda path: path.write_text('{"schema": "other/1"}'), "'other/1', not one of archcmp/2"),
     "infinite": (lambda path: path.write_text('{"schema": 1e999}'), "not JSON"),
 }
 

@@ -27,9 +27,10 @@ LLAMA: dict[str, Any] = {
         ({"peft_type": "LORA", "base_model_name_or_path": "Qwen/Q"}, "an adapter; import .* of Qwen/Q"),
         ({"peft_type": "LORA"}, "an adapter; import the configuration of its base model"),
         ({"model_type": "zzzzzz"}, "none of the .* known. Write its spec by hand"),
+        (LLAMA | {"hidden_size": "abc"}, "hidden_size must be a number, not the text 'abc'"),
     ],
 )
-def test_what_is_no_known_model_is_said(config: dict[str, Any], said: str) -> None:
+def test_what_is_no_configuration_of_a_known_model_is_said(config: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         import_config(config)
 

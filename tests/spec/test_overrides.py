@@ -180,6 +180,7 @@ def test_a_spec_that_no_file_holds_is_changed_alike() -> None:
         ("n_kv_heads=7", "n_kv_heads = 7 does not divide n_heads = 32; 1, 2, 4, 8, 16 or 32 do"),
         ("n_heads=7", "n_kv_heads = 32 does not divide n_heads = 7; 1 or 7 do"),
         ("mixer=mla", "kv_lora_rank, qk_nope_head_dim"),
+        ("kind=mla", "has no kind. Write mixer=mla"),
         ("qk_norm=perhead", "Did you mean per_head?"),
         ("n_layers=0", "must be a whole number of 1 or more"),
         ("n_layers=20000", "n_layers must be at most 1,000, not 20,000"),

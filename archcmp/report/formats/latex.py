@@ -64,13 +64,18 @@ def escaped(text: str) -> str:
 
 def _name(name: str) -> str:
     """A name for a header. A long name is broken into several lines."""
-    broken = r" \\ ".join(escaped(line) for line in lines(printable(name), WIDEST_NAME, NAME))
-    return rf"\shortstack[r]{{{broken}}}" if r" \\ " in broken else broken
+    return _stacked(lines(printable(name), WIDEST_NAME, NAME))
+
+
+def _stacked(parts: Sequence[str]) -> str:
+    r"""Lines below each other. \shortstack needs no package."""
+    broken = r" \\ ".join(map(escaped, parts))
+    return rf"\shortstack[r]{{{broken}}}" if len(parts) > 1 else broken
 
 
 def _figure(figure: Figure, differences: bool) -> str:
-    text = figure.text(differences)
-    return "--" if text == BLANK else escaped(text)
+    parts = [figure.text()] if differences else figure.narrow()
+    return "--" if parts == [BLANK] else _stacked(parts)
 
 
 def _row(row: Row, differences: bool) -> str:

@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from archcmp.report.formats._text import CELL, LABEL, NAME, lines, printable, widest_piece
-from archcmp.report.table import Row, Table
+from archcmp.report.table import Figure, Row, Table
 
 NARROWEST = 20
 """A smaller COLUMNS is ignored, because nothing is legible in it."""
@@ -87,16 +87,15 @@ def _total(widths: Iterable[int]) -> int:
 
 def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     """A width per column. If there is room, each is as wide as its name and cells need. If not, narrow
-    columns are, and the wide ones share the rest equally; cells are kept whole if possible, or else labels,
-    or else pieces."""
+    columns are, and the wide ones share the rest equally; labels break, or else cells, or else both."""
     label, *others = columns
-    choices = (
-        [column.whole for column in columns],
-        [label.whole, *(column.broken(0) for column in others)],
-        [column.broken(0) for column in columns],
-        [column.broken(-1) for column in columns],
-        [1] * len(columns),
+    cells = (
+        [column.whole for column in others],
+        [column.broken(0) for column in others],
+        [column.broken(-1) for column in others],
     )
+    choices = [[width, *widths] for widths in cells for width in (label.whole, label.broken(0))]
+    choices += [[label.broken(-1), *cells[-1]], [1] * len(columns)]
     least = next((choice for choice in choices if _total(choice) <= room), choices[-1])
     natural = [column.natural for column in columns]
     for level in range(max(natural), 0, -1):
@@ -108,9 +107,15 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     return least
 
 
-def _groups(columns: Sequence[_Column], n_repeated: int, room: int) -> list[list[int]]:
-    """Groups of columns that fit side by side. Every group starts with the same columns: labels, and where
-    ratios refer to it, the first model."""
+def _groups(columns: Sequence[_Column], n_repeated: int, room: int, texts: bool) -> list[list[int]]:
+    """Groups of columns that fit side by side: all of them if broken labels make room, or broken cells where
+    these are `texts`. Every group starts with the same columns: labels, and where ratios refer to it, the
+    first model."""
+    label, *others = columns
+    ways = [[label.broken(0), *(column.whole for column in others)]]
+    ways += [[label.whole, *(column.broken(0) for column in others)]] if texts else []
+    if min(map(_total, ways)) <= room:
+        return [[*range(len(columns))]]
     base = [*range(min(n_repeated, len(columns)))]
     groups = [base[:]]
     for i in range(len(base), len(columns)):
@@ -124,21 +129,34 @@ def _groups(columns: Sequence[_Column], n_repeated: int, room: int) -> list[list
 # ---- tables -----------------------------------------------------------------------------------------
 
 
-def _columns(table: Table, shown: Callable[[str], str], differences: bool, listed: bool) -> list[_Column]:
-    """`listed`: a cell that lists several things has a line for each."""
+def _at_length(figure: Figure) -> list[str]:
+    return [figure.text()]
+
+
+def _listed(figure: Figure) -> list[str]:
+    """A line for each of several things, and for a rate, its verdict and the interval."""
+    separator = "; " if figure.speedup is None else ", "
+    return [part for line in figure.narrow() for part in line.split(separator)]
+
+
+Layout = Callable[[Figure], list[str]]
+LAYOUTS: tuple[Layout, ...] = (_at_length, Figure.narrow, _listed)
+"""Ways to write the lines of a cell, the widest first."""
+
+
+def _columns(table: Table, shown: Callable[[str], str], layout: Layout) -> list[_Column]:
     labels = [[INDENT * row.level + shown(row.label)] for row in table.rows]
     columns = [_Column(shown(table.header[0]), labels, LABEL)]
     for i, name in enumerate(table.header[1:]):
-        texts = [shown(row.figures[i].text(differences)) for row in table.rows]
-        cells = [text.split("; ") if listed else [text] for text in texts]
+        cells = [[shown(line) for line in layout(row.figures[i])] for row in table.rows]
         columns.append(_Column(shown(name), cells, CELL))
     return columns
 
 
 def _fitting(table: Table, shown: Callable[[str], str], room: int) -> list[_Column]:
-    """The columns with differences if the whole table has room for them, or else without."""
-    for differences, listed in ((True, False), (False, False), (False, True)):
-        columns = _columns(table, shown, differences, listed)
+    """The columns in the widest layout for which there is room."""
+    for layout in LAYOUTS:
+        columns = _columns(table, shown, layout)
         if _total(column.whole for column in columns) <= room:
             break
     return columns
@@ -171,7 +189,7 @@ def _print_table(console: Console, table: Table, split: bool) -> None:
     shown = partial(_shown, encoding=console.encoding)
     columns = _fitting(table, shown, console.width)
     groups = (
-        _groups(columns, max(table.n_repeated, table.n_text), console.width)
+        _groups(columns, max(table.n_repeated, table.n_text), console.width, table.differing)
         if split
         else [[*range(len(columns))]]
     )

@@ -93,14 +93,18 @@ def _owned(effects: Sequence[Effect], labels: Sequence[str]) -> dict[str, Effect
 
 def with_costs(rows: Sequence[Row], effects: Sequence[Effect]) -> list[Row]:
     """Rows of choices with a column per quantity. Choices that change together stand together: the first has
-    the cost, and the others are parts of it."""
+    the cost, and the others are parts of it. An option that no row of choices shows has a row if it costs
+    anything."""
     names, by_label = changed(effects), {row.label: row for row in rows}
     owned = _owned(effects, list(by_label))
     parts = {choice for effect in effects for choice in (*effect.options, *effect.choices)} - set(owned)
     blank = [Figure("")] * len(names)
     made: list[Row] = []
     placed: set[str] = set()
-    for label in [*by_label, *(label for label in owned if label not in by_label)]:
+    unseen = [
+        label for label, effect in owned.items() if label not in by_label and any(effect.change.values())
+    ]
+    for label in [*by_label, *unseen]:
         if label in parts:
             continue
         figures = by_label[label].figures if label in by_label else [Figure("")] * 2

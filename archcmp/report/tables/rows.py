@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -80,9 +81,7 @@ def _mixer_rows(breakdowns: Sequence[Breakdown | None], unit: Unit) -> list[Row]
     scores = [None if b is None else b.scores for b in breakdowns]
     if not any(scores):
         return []
-    projections = [
-        None if b is None or b.scores is None else b.by_component["mixer"] - b.scores for b in breakdowns
-    ]
+    projections = [None if b is None else b.projections for b in breakdowns]
     return [row("projections", projections, unit, level=2), row("scores", scores, unit, level=2)]
 
 
@@ -166,10 +165,10 @@ def length_notes(doc: Document) -> list[str]:
     seq_len = doc.cells[0].point.get("seq_len", 0)
     limits = {model.name: model.choices.get("context_length") for model in doc.models}
     learned = [model.name for model in doc.models if model.choices.get("embedding.positions") == "learned"]
+    shortest = [name for name in learned if limits[name] == seq_len and len(limits) > 1]
     notes = [
         f"All models are counted at {seq_len:,} tokens, the most that {name} has learned positions for."
-        for name in learned
-        if limits[name] == seq_len and len(limits) > 1
+        for name in shortest[:1]
     ]
     return [*notes, *context_notes(doc)]
 
@@ -183,7 +182,7 @@ def where_measured(doc: Document) -> list[str]:
     for label, there in doc.sources.items():
         changes = doc.environment_of(doc.cells[0]).changes(there)
         named = "; ".join(
-            f"{name} {_RATES.get(name, str)(theirs)} there, {_RATES.get(name, str)(ours)} here"
+            f"{_in_words(name)} {_RATES.get(name, str)(theirs)} there, {_RATES.get(name, str)(ours)} here"
             for name, (ours, theirs) in changes.items()
         )
         calibrated = environments[0].fresh_rates and there.fresh_rates
@@ -191,6 +190,11 @@ def where_measured(doc: Document) -> list[str]:
         notes.append(f"{label} is from another run, without paired readings: {named or alike}.")
         notes.append(_busy(f"The machine of {label}", there))
     return [note for note in notes if note]
+
+
+def _in_words(name: str) -> str:
+    """'matmul_flops_per_s' -> 'matmul', 'device_name' -> 'device name'."""
+    return re.sub(r"_(flops|bytes)_per_s$", "", name).replace("_", " ")
 
 
 def _busy(name: str, *environments: Environment) -> str:

@@ -154,9 +154,7 @@ def _model_type(config: Tree, source: str) -> ModelType:
         base = config.get("base_model_name_or_path") or "its base model"
         raise ConfigError(f"{source}: not a model but an adapter; import the configuration of {base}")
     if config.get("model_type") is None:
-        raise ConfigError(
-            f"{source}: has no model_type, so it is not a model's {CONFIG_FILE} of Hugging Face"
-        )
+        raise ConfigError(f"{source} has no model_type, so it is not a model's {CONFIG_FILE} of Hugging Face")
     name = str(config["model_type"])
     kind = MODEL_TYPES.get(ALIASES.get(name, name))
     if kind is None:
@@ -187,8 +185,20 @@ def import_config(config: Mapping[str, Any] | str | Path, name: str | None = Non
         problem = to_spec_error(error, node_of(options, lambda _: source))
         raise ConfigError(kind.explained(problem)) from None
     except (TypeError, AttributeError, KeyError, IndexError, ValueError, ArithmeticError) as error:
-        raise ConfigError(f"{source}: a field has the wrong form: {error}") from None
+        raise _misshapen(text, source, error) from None
     return Imported(spec, sorted({*ignored} - {*FURTHER_HEADS}), [*left_out, *further])
+
+
+_NUMBERS = re.compile(r"(num|n)_.*|.*_(size|dim|heads|layers)")
+"""Fields that hold numbers, by their names."""
+
+
+def _misshapen(config: Tree, source: str, error: Exception) -> ConfigError:
+    """The error that a field holds something of another kind: the first text in place of a number, if any."""
+    for key, value in config.items():
+        if isinstance(value, str) and _NUMBERS.fullmatch(key):
+            return Fields(config, source).wrong(key, value, "a number")
+    return ConfigError(f"{source}: a field has the wrong form: {error}")
 
 
 def _further_heads(config: Tree, source: str) -> list[str]:

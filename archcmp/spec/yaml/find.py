@@ -56,7 +56,7 @@ def find_spec(name: str, folder: Path = Path()) -> Path:
             f"Saved results: archcmp report {name}. A model's configuration: "
             f"archcmp import {name} -o FILE.yaml"
         )
-        raise SpecError(name, None, "", "is not a spec, which is a .yaml file", hint)
+        raise SpecError(name, None, "", "not a spec, for a spec is a .yaml file", hint)
     if is_path(name):
         path = folder / name
         try:

@@ -43,7 +43,7 @@ class Reference:
         for a change without a value."""
         named = re.fullmatch(r"([^=+:/]+)=(.+)", text, re.DOTALL)
         name, text = (named[1], named[2]) if named else (None, text)
-        target, *overrides = re.split(r"\+(?=[A-Za-z_][\w.\[\]]*=)", text)
+        target, *overrides = re.split(r"\+(?=[A-Za-z_][\w.\[\]*]*=)", text)
         family, colon, size = target.rpartition(":")
         if not colon or "/" in size or size.endswith(SUFFIXES):
             family, size = target, ""

@@ -55,6 +55,8 @@ def apply_size(root: Node, size: str | None) -> tuple[Node, str | None]:
     sizes = mapping(root, "sizes")
     base = Node({k: v for k, v in root.value.items() if k not in FILE_KEYS}, root.file, root.line)
     default = root.value.get("default_size")
+    if default is not None and isinstance(default.value, (dict, list)):
+        raise default.error("default_size", "must be the name of a size")
     if default is not None and str(default.value) not in sizes:
         hint = (
             did_you_mean(str(default.value), sizes, "Sizes")

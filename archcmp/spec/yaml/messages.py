@@ -16,7 +16,7 @@ from archcmp.spec import reflect
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.merge import FILE_KEYS
 from archcmp.spec.yaml.nodes import KeyPath, Node, child, dotted, plain, without_nulls
-from archcmp.spec.yaml.wrong_values import MAPPING, show, wanted, wrong_value
+from archcmp.wrong_values import MAPPING, show, wanted, wrong_value
 
 T = TypeVar("T")
 
@@ -66,7 +66,8 @@ def _name(path: KeyPath, root: Node) -> str:
     for step in path:
         node = child(node, step)
     here = path[-2:] if path and isinstance(path[-1], int) else path[-1:]
-    return _kind(node) or dotted(here) or "a model"
+    kind = _kind(node) if "kind" in _owner(path, root).model_fields else None
+    return kind or dotted(here) or "a model"
 
 
 def _unknown_key(path: KeyPath, root: Node) -> tuple[str, str]:
@@ -102,6 +103,8 @@ def _describe(error: ErrorDetails, path: KeyPath, node: Node, root: Node) -> tup
         return f"cannot be {show(value).removeprefix('the text ')}", did_you_mean(str(value), allowed)
     if wanted(error) == MAPPING and path:
         kinds = reflect.kinds(_owner(path[:-1], root), str(path[-1]))
+        if kinds and reflect.has_shorthand(_owner(path[:-1], root), str(path[-1])):
+            return f"must be {_either([*kinds])}, not {show(value)}", ""
         if kinds:
             return f"must be a mapping with a kind, not {show(value)}", f"Kinds: {', '.join(kinds)}"
     return wrong_value(error)

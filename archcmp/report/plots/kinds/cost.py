@@ -53,8 +53,8 @@ def parts_of(breakdown: Breakdown | None) -> dict[str, int]:
     if breakdown is None:
         return {}
     found = dict(breakdown.by_component)
-    if breakdown.scores is not None:
-        found |= {"mixer": found["mixer"] - breakdown.scores, SCORES: breakdown.scores}
+    if breakdown.projections is not None and breakdown.scores is not None:
+        found |= {"mixer": breakdown.projections, SCORES: breakdown.scores}
     found[UNKNOWN] = breakdown.total - sum(breakdown.by_component.values())
     return {name: found[name] for name in LOOKS if found.get(name)}
 

@@ -1,5 +1,5 @@
 """pydantic's complaints about one value in the words of a file: what is allowed, what stands there instead,
-and what to write. Specs and sheets of devices share them."""
+and what to write. Specs, sheets of devices and documents share them."""
 
 from __future__ import annotations
 
@@ -61,6 +61,10 @@ def _wrong_type(wanted: str, value: object) -> tuple[str, str]:
 def wrong_value(error: ErrorDetails) -> tuple[str, str]:
     """What is wrong with a value, whatever file it stands in, and the remedy."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "missing":
+        return "is missing", ""
+    if kind in ("literal_error", "enum"):
+        return f"must be {context['expected']}, not {show(value)}", ""
     if kind == "fault":
         return context["problem"], context["hint"]
     if kind in _BOUNDS:
