@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from archcmp.spec.layers import distinct_blocks
 from archcmp.spec.schema.attention import Attention
@@ -46,6 +48,12 @@ OF_A_KIND = list(_with_new_kinds())
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parent / "configs").glob("*.json"))}
 """Configurations as their publishers have them."""
+
+
+def published_config(name: str) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(CONFIGS[name].read_text())
+    return config
+
 
 TINY = Path(__file__).parent / "tiny.yaml"
 

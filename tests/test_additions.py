@@ -38,6 +38,8 @@ RUN = """
 import json, sys
 from typer.testing import CliRunner
 from archcmp.cli import app
+from archcmp.timing import calibrate, kernels
+calibrate.COPY_BYTES = kernels.TOTAL_BYTES = 2**22
 for arguments in json.loads(sys.argv[1]):
     result = CliRunner().invoke(app, arguments)
     print(json.dumps([result.exit_code, result.output + str(result.exception or "")]))

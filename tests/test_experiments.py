@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("no_clock")
 # ---- keeping ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("pages_without_plots")
 @pytest.mark.parametrize("command", ["compare", "bench", "ablate"])
 def test_every_experiment_is_kept_shown_again_and_exported(command: str, tmp_path: Path) -> None:
     shape = ["--seq-len", "8", "--batch-size", "1", "--measure", "prefill,decode", "--device", "cpu"]

@@ -130,16 +130,27 @@ def test_light_commands_and_errors_load_no_torch() -> None:
     assert came_to == [[arguments, code, []] for arguments, code in LIGHT], result.stderr[-500:]
 
 
-@pytest.mark.parametrize(
-    "line", ["show olm", "compare olmo2+n_", "compare olmo2 --measure ", "race gpt2 --against "]
-)
-def test_completion_loads_no_torch(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+COMPLETE = """
+import os, sys
+from archcmp.cli import main
+sys.argv = ["archcmp"]
+for line in ("show olm", "compare olmo2+n_", "compare olmo2 --measure ", "race gpt2 --against "):
     words = ["archcmp", *line.split(" ")]
+    os.environ |= {"COMP_WORDS": "\\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+    assert not {"torch", "fvcore", "transformers"} & {*sys.modules}, line
+"""
+
+
+def test_completion_loads_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_ARCHCMP_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", "\n".join(words))
-    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
-    code, modules = _run_and_list_modules()
-    assert code == 0 and not {"torch", "fvcore", "transformers"} & modules
+    ran = subprocess.run([sys.executable, "-c", COMPLETE], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "") and {"olmo2", "decode", "transformers"} <= {
+        *ran.stdout.split()
+    }
 
 
 def test_listing_a_spec_without_a_published_total_loads_no_torch(

@@ -7,6 +7,7 @@ spec.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -67,6 +68,13 @@ def import_transformers() -> Any:
         import transformers
     except ImportError:
         raise UsageError("transformers is not installed: pip install 'archcmp[dev]'") from None
+    _prepare(transformers)
+    return transformers
+
+
+@cache
+def _prepare(transformers: Any) -> None:
+    """Quiet its log, and register the models that it does not find by their configurations."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for name in UNLISTED:
@@ -77,7 +85,6 @@ def import_transformers() -> Any:
             text_config = getattr(transformers, f"{name}TextConfig")
             model = _language_model(whole, text_config, others)
             transformers.AutoModelForCausalLM.register(text_config, model, exist_ok=True)
-    return transformers
 
 
 def find_config(spec: ModelSpec) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import archcmp
-from archcmp.analysis import flops, parts
+from archcmp.analysis import flops, parts, shapley
 from archcmp.analysis.attribution import Lattice, effects
 from archcmp.analysis.conditions import Conditions
 from archcmp.analysis.decompose import decompose
@@ -38,8 +38,10 @@ def _lattice(a: ModelSpec, b: ModelSpec) -> Lattice:
 
 
 @pytest.mark.parametrize("pair", ["olmo2 llama3", "gpt2 mixtral"])
-def test_contributions_of_families_sum_exactly(pair: str) -> None:
-    """Every quantity: along the path, and Shapley's; the path begins at one model and ends at the other."""
+def test_contributions_of_families_sum_exactly(pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every quantity: along the path, and Shapley's; the path begins at one model and ends at the other. Sums
+    hold for any number of orders."""
+    monkeypatch.setattr(shapley, "N_ORDERS", 4)
     a, b = map(load_spec, pair.split())
     lattice = _lattice(a, b)
     conditions, everything = lattice.conditions, frozenset(range(len(lattice.knobs)))

@@ -18,7 +18,7 @@ from archcmp.spec.schema.model import ModelSpec
 from archcmp.spec.yaml.load import load_spec
 from tests.known import FAMILIES, MAIN_AND_FAR, tiny
 
-PAIRS = [tuple(random.Random(i).sample(FAMILIES, 2)) for i in range(12)]
+PAIRS = [tuple(random.Random(i).sample(FAMILIES, 2)) for i in range(6)]
 
 
 def _total(spec: ModelSpec | str, quantity: str) -> int:

@@ -21,7 +21,7 @@ from archcmp.errors import UsageError
 from archcmp.results.precision import KV, WEIGHTS, Precision
 from archcmp.results.store import read
 from archcmp.spec.yaml.load import load_spec
-from tests.known import TINY, UNLIKE
+from tests.known import OF_A_KIND, TINY
 from tests.test_cli import run
 
 
@@ -88,7 +88,7 @@ def test_a_matrix_takes_the_bytes_of_other_libraries_layers(rows: int, columns: 
             assert WEIGHTS["mxfp4"].nbytes(rows, columns) == nbytes(blocks, blocks[..., 0])
 
 
-@pytest.mark.parametrize("family", UNLIKE[::4])
+@pytest.mark.parametrize("family", OF_A_KIND)
 def test_what_is_lowered_multiplies_and_little_that_multiplies_is_not(family: str) -> None:
     """A weight that multiplies one token costs two FLOPs. Routers and gates per head are within 3 %."""
     for part in decompose(load_spec(family), torch.bfloat16, precision=Precision("int8")):

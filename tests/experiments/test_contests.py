@@ -226,7 +226,7 @@ def test_a_design_without_a_peer_is_refused_with_those_that_have_one(change: str
 
 def test_decoding_stays_within_learned_positions() -> None:
     spec = shrunk(load_spec("gpt2")).model_copy(update={"context_length": 40})
-    noisy = FakeTimer(lambda i: 1.0 + i % 2)
+    noisy = FakeTimer(lambda i: 1.0 + i % 2, always=True)
     contest = a_contest("transformers", spec, seq_len=40, measure=["decode"], timer=noisy)
     ours, _ = timings(contest, "decode")
     assert ours.seq_len == 20 and not ours.shortened and ours.label == "decode, 2 x context 20"

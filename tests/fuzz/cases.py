@@ -24,14 +24,14 @@ from archcmp.spec.hf.convert import MODEL_TYPES
 from archcmp.spec.yaml.load import load_spec
 from archcmp.spec.yaml.write import to_yaml
 from tests.fuzz.recipe import (
-    CONFIGURATIONS,
     ODD,
-    SPECS,
     assert_one_line,
     assert_refused_well,
+    configurations,
     garbled,
     mutated,
     override,
+    specs,
 )
 from tests.known import CONFIGS, TINY
 
@@ -46,7 +46,7 @@ def spec(rng: Random, folder: Path) -> str:
     if rng.random() < 0.3:
         path, changes = TINY, [override(rng) for _ in range(rng.randint(1, 2))]
     else:
-        text = yaml.safe_dump(mutated(rng.choice(SPECS), rng), allow_unicode=True, sort_keys=False)
+        text = yaml.safe_dump(mutated(rng.choice(specs()), rng), allow_unicode=True, sort_keys=False)
         path.write_text(
             garbled(text, rng) if rng.random() < 0.3 else text, encoding="utf-8", errors="replace"
         )
@@ -63,7 +63,7 @@ def spec(rng: Random, folder: Path) -> str:
 
 def configuration(rng: Random, folder: Path) -> str:
     """A published configuration with mistakes; what is imported survives being written."""
-    return _imported(mutated(rng.choice(CONFIGURATIONS), rng), folder)
+    return _imported(mutated(rng.choice(configurations()), rng), folder)
 
 
 def model_type(rng: Random, folder: Path) -> str:

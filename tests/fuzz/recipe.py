@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -55,8 +56,15 @@ ODD: list[Any] = [
     *([], {}, [[]], [1, 2], ["x"] * 2_000, {"kind": "x"}, {"a": {"b": {"c": 1}}}, {"x" * 5_000: 1}),
 ]
 
-SPECS = [yaml.safe_load(path.read_text()) for path in sorted(bundled_folder().glob("*.yaml"))]
-CONFIGURATIONS = [json.loads(path.read_text()) for path in CONFIGS.values()]
+
+@cache
+def specs() -> list[Any]:
+    return [yaml.safe_load(path.read_text()) for path in sorted(bundled_folder().glob("*.yaml"))]
+
+
+@cache
+def configurations() -> list[Any]:
+    return [json.loads(path.read_text()) for path in CONFIGS.values()]
 
 
 def odd(rng: Random) -> Any:

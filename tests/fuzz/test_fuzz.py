@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.cases import CASES
 
 # Not "model_type", which would load transformers.
-N = {"spec": 200, "configuration": 200, "document": 100, "command": 120}
+N = {"spec": 120, "configuration": 120, "document": 60, "command": 80}
 
 
 @pytest.mark.parametrize("kind", N)

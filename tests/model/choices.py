@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from typing import Any, get_args
 
 import yaml
@@ -300,21 +301,27 @@ CONTROL_FLOW = {
         "window moe-groups-top2",
         "chunk temperature moe-by-token",
         "alibi-window-sinks",
-        "sinks-window",
+        "shared-keys",
+        "per-layer",
+        "blocks",
         "mla-yarn",
         "mla-indexer-shared",
         "mla-indexer-pooled",
-        "blocks",
-        "two-blocks",
-        "shared-keys",
-        "per-layer",
     )
 }
-COMPILED = (
-    _together({slot: registry for slot, registry in REGISTRIES.items() if slot not in OF_ATTENTION})
-    | _together(OF_ATTENTION)
-    | CONTROL_FLOW
-)
+
+
+def _compiled() -> dict[str, list[str]]:
+    """The choices of all slots but attention's own, and control flow, with which attention's choices go."""
+    cases = _together({slot: registry for slot, registry in REGISTRIES.items() if slot not in OF_ATTENTION})
+    nothing = "", list[str]()
+    together = zip_longest(CONTROL_FLOW.items(), _together(OF_ATTENTION).items(), fillvalue=nothing)
+    for (flow, branches), (name, choices) in together:
+        cases[f"{flow} {name}".strip()] = choices + branches
+    return cases
+
+
+COMPILED = _compiled()
 """Every registered choice, and what branches where it computes. To compile takes seconds, so that choices of
 several slots are compiled together."""
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from torch import Tensor
@@ -21,7 +19,7 @@ from archcmp.oracle.verify import verify_model
 from archcmp.spec.hf import import_config
 from archcmp.spec.scale import shrunk
 from archcmp.spec.yaml.load import load_spec
-from tests.known import CONFIGS, LIGHTNING_OPTIONS, tiny
+from tests.known import LIGHTNING_OPTIONS, published_config, tiny
 
 LIGHTNING = f"blocks.main.mixer={{{LIGHTNING_OPTIONS}}}"
 SLOPES = torch.tensor([3.0, 0.2, 1e-4], dtype=torch.float64)
@@ -99,7 +97,7 @@ def test_depth_is_no_parameter_and_a_block_alone_is_a_first_layer() -> None:
 
 
 def test_factors_that_differ_inside_a_block_are_refused() -> None:
-    config = json.loads(CONFIGS["minimax-text-01-456b-a46b"].read_text()) | {"mlp_alpha_factor": 2}
+    config = published_config("minimax-text-01-456b-a46b") | {"mlp_alpha_factor": 2}
     with pytest.raises(
         ConfigError, match="of full_attn_alpha_factor; it must be that of the feed-forward, 2"
     ):

@@ -153,7 +153,6 @@ def one_graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("change", "whole"),
     [
         ((), True),
-        ((), False),
         (("blocks.main.mixer.softcap=3",), False),
         ((MIXTURE,), False),
         ((LATENT,), False),

@@ -209,7 +209,7 @@ def test_kinds_of_plots_have_an_order_and_a_title() -> None:
 
 
 def test_all_plots_lie_below_each_other_in_one_file_or_on_pages(tmp_path: Path) -> None:
-    doc = read(FOLDER / "comparison-2.json")
+    doc = read(FOLDER / "comparison-2-cache.json")
     for suffix, begins in ((".svg", b"<svg"), (".png", b"\x89PNG"), (".pdf", b"%PDF")):
         PlotFile(tmp_path / f"x{suffix}").draw(doc)
         assert (tmp_path / f"x{suffix}").read_bytes().startswith(begins)

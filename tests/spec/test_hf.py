@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from itertools import cycle, islice
 from pkgutil import iter_modules
@@ -13,7 +12,7 @@ import pytest
 from archcmp.errors import ConfigError
 from archcmp.spec.hf import families, import_config, known_model_types
 from archcmp.spec.hf.model_type import compress
-from tests.known import CONFIGS
+from tests.known import published_config
 
 
 def _expanded(runs: list[dict[str, Any]]) -> list[str]:
@@ -66,7 +65,7 @@ def test_a_thousand_layers_at_random_are_written() -> None:
 def test_a_field_that_makes_no_model_is_named_as_the_configuration_names_it(
     change: dict[str, Any], said: str
 ) -> None:
-    config = json.loads(CONFIGS["llama3-8b"].read_text()) | change
+    config = published_config("llama3-8b") | change
     with pytest.raises(ConfigError, match=said) as caught:
         import_config(config)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300

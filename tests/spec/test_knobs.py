@@ -17,7 +17,7 @@ from tests.known import FAMILIES, LATENT, MIXTURE, PUBLISHED, tiny
 DEFAULTS = [load_spec(family) for family in FAMILIES]
 CHANCE = random.Random(7)
 SIZES = [*map(load_spec, PUBLISHED)]
-PAIRS = [CHANCE.sample(specs, 2) for specs in (DEFAULTS, SIZES) for _ in range(300)]
+PAIRS = [CHANCE.sample(specs, 2) for specs in (DEFAULTS, SIZES) for _ in range(100)]
 
 
 def _function(spec: ModelSpec) -> object:

@@ -23,7 +23,7 @@ from archcmp.spec.shrink import SHRUNK, shrunk_block
 from archcmp.spec.vocabulary import features
 from archcmp.spec.yaml.load import load_spec
 from tests.each import check_each
-from tests.known import PUBLISHED, UNLIKE, attention, dense
+from tests.known import OF_A_KIND, PUBLISHED, UNLIKE, attention, dense
 
 
 def test_a_shrunk_spec_makes_the_same_choices_in_fewer_layers() -> None:
@@ -196,7 +196,7 @@ def test_a_spec_that_is_not_valid_has_no_proxy() -> None:
         scale.proxy(wrong)
 
 
-@pytest.mark.parametrize("family", UNLIKE)
+@pytest.mark.parametrize("family", OF_A_KIND)
 def test_a_proxy_runs(family: str) -> None:
     spec = scale.proxy(load_spec(family))
     torch.manual_seed(0)

@@ -137,8 +137,10 @@ def test_an_interruption_is_raised_and_every_whole_round_is_kept(compose: str) -
 
 
 def test_every_workload_runs_for_real_and_is_reported() -> None:
-    asked = request(budget_s=2.0)
-    measurement = Measurement([tiny(), load_spec("gpt2", ["layers[0].n_layers=1"])], asked, 1, 16)
+    asked = request(budget_s=1.0)
+    measurement = Measurement(
+        [tiny(), load_spec("gpt2", ["layers[0].n_layers=1", "vocab_size=500"])], asked, 1, 16
+    )
     list(measurement.run())
     for result in measurement.results():
         for workload in WORKLOADS:

@@ -22,7 +22,8 @@ def rounds_of(works: list[Work], timer: FakeTimer, budget_s: float) -> list[list
 
 def test_rounds_are_interleaved_a_b_b_a() -> None:
     calls: list[str] = []
-    rounds_of([lambda: calls.append("A"), lambda: calls.append("B")], FakeTimer(lambda i: 1.0), 0.0)
+    timer = FakeTimer(lambda i: 1.0, always=True)
+    rounds_of([lambda: calls.append("A"), lambda: calls.append("B")], timer, 0.0)
     warm_up, rounds = calls[:2], "".join(calls[2:])
     assert warm_up == ["A", "B"]
     assert rounds == "ABBA" * (MIN_ROUNDS // 2)

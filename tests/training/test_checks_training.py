@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from archcmp.training import loop
 from archcmp.training.probes import probe
 from archcmp.training.text import Text, load_text
 from tests.training.proxies import (
@@ -43,9 +44,9 @@ def test_the_random_text_has_the_entropies_that_are_stated(letters: Text) -> Non
 
 @pytest.mark.parametrize("reference", ["olmo2", f"{PRE}+qk_norm=none"])
 def test_no_model_predicts_a_random_text_better_than_its_entropy_rate(letters: Text, reference: str) -> None:
-    """The next letter depends on the last one alone. Within 200 steps a model comes close to what is known of
+    """The next letter depends on the last one alone. Within 140 steps a model comes close to what is known of
     these very letters, and it is not better than the entropy rate by more than 3 standard errors."""
-    trainer = short_trainer(reference, letters, steps=200, seq_len=32, batch_size=8)
+    trainer = short_trainer(reference, letters, steps=140, seq_len=32, batch_size=8)
     found = trainer.run(1e-2, 0)
     surprises = _surprises(trainer.validation.numpy() - ord("a"))
     rate, unigram = markov_entropies()
@@ -55,13 +56,18 @@ def test_no_model_predicts_a_random_text_better_than_its_entropy_rate(letters: T
     assert not found["diverged"]
 
 
+@pytest.fixture(autouse=True)
+def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "N_PROBES", 2)
+
+
 @pytest.mark.parametrize("qk_norm", ["none", "per_head"])
 def test_larger_scores_of_attention_worsen_the_loss_until_one_key_takes_all(qk_norm: str) -> None:
     """Wortsman et al., figure 10: queries and keys of a trained model, or the gains of queries, are scaled
     until the largest score of every layer is kappa. Beyond 1,000 all attention is to one key at a model as
     small as this, so that nothing gets worse any more."""
     reference, sizes = f"{PRE}+qk_norm={qk_norm}", {"d_model": 64, "seq_len": 64, "batch_size": 8}
-    trainer = short_trainer(reference, load_text(), steps=150, **sizes)
+    trainer = short_trainer(reference, load_text(), steps=80, **sizes)
     final = trainer.run(3e-3, 0)["final_loss"]
     model, tokens = trainer.model, trainer.validation
     losses = []

@@ -1,28 +1,16 @@
-"""Pictures say what the specs say, of every choice there is, and no label is cut or covered."""
+"""Pictures say what the specs say, of every choice there is."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
-import archcmp
-from archcmp.analysis import count_blocks
-from archcmp.cli.draw import _draw_all as draw_all
-from archcmp.errors import UsageError
-from archcmp.report.diagram import Subject, picture, svg
-from archcmp.report.diagram.gallery import gallery
+from archcmp.report.diagram import picture
 from archcmp.report.diagram.metrics import text_width, wrapped
 from archcmp.report.diagram.rows import BLOCKS, Fork, Key
-from archcmp.report.diagram.scene import AMOUNTS, placed
-from archcmp.report.diagram.shapes import Box, Line, Scene
+from archcmp.report.diagram.scene import placed
 from archcmp.spec import reflect
 from archcmp.spec.flow import block
 from archcmp.spec.schema.attention import Attention
@@ -31,19 +19,12 @@ from archcmp.spec.schema.model import Block, ModelSpec
 from archcmp.spec.schema.norms import RMSNorm
 from archcmp.spec.schema.steps import Branch, Callout, Step, step
 from archcmp.spec.yaml.load import load_spec
-from tests.known import MAIN_AND_FAR, PUBLISHED, UNLIKE, tiny
-from tests.test_cli import run
+from tests.known import UNLIKE
+from tests.report.pictures import subject, texts
 
-DRAWN = PUBLISHED if os.environ.get("ARCHCMP_DRAW_ALL") else UNLIKE
-"""One family of each set of choices; with ARCHCMP_DRAW_ALL every size of the zoo."""
 SLOTS = ("mixer", "ffn", "residual")
 CHOICES = [(slot, choice) for slot in SLOTS for choice in reflect.kinds(Block, slot).values()]
 CHOICES += [("norm", choice) for choice in reflect.kinds(ModelSpec, "norm").values()]
-
-
-def subject(reference: str, **counts: Any) -> Subject:
-    spec = load_spec(reference)
-    return Subject(spec.title, spec, **counts)
 
 
 def _example(owner: type[Part], option: str) -> Any:
@@ -169,10 +150,6 @@ def cells(*references: str) -> dict[str, list[Any]]:
     return {f"{row.key.slot} {row.key.region}": list(row.cells) for row in rows if row.key.zone == BLOCKS}
 
 
-def texts(cell: Any) -> list[str]:
-    return [note.text for note in cell.notes]
-
-
 def test_a_picture_has_the_published_facts() -> None:
     olmo2, llama3 = cells("olmo2", "llama3")["mixer main"]
     assert olmo2.step.label == "Multi-head attention" and llama3.step.label == "Grouped-query attention"
@@ -288,206 +265,3 @@ def _keys(item: Key | Fork) -> list[Key]:
     if isinstance(item, Key):
         return [item]
     return [*item.before, *(key for path in item.paths for key in path), *item.track, item.join]
-
-
-# ---- how they lie -----------------------------------------------------------------------------------
-
-
-def overlap(a: tuple[float, ...], b: tuple[float, ...], slack: float = 0.05) -> bool:
-    return a[0] < b[2] - slack and b[0] < a[2] - slack and a[1] < b[3] - slack and b[1] < a[3] - slack
-
-
-def _rectangle(box: Box) -> tuple[float, float, float, float]:
-    return box.x, box.y, box.right, box.bottom
-
-
-def faults(scene: Scene) -> list[str]:
-    """What is outside of the canvas, cut off, or covered."""
-    found = [
-        f"outside: {box}"
-        for box in scene.boxes
-        if not _inside(_rectangle(box), (0, 0, scene.width, scene.height))
-    ]
-    labels = [(text, None) for text in scene.texts] + [
-        (text, box) for box in scene.boxes for text in box.texts
-    ]
-    found += [
-        f"cut: {text.text}" for text, box in labels if box and not _inside(text.extent, _rectangle(box))
-    ]
-    found += [
-        f"outside: {text.text}"
-        for text, _ in labels
-        if not _inside(text.extent, (0, 0, scene.width, scene.height))
-    ]
-    near = sorted((text.extent, text.text) for text, _ in labels)
-    found += [f"crossing: {a[1]} and {b[1]}" for a, b in _pairs(near) if overlap(a[0], b[0])]
-    solid = [box for box in scene.boxes if box.look not in ("frame", "panel", "card", "layer")]
-    found += [
-        f"covered: {text.text}"
-        for text in scene.texts
-        for box in solid
-        if overlap(text.extent, _rectangle(box))
-    ]
-    found += [
-        f"crossed: {box}"
-        for line in scene.lines
-        for start, end in pairwise(line.points)
-        for box in solid
-        if box.role != "scale" and overlap((*map(min, start, end), *map(max, start, end)), _rectangle(box))
-    ]
-    found += [f"ends nowhere: {line}" for line in scene.lines if line.arrow and not _arrives(line, scene)]
-    rectangles = sorted((_rectangle(box), box.role) for box in solid)
-    found += [f"covered: {a} by {b}" for a, b in _pairs(rectangles) if overlap(a[0], b[0])]
-    return found
-
-
-def _arrives(line: Line, scene: Scene) -> bool:
-    """Whether an arrow ends at the edge of a box or of a circle."""
-    x, y = line.points[-1]
-    boxes = (_rectangle(box) for box in scene.boxes)
-    at_box = any(
-        (left <= x <= right and min(abs(y - top), abs(y - bottom)) < 0.2)
-        or (top <= y <= bottom and min(abs(x - left), abs(x - right)) < 0.2)
-        for left, top, right, bottom in boxes
-    )
-    return at_box or any(abs(abs(x - plus.x) + abs(y - plus.y) - plus.RADIUS) < 0.2 for plus in scene.pluses)
-
-
-def _inside(inner: Sequence[float], outer: Sequence[float]) -> bool:
-    return inner[0] >= outer[0] and inner[1] >= outer[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
-
-
-def _pairs(items: list[tuple[tuple[float, float, float, float], str]]) -> Iterator[tuple[Any, Any]]:
-    """Neighbours from left to right, of which one begins before the other ends."""
-    for i, item in enumerate(items):
-        for other in items[i + 1 :]:
-            if other[0][0] >= item[0][2]:
-                break
-            yield item, other
-
-
-def test_faults_are_found() -> None:
-    scene = placed(picture([subject("olmo2")]))
-    box = next(box for box in scene.boxes if box.texts)
-    assert not faults(scene)
-    for moved in (replace(box, x=-1), replace(box, width=20), replace(box, y=box.y + 20)):
-        assert faults(replace(scene, boxes=[moved if each is box else each for each in scene.boxes]))
-
-
-@pytest.mark.parametrize("reference", DRAWN)
-def test_no_label_is_cut_or_covered(reference: str) -> None:
-    assert faults(placed(picture([subject(reference)]))) == []
-
-
-def test_no_label_is_cut_or_covered_side_by_side() -> None:
-    """Three neighbours of the zoo at a time; with ARCHCMP_DRAW_ALL all neighbours."""
-    step = 2 if os.environ.get("ARCHCMP_DRAW_ALL") else len(UNLIKE) // 8
-    for i in range(0, len(UNLIKE) - 2, step):
-        assert faults(placed(picture([subject(family) for family in UNLIKE[i : i + 3]]))) == [], UNLIKE[i]
-
-
-def test_a_side_of_a_sub_layer_that_is_drawn_elsewhere_takes_no_room() -> None:
-    pair = picture([subject("deepseek-v3.2"), subject("deepseek-v4")])
-    (row,) = [row for row in pair.rows if row.key[:4] == (BLOCKS, -1, "mixer", "main")]
-    indexed, window = row.cells
-    assert indexed and window and texts(indexed) == ["as in moe"]
-    assert None in window.sides and faults(placed(pair)) == []
-
-
-def test_long_names_stay_in_their_column() -> None:
-    spec = tiny(*MAIN_AND_FAR)
-    long = spec.model_copy(update={"blocks": {"main": spec.blocks["main"], "far": spec.blocks["far"]}})
-    assert faults(placed(picture([Subject("a name " * 20 + "x" * 200, long)]))) == []
-
-
-@pytest.mark.parametrize("scale", AMOUNTS)
-def test_heights_are_in_proportion(scale: str) -> None:
-    spec = load_spec("olmo2")
-    counts = {"": {"embedding": 400, "head": 200}, "main": {"mixer": 1000, "ffn": 2000}}
-    drawn = placed(picture([Subject("a", spec, params_of=counts, flops_of=counts)]), scale)
-    tall = {box.role: box.height for box in drawn.boxes if box.texts}
-    assert tall["ffn"] == pytest.approx(2 * tall["mixer"], abs=0.2)
-    assert faults(drawn) == []
-
-
-# ---- the file ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("references", [("olmo2",), ("deepseek-v4", "llama3"), ("olmo2", "llama3", "gemma3")])
-def test_a_picture_is_small_and_needs_no_other_file(references: tuple[str, ...]) -> None:
-    text = svg([subject(reference) for reference in references])
-    assert len(text.encode()) < 60_000
-    root = ElementTree.fromstring(text)
-    assert root.attrib["role"] == "img" and root[0].tag.endswith("title") and root[1].tag.endswith("desc")
-    assert not re.search(r"href|url\(|<script|<image", text)
-    assert text == svg([subject(reference) for reference in references])
-
-
-def test_the_picture_of_the_readme_is_what_the_command_draws(tmp_path: Path) -> None:
-    archcmp.draw(["olmo2", "llama3", "gemma3"], tmp_path / "three.svg")
-    committed = Path(__file__).parents[2] / "docs/olmo2-llama3-gemma3.svg"
-    assert (tmp_path / "three.svg").read_text() == committed.read_text()
-
-
-def test_counts_of_a_subject_are_those_of_the_model() -> None:
-    for reference in ("gemma3:270m", "nemotron3"):
-        spec = load_spec(reference)
-        counted = Subject.counted(spec.title, spec, count_blocks(spec))
-        whole = archcmp.count(spec)
-        assert (counted.params, counted.active) == (whole.quantity("params"), whole.quantity("active"))
-
-
-def test_a_gallery_has_a_picture_of_each_family_and_a_page() -> None:
-    subjects = {
-        "gpt2": subject("gpt2", params=124_000_000),
-        "mixtral": subject("mixtral", params=9, active=3),
-    }
-    files = gallery(subjects)
-    assert list(files) == ["gpt2.svg", "mixtral.svg", "README.md"]
-    newest, oldest = [line for line in files["README.md"].splitlines() if ".svg" in line]
-    assert "(mixtral.svg)" in newest and "9, 3 active" in newest and "| 124 M | 12 | pre_norm |" in oldest
-
-
-@pytest.mark.parametrize("family", ["gpt2", "olmo2"])
-def test_the_gallery_is_what_the_command_draws(family: str, tmp_path: Path) -> None:
-    archcmp.draw(family, tmp_path / "drawn.svg")
-    committed = Path(__file__).parents[2] / f"docs/gallery/{family}.svg"
-    assert (tmp_path / "drawn.svg").read_text() == committed.read_text()
-
-
-def test_a_box_tells_its_equation() -> None:
-    titles = re.findall(r"<title>(.*?)</title>", svg([subject("llama3")]), re.DOTALL)
-    assert any("x / sqrt(mean(x^2) + eps) * weight" in title for title in titles)
-    assert any("down(activation(gate(x)) * up(x))" in title for title in titles)
-
-
-def test_names_are_escaped() -> None:
-    text = svg([Subject("<b>&amp", load_spec("gpt2"))])
-    assert "&lt;b&gt;&amp;amp" in text and ElementTree.fromstring(text) is not None
-
-
-def test_lines_are_no_wider_than_allowed() -> None:
-    for line in wrapped("a long text with a " + "w" * 50, 11, 60):
-        assert text_width(line, 11) <= 60
-    assert wrapped("", 11, 60) == []
-
-
-def test_a_gallery_takes_a_folder_and_no_other_option(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_text("")
-    for alone, words in ((True, "is a file; name a folder"), (False, "leave SPEC and all other options out")):
-        with pytest.raises(UsageError, match=words):
-            draw_all(path, alone)
-
-
-def test_the_command_names_what_it_cannot_draw(tmp_path: Path) -> None:
-    for arguments, words in [
-        (["-o", "x.gif"], "the extension must be one of"),
-        (["-o", "x.svg", "--scale", "parms"], "no scale 'parms'"),
-        (["-o", "none/x.svg"], "cannot write"),
-        (["--all", "x"], "leave SPEC"),
-    ]:
-        result = run("draw", "gpt2", *arguments, cwd=tmp_path)
-        assert result.returncode == 2 and words in result.stderr and result.stderr.count("\n") == 1
-    assert run("draw", "gpt2", "-o", "x.svg", "--scale", "flops", cwd=tmp_path).returncode == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["x.svg"]
