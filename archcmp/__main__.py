@@ -6,6 +6,7 @@ modules apart, and could be interrupted there, too.
 """
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ def _interrupt(number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     _take_signals(_end_at_once)
+    gc.set_threshold(100_000)  # a search for garbage per 700 objects takes a tenth of loading torch
     from archcmp.cli import INTERRUPTED
     from archcmp.cli import main as command_line
 

@@ -14,8 +14,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal
 
-import mpmath
-
 LEVEL = 0.95
 """The share of intervals that hold the true value."""
 
@@ -90,6 +88,8 @@ class Curve:
 def two_sided_p(t: float, degrees: int) -> float:
     """The chance that Student's t with these degrees of freedom lies at least as far from 0 as `t` does:
     the regularised incomplete beta function I_x(degrees / 2, 1 / 2) at x = degrees / (degrees + t^2)."""
+    import mpmath  # here, because every command that measures loads this module
+
     x = degrees / (degrees + t * t)
     return float(mpmath.betainc(degrees / 2, 0.5, 0, x, regularized=True))
 

@@ -21,7 +21,7 @@ from tests.oracle.configs import random_config
 
 transformers = import_transformers()
 
-N_FUZZED = int(os.environ.get("ARCHCMP_FUZZED", "2"))
+N_FUZZED = int(os.environ.get("ARCHCMP_FUZZED", "1"))
 """Random configurations of every model type."""
 
 WHOLE: dict[str, dict[str, Any]] = {
