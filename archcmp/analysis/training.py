@@ -247,11 +247,14 @@ def devices_to_train(
     micro_batch = setup.micro_batch(batch_size)
     stages = list(_stages(parts, micro_batch, seq_len, setup, "fused"))
     terms, shared = _state(parts, setup), _shared_bytes(parts, micro_batch, seq_len)
-    numbers = range(1, MOST_DEVICES + 1)
 
     def fits(n: int) -> bool:
         instants = _instants(stages, terms, shared, setup, n)
         return max(sum(alive.values()) for alive in instants.values()) <= memory_bytes
 
-    fewest = 1 if fits(1) else bisect_left(numbers, True, key=fits) + 1
-    return fewest if fewest <= MOST_DEVICES else 0
+    enough = 1
+    while not fits(enough):
+        if enough >= MOST_DEVICES:
+            return 0
+        enough *= 2
+    return bisect_left(range(enough), True, lo=enough // 2 + 1, key=fits)
