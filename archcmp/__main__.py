@@ -35,7 +35,8 @@ def _interrupt(number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     _take_signals(_end_at_once)
-    gc.set_threshold(100_000)  # a search for garbage per 700 objects takes a tenth of loading torch
+    # Python searches for garbage after every 700 new objects, a tenth of the time to import torch.
+    gc.set_threshold(100_000)
     from archcmp.cli import INTERRUPTED
     from archcmp.cli import main as command_line
 

@@ -23,7 +23,7 @@ from torch import nn
 
 from archcmp.analysis.decompose import Part, sizes
 from archcmp.analysis.meta import ShapesOnly, broadcast
-from archcmp.analysis.pairs import COUNT_PAIRS
+from archcmp.analysis.pairs import COUNT_PAIRS, Bounds
 from archcmp.analysis.params import COMPONENT_OF, count_params
 from archcmp.analysis.passes import DECODE, FORWARD, PREFILL, Pass
 from archcmp.errors import CountingError
@@ -199,7 +199,9 @@ def _mixer(sublayer: _SubLayer, seq_len: int, cached: bool, convention: str) -> 
     def outputs(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return mixer(x, rotation, cache, start, **options), *left
 
-    pairs = partial(COUNT_PAIRS[convention], seq_len)
+    def pairs(*bounds: Any, **more: Any) -> int:
+        return COUNT_PAIRS[convention](Bounds(seq_len, *bounds, **more))
+
     return sublayer.trace(_Call(mixer, outputs), n_tokens, pairs)
 
 

@@ -9,7 +9,7 @@ import torch
 
 import archcmp
 from archcmp.analysis.check import Check, check
-from archcmp.analysis.pairs import causal_pairs
+from archcmp.analysis.pairs import Bounds, causal_pairs
 from archcmp.errors import CountingError, UsageError
 from archcmp.model.mixers.attention import Attention as AttentionModule
 from archcmp.spec.schema.model import Published
@@ -70,11 +70,11 @@ def test_causal_pairs_are_counted_one_by_one() -> None:
             for n_new in range(1, length + 1):
                 positions = range(length - n_new, length)
                 seen = [min(t + 1, window or length) for t in positions]
-                assert causal_pairs(length, n_new, window) == sum(seen)
+                assert causal_pairs(Bounds(length, n_new, window)) == sum(seen)
                 chunked = [t % (window or 4) + 1 for t in positions]
-                assert causal_pairs(length, n_new, None, window or 4) == sum(chunked)
+                assert causal_pairs(Bounds(length, n_new, None, window or 4)) == sum(chunked)
                 blocks = [t % 4 + 1 + 4 * min((window or length) - 1, t // 4) for t in positions]
-                assert causal_pairs(length, n_new, window or length, 4) == sum(blocks)
+                assert causal_pairs(Bounds(length, n_new, window or length, 4)) == sum(blocks)
 
 
 # ---- refusals ---------------------------------------------------------------------------------------

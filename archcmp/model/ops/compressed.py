@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
 from archcmp.model.ops.chosen import gathered
-from archcmp.model.ops.index import visible_keys
+from archcmp.model.ops.index import PIECE_ELEMENTS, visible_keys
 from archcmp.model.ops.kernels import as_kernel, device_type
 
 OPERATOR = "archcmp::compressed_attention"
@@ -19,9 +19,6 @@ BETWEEN_TOKENS = True
 
 PIECE = 128
 """Queries per piece, at most. The more there are, the more tokens outside their windows are scored."""
-
-PIECE_ELEMENTS = 2**22
-"""Scores that are held at once, at most, but for those of one query."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(

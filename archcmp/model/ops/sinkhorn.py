@@ -34,7 +34,7 @@ def _doubly_stochastic(k: Tensor, iterations: int, eps: float) -> Tensor:
 
 
 def _one(k: Tensor, iterations: int, eps: float) -> Tensor:
-    """(n, n) -> (n, n). The time goes into calls, of which products take the fewest."""
+    """(n, n) -> (n, n). One matrix is small: the number of calls decides, and a product is one call."""
     turned, rows, columns = k.t(), k.new_ones(len(k)), k.sum(0) + eps
     for _ in range(iterations - 1):
         rows.addmv_(k, columns.reciprocal(), beta=eps)
@@ -57,5 +57,5 @@ _library.impl("doubly_stochastic", _doubly_stochastic, "CompositeImplicitAutogra
 
 
 def flops(pairs: CountPairs, k: Shape, iterations: int, eps: float) -> int:
-    """Norms are not counted, and this is one."""
+    """0, because normalisations are not counted."""
     return 0
