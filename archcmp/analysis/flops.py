@@ -43,7 +43,7 @@ UNCOUNTED = frozenset(
         *("abs", "maximum", "mean"),
         *("rms_norm", "layer_norm", "embedding", "unflatten", "split_with_sizes", "unbind", "stack"),
         *("topk", "sort", "argsort", "searchsorted", "gather", "scatter", "index_select", "sum"),
-        *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where", "lt"),
+        *("floor_divide", "full_like", "neg", "exp", "expm1", "softplus", "minimum", "where", "lt", "zero_"),
     )
 )
 """Elementwise, normalising and lookup operators that the models use. fvcore has its own list of operators

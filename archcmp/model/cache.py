@@ -254,6 +254,10 @@ class StateCache(LayerCache):
         precise = torch.promote_types(torch.get_default_dtype(), torch.float32)
         self.state = torch.zeros(batch_size, *state, dtype=precise)
 
+    def state_before(self, start: int) -> Tensor:
+        """The state before the token at `start`, which that token overwrites: zeros before the first."""
+        return self.state if start else self.state.zero_()
+
 
 class RecurrentCache(ConvCache, StateCache):
     """A recurrent state, and the last inputs of a convolution. The size does not grow with the number of
@@ -264,11 +268,6 @@ class RecurrentCache(ConvCache, StateCache):
     def __init__(self, batch_size: int, state: tuple[int, ...], inputs: tuple[int, int]) -> None:
         ConvCache.__init__(self, batch_size, *inputs)
         StateCache.__init__(self, batch_size, state)
-
-    def keep(self, state: Tensor, inputs: Tensor) -> None:
-        """Replace the state, and keep the last of these inputs."""
-        self.state.copy_(state)
-        self.keep_inputs(inputs)
 
 
 class JointCache(LayerCache):

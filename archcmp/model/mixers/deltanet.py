@@ -61,22 +61,21 @@ class GatedDeltaNet(nn.Module):
         start: int = 0,
     ) -> Tensor:
         spec = self.spec
-        past = cache if start else None
         qkv, z = self.qkvz(x).split((sum(self.widths), spec.value_width), dim=-1)
-        qkv = after_last_inputs(qkv, spec.conv_size - 1, past)
-        mixed, state = self._mix(x, qkv, None if past is None else past.state)
+        qkv = after_last_inputs(qkv, spec.conv_size - 1, cache if start else None)
+        mixed = self._mix(x, qkv, None if cache is None else cache.state_before(start))
         if cache is not None:
-            cache.keep(state, qkv)
+            cache.keep_inputs(qkv)
         gated = self.norm(mixed) * F.silu(z).unflatten(-1, mixed.shape[2:])
         output: Tensor = self.out(gated.flatten(2))
         return output
 
-    def _mix(self, x: Tensor, qkv: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _mix(self, x: Tensor, qkv: Tensor, state: Tensor | None) -> Tensor:
         """x (B, T, C); its projection after that of the conv_size - 1 tokens before x (B, conv_size - 1 + T,
-        channels); the state before x -> (B, T, heads, value_head_dim) and the state after x."""
+        channels); the state before x, which becomes the one after x -> (B, T, heads, value_head_dim)."""
         spec = self.spec
-        q, k, v = F.silu(causal_conv(qkv, self.conv)).split(self.widths, dim=-1)
-        q, k = (unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))
+        qk, v = F.silu(causal_conv(qkv, self.conv)).split((2 * spec.key_width, spec.value_width), dim=-1)
+        q, k = unit(qk.unflatten(-1, (-1, spec.key_head_dim))).chunk(2, dim=2)
         v = v.unflatten(-1, (spec.n_value_heads, spec.value_head_dim))
         beta, step = self.ba(x).to(q.dtype).chunk(2, dim=-1)
         beta = 2 * beta.sigmoid() if spec.negative_eigenvalues else beta.sigmoid()

@@ -61,16 +61,15 @@ class KimiDeltaAttention(nn.Module):
         cache: RecurrentCache | None = None,
         start: int = 0,
     ) -> Tensor:
-        past = cache if start else None
-        inputs = after_last_inputs(self.qkv(x), self.spec.conv_size - 1, past)
-        q, k, v = self._heads(F.silu(causal_conv(inputs, self.conv))).chunk(3, dim=2)
-        q, beta = unit(q) * self.spec.head_dim**-0.5, self.beta(x).sigmoid()
-        if self.spec.negative_eigenvalues:
+        spec, state = self.spec, None if cache is None else cache.state_before(start)
+        inputs = after_last_inputs(self.qkv(x), spec.conv_size - 1, cache if start else None)
+        qk, v = self._heads(F.silu(causal_conv(inputs, self.conv))).tensor_split((2 * spec.n_heads,), dim=2)
+        (q, k), beta = unit(qk).chunk(2, dim=2), self.beta(x).sigmoid()
+        if spec.negative_eigenvalues:
             beta = 2 * beta
-        state = None if past is None else past.state
-        mixed, state = gated_delta_rule(q, unit(k), v, self._log_decay(x), beta, state)
+        mixed = gated_delta_rule(q * spec.head_dim**-0.5, k, v, self._log_decay(x), beta, state)
         if cache is not None:
-            cache.keep(state, inputs)
+            cache.keep_inputs(inputs)
         gated = self.norm(mixed) * self._heads(self.gate(x)).sigmoid()
         output: Tensor = self.out(gated.flatten(2))
         return output

@@ -64,10 +64,8 @@ class LightningAttention(nn.Module):
         v = v.unflatten(-1, (spec.n_heads, spec.head_dim))
         if spec.scaled:
             q = q * spec.head_dim**-0.5
-        state = None if cache is None or not start else cache.state
-        mixed, state = lightning_attention(q, k, v, self._slopes(x.device), state)
-        if cache is not None:
-            cache.state.copy_(state)
+        state = None if cache is None else cache.state_before(start)
+        mixed = lightning_attention(q, k, v, self._slopes(x.device), state)
         output: Tensor = self.out(self.norm(mixed.flatten(2)) * self.gate(x).sigmoid())
         return output
 

@@ -60,12 +60,11 @@ class Mamba2(nn.Module):
         start: int = 0,
     ) -> Tensor:
         spec = self.spec
-        past = cache if start else None
         z, xbc, step = self._projected(x).split((spec.width, spec.channels, spec.n_heads), dim=-1)
-        xbc = after_last_inputs(xbc, spec.conv_size - 1, past)
-        y, state = self._mix(xbc, step, None if past is None else past.state)
+        xbc = after_last_inputs(xbc, spec.conv_size - 1, cache if start else None)
+        y = self._mix(xbc, step, None if cache is None else cache.state_before(start))
         if cache is not None:
-            cache.keep(state, xbc)
+            cache.keep_inputs(xbc)
         gate = F.silu(z)
         output: Tensor = self.out(self.norm(y) * gate if spec.norm_before_gate else self.norm(y * gate))
         return output
@@ -81,10 +80,10 @@ class Mamba2(nn.Module):
         parts = zip(projected.split(sizes, dim=-1), dict(scales).values(), strict=True)
         return torch.cat([part * scale for part, scale in parts], dim=-1)
 
-    def _mix(self, xbc: Tensor, step: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _mix(self, xbc: Tensor, step: Tensor, state: Tensor | None) -> Tensor:
         """The projections of x, b and c after those of the conv_size - 1 tokens before (B, conv_size - 1 + T,
-        channels), dt before its bias (B, T, heads), the state before -> y (B, T, width) and the state after.
-        """
+        channels), dt before its bias (B, T, heads), the state before, which becomes the one after -> y
+        (B, T, width)."""
         spec = self.spec
         of_groups = spec.n_groups * spec.d_state
         mixed = F.silu(causal_conv(xbc, self.conv, self.conv_bias))
@@ -94,5 +93,6 @@ class Mamba2(nn.Module):
         precise = torch.promote_types(x.dtype, torch.float32)
         dt = F.softplus(step.to(precise) + self.dt_bias)
         log_decay = -self.A_log.to(precise).exp() * dt
-        y, state = state_space(dt[..., None] * x, log_decay, b, c, state)
-        return (y + self.D[:, None] * x).to(x.dtype).flatten(2), state
+        y: Tensor = state_space(dt[..., None] * x, log_decay, b, c, state)
+        y = (y + self.D[:, None] * x).to(x.dtype)
+        return y.flatten(2)

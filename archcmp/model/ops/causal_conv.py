@@ -26,9 +26,12 @@ def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 def _causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A sum of shifted products: torch's convolutions on the CPU want the tokens transposed, or take several
-    times as long for the gradient, and compilers fuse neither."""
+    times as long for the gradient, and compilers fuse neither. For one token the sum is over all at once."""
     n_before = weight.shape[1] - 1
     n_tokens = x.shape[1] - n_before
+    if n_tokens == 1:
+        y = (x * weight.mT).sum(1, keepdim=True)
+        return y if bias is None else y + bias
     latest = x[:, n_before:]
     y = latest * weight[:, n_before] if bias is None else torch.addcmul(bias, latest, weight[:, n_before])
     for i in range(n_before):

@@ -10,22 +10,31 @@ from torch import Tensor
 CHUNK = 64
 """Tokens per chunk: the work inside a chunk grows with its square, and chunks run one after the other."""
 
-Step = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, Tensor]]
+Step = Callable[[Sequence[Tensor], Tensor], Tensor]
+"""Inputs (B, 1, ...) and the state before them, which becomes the one after them -> outputs (B, 1, ...)."""
+
+Chunks = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, Tensor]]
 """Inputs (B, T, ...) and the state before them -> outputs (B, T, ...) and the state after them."""
 
 
-def in_chunks(
-    inputs: Sequence[Tensor], state: Tensor, one_token: Step, chunks: Step
-) -> tuple[Tensor, Tensor]:
-    """The outputs of all tokens and the last state. `chunks` takes a whole number of chunks, or fewer tokens
-    than one has."""
+def in_chunks(inputs: Sequence[Tensor], state: Tensor, kept: bool, one_token: Step, chunks: Chunks) -> Tensor:
+    """The outputs of all tokens. A state that is `kept` becomes the one after them: for one token in place,
+    because a new state takes longer to allocate than to compute. `chunks` takes a whole number of chunks, or
+    fewer tokens than one has."""
     n_tokens = inputs[0].shape[1]
-    if n_tokens == 1:
+    if kept and n_tokens == 1:
         return one_token(inputs, state)
     outputs: list[Tensor] = []
-    whole = n_tokens - n_tokens % CHUNK
+    last, whole = state, n_tokens - n_tokens % CHUNK
     for first, end in ((0, whole), (whole, n_tokens)):
         if first < end:
-            output, state = chunks([t[:, first:end] for t in inputs], state)
+            output, last = chunks([t[:, first:end] for t in inputs], last)
             outputs.append(output)
-    return torch.cat(outputs, dim=1), state
+    if kept:
+        state.copy_(last)
+    return torch.cat(outputs, dim=1)
+
+
+def zeros(values: Tensor, dtype: torch.dtype, rows: int) -> Tensor:
+    """The state before the first token, of values (B, T, H, D): (B, H, rows, D)."""
+    return values.new_zeros(values.shape[0], values.shape[2], rows, values.shape[3], dtype=dtype)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archcmp.model.ops import CountPairs, Shape
-from archcmp.model.ops.chunks import CHUNK, in_chunks
+from archcmp.model.ops.chunks import CHUNK, in_chunks, zeros
 from archcmp.model.ops.decay import decays_between
 from archcmp.model.ops.kernels import as_kernel, device_type
 
@@ -25,42 +25,40 @@ BETWEEN_TOKENS = True
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
-    "gated_delta_rule(Tensor q, Tensor k, Tensor v, Tensor log_decay, Tensor beta, Tensor? state=None) "
-    "-> (Tensor, Tensor)"
+    "gated_delta_rule(Tensor q, Tensor k, Tensor v, Tensor log_decay, Tensor beta, Tensor(a!)? state=None) "
+    "-> Tensor"
 )
 
 
 def gated_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Token after token S <- a S, S <- S + beta k (v - S^T k)^T, o = S^T q, where a = exp(log_decay) <= 1.
 
-    q, k (B, T, H / R, D), v (B, T, H, Dv), beta (B, T, H), the state S (B, H, D, Dv) or None for zeros -> o
-    (B, T, H, Dv) and the last S. a is one number per head, with log_decay (B, T, H), or a diagonal matrix,
-    with log_decay (B, T, H, D). All work is in float32 or better. Value head h reads query and key head
-    h // R. https://arxiv.org/abs/2412.06464, https://arxiv.org/abs/2510.26692
+    q, k (B, T, H / R, D), v (B, T, H, Dv), beta (B, T, H) -> o (B, T, H, Dv). The state S (B, H, D, Dv), in
+    float32 or better, becomes the last one; None stands for zeros. a is one number per head, with log_decay
+    (B, T, H), or a diagonal matrix, with log_decay (B, T, H, D). All work is in float32 or better. Value head
+    h reads query and key head h // R. https://arxiv.org/abs/2412.06464, https://arxiv.org/abs/2510.26692
     """
-    output, last = torch.ops.archcmp.gated_delta_rule(q, k, v, log_decay, beta, state)
-    return output, last
+    output: Tensor = torch.ops.archcmp.gated_delta_rule(q, k, v, log_decay, beta, state)
+    return output
 
 
 def _gated_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
+    if device_type(v) == "meta":
+        return _kernel(q, k, v, log_decay, beta)
     n_groups = k.shape[2]
     precise = torch.promote_types(v.dtype, torch.float32)
-    if state is None:
-        state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
-    if device_type(v) == "meta":
-        return _kernel((torch.empty_like(v), torch.empty_like(state)), q, k, v, log_decay, beta)
+    before = zeros(v, precise, k.shape[3]) if state is None else state
     if log_decay.dim() == beta.dim():
         log_decay = log_decay[..., None]
     dtype, of_value_heads = v.dtype, (v, log_decay, beta[..., None])
     inputs = [t.to(precise).unsqueeze(3) for t in (q, k)]
     inputs += [t.to(precise).unflatten(2, (n_groups, -1)) for t in of_value_heads]
-    state = state.to(precise).unflatten(1, (n_groups, -1))
-    output, state = in_chunks(inputs, state, _one_token, _chunks)
-    return output.flatten(2, 3).to(dtype), state.flatten(1, 2)
+    output = in_chunks(inputs, before.unflatten(1, (n_groups, -1)), state is not None, _one_token, _chunks)
+    return output.flatten(2, 3).to(dtype)
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) -> int:
@@ -70,9 +68,7 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) 
     return 3 * 2 * math.prod(v) * k[3]
 
 
-def _kernel(
-    results: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor
-) -> tuple[Tensor, Tensor]:
+def _kernel(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor) -> Tensor:
     """As the chunk kernels of flash-linear-attention: kept are the inputs, the sums of the log decays, and of
     every token and head its row of the chunk's inverse; with decays by channel also that of the chunk's
     scores. The states are computed again. https://github.com/fla-org/flash-linear-attention"""
@@ -80,21 +76,22 @@ def _kernel(
     rows = v.new_empty(n_matrices, *v.shape[:3], min(CHUNK, v.shape[1]))
     sums = torch.empty_like(log_decay, dtype=torch.float32)
     inputs = q, k, v, log_decay, beta
-    return as_kernel(results, [*inputs, sums, rows], *inputs)
+    return as_kernel(torch.empty_like(v), [*inputs, sums, rows], *inputs)
 
 
 _library.impl("gated_delta_rule", _gated_delta_rule, "CompositeImplicitAutograd")
 
 
-def _one_token(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+def _one_token(inputs: Sequence[Tensor], state: Tensor) -> Tensor:
     """One step of the recurrence. The old state is read once, by key and query together: with the update u,
     o = (a S)^T q + (q . k) u. Shapes as in `_chunks` with T = 1."""
     q, k, v, log_decay, beta = (t.movedim(1, 3) for t in inputs)
     decay = log_decay.exp()
     recalled, read = ((decay * torch.cat((k, q), dim=3)) @ state).split(1, dim=3)
     update = beta * (v - recalled)
-    output = read + (q * k).sum(-1, keepdim=True) * update
-    return output.movedim(3, 1), torch.addcmul(decay.mT * state, k.mT, update)
+    state.mul_(decay.mT).addcmul_(k.mT, update)
+    output: Tensor = (read + (q * k).sum(-1, keepdim=True) * update).movedim(3, 1)
+    return output
 
 
 def _chunks(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:

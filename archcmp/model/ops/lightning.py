@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
-from archcmp.model.ops.chunks import CHUNK, in_chunks
+from archcmp.model.ops.chunks import CHUNK, in_chunks, zeros
 from archcmp.model.ops.kernels import as_kernel, device_type
 
 OPERATOR = "archcmp::lightning_attention"
@@ -24,34 +24,33 @@ BETWEEN_TOKENS = True
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
-    "lightning_attention(Tensor q, Tensor k, Tensor v, Tensor slopes, Tensor? state=None) -> (Tensor, Tensor)"
+    "lightning_attention(Tensor q, Tensor k, Tensor v, Tensor slopes, Tensor(a!)? state=None) -> Tensor"
 )
 
 
 def lightning_attention(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Token after token S <- exp(-slope) S + k v^T, o = S^T q.
 
-    q, k, v (B, T, H, D), slopes (H,), the state S (B, H, D, D) or None for zeros -> o (B, T, H, D) and the
-    last S. All work is in float32 or better. https://arxiv.org/abs/2501.08313
+    q, k, v (B, T, H, D), slopes (H,) -> o (B, T, H, D). The state S (B, H, D, D), in float32 or better,
+    becomes the last one; None stands for zeros. All work is in float32 or better. https://arxiv.org/abs/2501.08313
     """
-    output, last = torch.ops.archcmp.lightning_attention(q, k, v, slopes, state)
-    return output, last
+    output: Tensor = torch.ops.archcmp.lightning_attention(q, k, v, slopes, state)
+    return output
 
 
 def _lightning_attention(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    precise = torch.promote_types(v.dtype, torch.float32)
-    if state is None:
-        state = v.new_zeros(v.shape[0], v.shape[2], k.shape[3], v.shape[3], dtype=precise)
+) -> Tensor:
     if device_type(v) == "meta":
-        return _kernel((torch.empty_like(v), torch.empty_like(state)), q, k, v, slopes)
-    slopes, state = slopes.to(precise)[:, None, None], state.to(precise)
-    inputs = [t.to(precise) for t in (q, k, v)]
-    output, state = in_chunks(inputs, state, partial(_one_token, slopes), partial(_chunks, slopes))
-    return output.to(v.dtype), state
+        return _kernel(q, k, v, slopes)
+    precise = torch.promote_types(v.dtype, torch.float32)
+    slopes = slopes.to(precise)[:, None, None]
+    before = zeros(v, precise, k.shape[3]) if state is None else state
+    steps = partial(_one_token, slopes), partial(_chunks, slopes)
+    output = in_chunks([t.to(precise) for t in (q, k, v)], before, state is not None, *steps)
+    return output.to(v.dtype)
 
 
 def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) -> int:
@@ -61,20 +60,21 @@ def flops(pairs: CountPairs, q: Shape, k: Shape, v: Shape, *rest: Shape | None) 
     return 2 * 2 * math.prod(v) * k[3]
 
 
-def _kernel(results: tuple[Tensor, Tensor], *inputs: Tensor) -> tuple[Tensor, Tensor]:
+def _kernel(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
     """As the kernels of lightning attention: kept are the inputs. The states are computed again.
     https://github.com/OpenNLPLab/lightning-attention"""
-    return as_kernel(results, inputs, *inputs)
+    inputs = q, k, v, slopes
+    return as_kernel(torch.empty_like(v), inputs, *inputs)
 
 
 _library.impl("lightning_attention", _lightning_attention, "CompositeImplicitAutograd")
 
 
-def _one_token(slopes: Tensor, inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+def _one_token(slopes: Tensor, inputs: Sequence[Tensor], state: Tensor) -> Tensor:
     """One step of the recurrence. Shapes as in `_chunks` with T = 1."""
     q, k, v = (t.transpose(1, 2) for t in inputs)
-    state = torch.addcmul((-slopes).exp() * state, k.mT, v)
-    return (q @ state).transpose(1, 2), state
+    state.mul_((-slopes).exp()).addcmul_(k.mT, v)
+    return (q @ state).transpose(1, 2)
 
 
 def _chunks(slopes: Tensor, inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:

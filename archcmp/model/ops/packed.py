@@ -37,18 +37,19 @@ def pack(weight: Tensor) -> Tensor:
 
 def multiply_packed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b, (rows, in) -> (rows, out), with a packed W."""
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    y: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return y
 
 
 def _packed_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int, padding: Sequence[int]
 ) -> Tensor:
-    rows = x.flatten(0, -2)
+    rows = x.view(-1, x.shape[-1]) if x.is_contiguous() else x.flatten(0, -2)
     n_rows = rows.shape[0]
     if n_rows <= len(padding) and n_rows < padding[n_rows - 1]:
         rows = F.pad(rows, (0, 0, 0, padding[n_rows - 1] - n_rows))
-    return multiply_packed(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
+        return multiply_packed(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
+    return multiply_packed(rows, weight, bias).view(*x.shape[:-1], out_features)
 
 
 def _packed_grouped_linear(
@@ -76,6 +77,9 @@ torch.library.register_fake("archcmp::packed_grouped_linear", _shape, lib=_libra
 class PackedLinear(nn.Module):
     """y = x W^T + b, (..., in) -> (..., out), with a packed copy of a linear layer's weights."""
 
+    weight: Tensor
+    bias: Tensor | None
+
     def __init__(self, linear: nn.Linear, padding: Padding = ()) -> None:
         super().__init__()
         self.out_features, self.padding = linear.out_features, padding
@@ -83,8 +87,9 @@ class PackedLinear(nn.Module):
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        options = (self.bias, self.out_features, self.padding)
-        y: Tensor = torch.ops.archcmp.packed_linear(x, self.weight, *options)
+        # A call of an own operator takes as long as a small product.
+        multiply = torch.ops.archcmp.packed_linear if torch.compiler.is_compiling() else _packed_linear
+        y: Tensor = multiply(x, self.weight, self.bias, self.out_features, self.padding)
         return y
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from archcmp.model.ops import CountPairs, Shape
-from archcmp.model.ops.chunks import CHUNK, in_chunks
+from archcmp.model.ops.chunks import CHUNK, in_chunks, zeros
 from archcmp.model.ops.decay import decays_between
 from archcmp.model.ops.kernels import as_kernel, device_type
 
@@ -24,38 +24,31 @@ BETWEEN_TOKENS = True
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define(
-    "state_space(Tensor x, Tensor log_decay, Tensor b, Tensor c, Tensor? state=None) -> (Tensor, Tensor)"
+    "state_space(Tensor x, Tensor log_decay, Tensor b, Tensor c, Tensor(a!)? state=None) -> Tensor"
 )
 
 
-def state_space(
-    x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def state_space(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None) -> Tensor:
     """Token after token S <- a S + b x^T, y = S^T c, where a = exp(log_decay) <= 1.
 
-    x (B, T, H, P), log_decay (B, T, H), b and c (B, T, G, N), the state S (B, H, N, P) or None for zeros -> y
-    (B, T, H, P) and the last S. All work is in float32 or better. Head h reads b and c of group h // R.
-    https://arxiv.org/abs/2405.21060
+    x (B, T, H, P), log_decay (B, T, H), b and c (B, T, G, N) -> y (B, T, H, P). The state S (B, H, N, P), in
+    float32 or better, becomes the last one; None stands for zeros. All work is in float32 or better. Head h
+    reads b and c of group h // R. https://arxiv.org/abs/2405.21060
     """
-    output, last = torch.ops.archcmp.state_space(x, log_decay, b, c, state)
-    return output, last
+    output: Tensor = torch.ops.archcmp.state_space(x, log_decay, b, c, state)
+    return output
 
 
-def _state_space(
-    x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    n_groups, d_state = b.shape[2:]
-    precise = torch.promote_types(x.dtype, torch.float32)
-    if state is None:
-        state = x.new_zeros(x.shape[0], x.shape[2], d_state, x.shape[3], dtype=precise)
+def _state_space(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None) -> Tensor:
     if device_type(x) == "meta":
-        return _kernel((torch.empty_like(x), torch.empty_like(state)), x, log_decay, b, c)
-    dtype = x.dtype
+        return _kernel(x, log_decay, b, c)
+    n_groups, dtype = b.shape[2], x.dtype
+    precise = torch.promote_types(dtype, torch.float32)
+    before = zeros(x, precise, b.shape[3]) if state is None else state
     inputs = [t.to(precise).unflatten(2, (n_groups, -1)) for t in (x, log_decay[..., None])]
     inputs += [t.to(precise).unsqueeze(3) for t in (b, c)]
-    state = state.to(precise).unflatten(1, (n_groups, -1))
-    output, state = in_chunks(inputs, state, _one_token, _chunks)
-    return output.flatten(2, 3).to(dtype), state.flatten(1, 2)
+    output = in_chunks(inputs, before.unflatten(1, (n_groups, -1)), state is not None, _one_token, _chunks)
+    return output.flatten(2, 3).to(dtype)
 
 
 def flops(pairs: CountPairs, x: Shape, log_decay: Shape, b: Shape, *rest: Shape | None) -> int:
@@ -65,25 +58,23 @@ def flops(pairs: CountPairs, x: Shape, log_decay: Shape, b: Shape, *rest: Shape 
     return 2 * 2 * math.prod(x) * b[3]
 
 
-def _kernel(
-    results: tuple[Tensor, Tensor], x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor
-) -> tuple[Tensor, Tensor]:
+def _kernel(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """As the chunk scan of Mamba-2's authors: kept are the inputs, the sums of the log decays, and the
     result. The states are computed again. https://github.com/state-spaces/mamba"""
-    inputs = x, log_decay, b, c
-    return as_kernel(
-        results, [*inputs, torch.empty_like(log_decay, dtype=torch.float32), results[0]], *inputs
-    )
+    inputs, result = (x, log_decay, b, c), torch.empty_like(x)
+    sums = torch.empty_like(log_decay, dtype=torch.float32)
+    return as_kernel(result, [*inputs, sums, result], *inputs)
 
 
 _library.impl("state_space", _state_space, "CompositeImplicitAutograd")
 
 
-def _one_token(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+def _one_token(inputs: Sequence[Tensor], state: Tensor) -> Tensor:
     """One step of the recurrence. Shapes as in `_chunks` with T = 1."""
     x, log_decay, b, c = (t.movedim(1, 3) for t in inputs)
-    state = torch.addcmul(log_decay.exp() * state, b.mT, x)
-    return (c @ state).movedim(3, 1), state
+    state.mul_(log_decay.exp()).addcmul_(b.mT, x)
+    output: Tensor = (c @ state).movedim(3, 1)
+    return output
 
 
 def _chunks(inputs: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
