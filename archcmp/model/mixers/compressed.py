@@ -151,9 +151,9 @@ class CompressedAttention(nn.Module):
         mixed = self._attend(x, latent, q, kv, rotation, cache, start)
         cos, sin = rotation
         mixed = _turned(self.rope, mixed, (cos, -sin)).transpose(1, 2).flatten(2)
-        groups = mixed.unflatten(-1, (self.spec.output_groups, -1)).transpose(1, 2)
-        narrow = groups @ self.out_down.transpose(1, 2)
-        output: Tensor = self.out(narrow.transpose(1, 2).flatten(2))
+        groups = mixed.flatten(0, 1).unflatten(-1, (self.spec.output_groups, -1)).transpose(0, 1)
+        narrow = (groups @ self.out_down.transpose(1, 2)).transpose(0, 1).flatten(1)
+        output: Tensor = self.out(narrow.view(*x.shape[:2], -1))
         return output
 
     def _attend(

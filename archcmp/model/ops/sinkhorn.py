@@ -14,6 +14,9 @@ from archcmp.model.ops.kernels import as_kernel, device_type
 
 OPERATOR = "archcmp::doubly_stochastic"
 
+FEW = 16
+"""Matrices whose blocks lie in one matrix. The work of its product grows with the square of their number."""
+
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define("doubly_stochastic(Tensor k, int iterations, float eps) -> Tensor")
 
@@ -30,16 +33,18 @@ def _doubly_stochastic(k: Tensor, iterations: int, eps: float) -> Tensor:
     (sum of k / (rows * columns) over a row + eps) = sum of k / columns over it + eps * rows, and so on."""
     if device_type(k) == "meta":
         return as_kernel(torch.empty_like(k), [k], k)
-    return _one(k[0], iterations, eps)[None] if len(k) == 1 else _many(k, iterations, eps)
+    return (_few if len(k) <= FEW else _many)(k, iterations, eps)
 
 
-def _one(k: Tensor, iterations: int, eps: float) -> Tensor:
-    """(n, n) -> (n, n). One matrix is small: the number of calls decides, and a product is one call."""
-    turned, rows, columns = k.t(), k.new_ones(len(k)), k.sum(0) + eps
+def _few(k: Tensor, iterations: int, eps: float) -> Tensor:
+    """(N, n, n) -> (N, n, n). Few matrices are small: the number of calls decides, and a product of all, as
+    blocks of one matrix, is one call."""
+    blocks = torch.block_diag(*k)
+    turned, rows, columns = blocks.t(), k.new_ones(len(blocks)), k.sum(1).flatten() + eps
     for _ in range(iterations - 1):
-        rows.addmv_(k, columns.reciprocal(), beta=eps)
+        rows.addmv_(blocks, columns.reciprocal(), beta=eps)
         columns.addmv_(turned, rows.reciprocal(), beta=eps)
-    return k / (rows[:, None] * columns)
+    return k / (rows.view(*k.shape[:2], 1) * columns.view(len(k), 1, -1))
 
 
 def _many(k: Tensor, iterations: int, eps: float) -> Tensor:
