@@ -63,9 +63,8 @@ class KimiDeltaAttention(nn.Module):
     ) -> Tensor:
         spec, state = self.spec, None if cache is None else cache.state_before(start)
         inputs = after_last_inputs(self.qkv(x), spec.conv_size - 1, cache if start else None)
-        qk, v = self._heads(F.silu(causal_conv(inputs, self.conv))).split(
-            (2 * spec.n_heads, spec.n_heads), dim=2
-        )
+        heads = self._heads(F.silu(causal_conv(inputs, self.conv)))
+        qk, v = heads.split((2 * spec.n_heads, spec.n_heads), dim=2)
         (q, k), beta = unit(qk).chunk(2, dim=2), self.beta(x).sigmoid()
         if spec.negative_eigenvalues:
             beta = 2 * beta

@@ -8,7 +8,7 @@ model can neither train nor save its weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,10 +55,14 @@ def _packed_linear(
 def _packed_grouped_linear(
     x: Tensor, weights: list[Tensor], ends: Tensor, out_features: int, padding: Sequence[int]
 ) -> Tensor:
-    y = x.new_empty(x.shape[0], out_features)
-    for group, rows in rows_of_groups(ends):
-        y[rows] = _packed_linear(x[rows], weights[group], None, out_features, padding)
-    return y
+    return _by_groups(x, weights.__getitem__, ends, out_features, padding)
+
+
+def _by_groups(
+    x: Tensor, weight_of: Callable[[int], Tensor], ends: Tensor, out_features: int, padding: Sequence[int]
+) -> Tensor:
+    parts = ((x[rows], weight_of(group)) for group, rows in rows_of_groups(ends))
+    return torch.cat([_packed_linear(part, weight, None, out_features, padding) for part, weight in parts])
 
 
 for _backend in ("CPU", "MkldnnCPU"):
@@ -106,10 +110,18 @@ class PackedGroupedLinear(nn.Module):
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor, groups: Groups) -> Tensor:
-        weights = [getattr(self, f"weight{group}") for group in range(self.n_groups)]
+        y: Tensor
         options = (groups.ends, self.out_features, self.padding)
-        y: Tensor = torch.ops.archcmp.packed_grouped_linear(x, weights, *options)
+        if torch.compiler.is_compiling():
+            weights = [self._weight(group) for group in range(self.n_groups)]
+            y = torch.ops.archcmp.packed_grouped_linear(x, weights, *options)
+        else:
+            y = _by_groups(x, self._weight, *options)
         return y if self.bias is None else y + self.bias.index_select(0, groups.of_row)
+
+    def _weight(self, group: int) -> Tensor:
+        weight: Tensor = getattr(self, f"weight{group}")
+        return weight
 
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
