@@ -252,9 +252,9 @@ def devices_to_train(
         instants = _instants(stages, terms, shared, setup, n)
         return max(sum(alive.values()) for alive in instants.values()) <= memory_bytes
 
+    if not fits(MOST_DEVICES):
+        return 0
     enough = 1
     while not fits(enough):
-        if enough >= MOST_DEVICES:
-            return 0
         enough *= 2
     return bisect_left(range(enough), True, lo=enough // 2 + 1, key=fits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -150,11 +150,14 @@ def fits(
 
 def _fit(model: Piece, context_length: int, batch_size: int, seq_len: int, sheet: Hardware) -> Fit:
     memory = sheet.needed("memory_bytes")
-    contexts, batches = range(1, context_length + 1), range(1, MAX_TOKENS // seq_len + 1)
+
+    def most(limit: int, held: Callable[[int], float]) -> int:
+        return bisect_right(range(1, limit + 1), memory, key=held) if held(1) <= memory else 0
+
     return Fit(
         memory_bytes=int(memory),
         devices=_devices(held_bytes(model, batch_size, seq_len), memory),
-        longest_context=bisect_right(contexts, memory, key=lambda n: held_bytes(model, batch_size, n)),
-        largest_batch=bisect_right(batches, memory, key=lambda n: held_bytes(model, n, seq_len)),
+        longest_context=most(context_length, lambda n: held_bytes(model, batch_size, n)),
+        largest_batch=most(MAX_TOKENS // seq_len, lambda n: held_bytes(model, n, seq_len)),
         step_tokens=PREFILL_STEP,
     )
