@@ -255,7 +255,7 @@ class StateCache(LayerCache):
         self.state = torch.zeros(batch_size, *state, dtype=precise)
 
     def state_before(self, start: int) -> Tensor:
-        """The state before the token at `start`, which that token overwrites: zeros before the first."""
+        """The state before the token at `start`, which that token overwrites; at 0 it is set to zeros."""
         return self.state if start else self.state.zero_()
 
 

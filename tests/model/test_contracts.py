@@ -105,6 +105,16 @@ def test_every_weight_gets_a_finite_gradient(model: Decoder) -> None:
         assert "positions" in name or parameter.grad.abs().max() > 0, f"{name} does not reach the logits"
 
 
+def test_a_sequence_that_fills_a_cache_has_the_same_gradients(model: Decoder) -> None:
+    def gradients(cached: bool) -> list[torch.Tensor | None]:
+        model.zero_grad()
+        model(_tokens(model), model.new_cache(2, LENGTH) if cached else None).sin().sum().backward()
+        return [p.grad for p in model.parameters()]
+
+    for ours, expected in zip(gradients(True), gradients(False), strict=True):
+        assert ours is expected is None or torch.allclose(ours, expected, rtol=1e-3, atol=1e-3)  # type: ignore[arg-type]
+
+
 def test_building_on_meta_allocates_nothing_and_computes_shapes(spec: ModelSpec) -> None:
     model = build_model(spec, device="meta", dtype=torch.bfloat16)
     assert all(p.is_meta and p.dtype == torch.bfloat16 for p in model.parameters())

@@ -74,8 +74,8 @@ class GatedDeltaNet(nn.Module):
         """x (B, T, C); its projection after that of the conv_size - 1 tokens before x (B, conv_size - 1 + T,
         channels); the state before x, which becomes the one after x -> (B, T, heads, value_head_dim)."""
         spec = self.spec
-        qk, v = F.silu(causal_conv(qkv, self.conv)).split((2 * spec.key_width, spec.value_width), dim=-1)
-        q, k = unit(qk.unflatten(-1, (-1, spec.key_head_dim))).chunk(2, dim=2)
+        q, k, v = F.silu(causal_conv(qkv, self.conv)).split(self.widths, dim=-1)
+        q, k = (unit(t.unflatten(-1, (spec.n_key_heads, spec.key_head_dim))) for t in (q, k))
         v = v.unflatten(-1, (spec.n_value_heads, spec.value_head_dim))
         beta, step = self.ba(x).to(q.dtype).chunk(2, dim=-1)
         beta = 2 * beta.sigmoid() if spec.negative_eigenvalues else beta.sigmoid()

@@ -63,12 +63,11 @@ class KimiDeltaAttention(nn.Module):
     ) -> Tensor:
         spec, state = self.spec, None if cache is None else cache.state_before(start)
         inputs = after_last_inputs(self.qkv(x), spec.conv_size - 1, cache if start else None)
-        heads = self._heads(F.silu(causal_conv(inputs, self.conv)))
-        qk, v = heads.split((2 * spec.n_heads, spec.n_heads), dim=2)
-        (q, k), beta = unit(qk).chunk(2, dim=2), self.beta(x).sigmoid()
+        q, k, v = self._heads(F.silu(causal_conv(inputs, self.conv))).chunk(3, dim=2)
+        q, beta = unit(q) * spec.head_dim**-0.5, self.beta(x).sigmoid()
         if spec.negative_eigenvalues:
             beta = 2 * beta
-        mixed = gated_delta_rule(q * spec.head_dim**-0.5, k, v, self._log_decay(x), beta, state)
+        mixed = gated_delta_rule(q, unit(k), v, self._log_decay(x), beta, state)
         if cache is not None:
             cache.keep_inputs(inputs)
         gated = self.norm(mixed) * self._heads(self.gate(x)).sigmoid()

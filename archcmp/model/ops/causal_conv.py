@@ -26,10 +26,11 @@ def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 def _causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A sum of shifted products: torch's convolutions on the CPU want the tokens transposed, or take several
-    times as long for the gradient, and compilers fuse neither. For one token the sum is over all at once."""
+    times as long for the gradient, and compilers fuse neither. For one token in float32 or better
+    the sum is over all at once; in fewer bits it would be rounded otherwise than in a whole sequence."""
     n_before = weight.shape[1] - 1
     n_tokens = x.shape[1] - n_before
-    if n_tokens == 1:
+    if n_tokens == 1 and x.dtype.itemsize >= torch.float32.itemsize:
         y = (x * weight.mT).sum(1, keepdim=True)
         return y if bias is None else y + bias
     latest = x[:, n_before:]

@@ -19,13 +19,13 @@ Chunks = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, Tensor]]
 
 def in_chunks(inputs: Sequence[Tensor], state: Tensor, kept: bool, one_token: Step, chunks: Chunks) -> Tensor:
     """The outputs of all tokens. A state that is `kept` becomes the one after them: for one token in place,
-    because a new state takes longer to allocate than to compute. `chunks` takes a whole number of chunks, or
-    fewer tokens than one has."""
-    n_tokens = inputs[0].shape[1]
-    if kept and n_tokens == 1:
+    because a new state takes longer to allocate than to compute. Gradients need the state as it was.
+    `chunks` takes a whole number of chunks, or fewer tokens than one has."""
+    n_tokens, needed = inputs[0].shape[1], kept and torch.is_grad_enabled()
+    if kept and n_tokens == 1 and not needed:
         return one_token(inputs, state)
     outputs: list[Tensor] = []
-    last, whole = state, n_tokens - n_tokens % CHUNK
+    last, whole = state.clone() if needed else state, n_tokens - n_tokens % CHUNK
     for first, end in ((0, whole), (whole, n_tokens)):
         if first < end:
             output, last = chunks([t[:, first:end] for t in inputs], last)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-
-Result = TypeVar("Result", Tensor, tuple[Tensor, Tensor])
 
 
 def key_of(x: Tensor) -> int:
@@ -47,17 +45,17 @@ def device_type(x: Tensor) -> str:
 
 
 class _Kernel(torch.autograd.Function):
-    """Hands on the results of a kernel. The backward pass needs what is `kept`, and makes the gradients of
+    """Hands on the one result of a kernel. The backward pass needs what is `kept`, and makes the gradients of
     the inputs."""
 
     @staticmethod
-    def forward(ctx: Any, results: Sequence[Tensor], kept: Sequence[Tensor], *inputs: Tensor) -> Any:
+    def forward(ctx: Any, results: Sequence[Tensor], kept: Sequence[Tensor], *inputs: Tensor) -> Tensor:
         ctx.save_for_backward(*kept)
         ctx.inputs = [(x.shape, x.dtype) for x in inputs]
-        return tuple(results)
+        return results[0]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         needed = ctx.needs_input_grad[2:]
         made = [
             torch.empty(shape, dtype=dtype, device="meta") if need else None
@@ -66,17 +64,15 @@ class _Kernel(torch.autograd.Function):
         return None, None, *made
 
 
-def as_kernel(result: Result, kept: Sequence[Tensor], *inputs: Any, cheap: bool = False) -> Result:
+def as_kernel(result: Tensor, kept: Sequence[Tensor], *inputs: Any, cheap: bool = False) -> Tensor:
     """`result` on meta as one kernel makes it of the tensors among `inputs`, and `kept` for its gradient.
     Selective recomputation runs a `cheap` kernel again, and keeps what other kernels make."""
     if not torch.is_grad_enabled():
         return result
-    results: tuple[Tensor, ...] = (result,) if isinstance(result, Tensor) else result
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     given = set(map(key_of, tensors))
     if not cheap:
-        made = {key_of(x): x.nbytes for x in (*results, *kept)}
+        made = {key_of(x): x.nbytes for x in (result, *kept)}
         _acting.get().on_kernel(sum(nbytes for key, nbytes in made.items() if key not in given))
-    handed: Any = _Kernel.apply(results, kept, *tensors)
-    given_back: Result = handed[0] if isinstance(result, Tensor) else handed
-    return given_back
+    handed: Tensor = _Kernel.apply([result], kept, *tensors)
+    return handed

@@ -61,8 +61,11 @@ def _packed_grouped_linear(
 def _by_groups(
     x: Tensor, weight_of: Callable[[int], Tensor], ends: Tensor, out_features: int, padding: Sequence[int]
 ) -> Tensor:
-    parts = ((x[rows], weight_of(group)) for group, rows in rows_of_groups(ends))
-    return torch.cat([_packed_linear(part, weight, None, out_features, padding) for part, weight in parts])
+    parts = [
+        _packed_linear(x[rows], weight_of(group), None, out_features, padding)
+        for group, rows in rows_of_groups(ends)
+    ]
+    return torch.cat(parts) if parts else x.new_empty(0, out_features)
 
 
 for _backend in ("CPU", "MkldnnCPU"):
@@ -91,7 +94,7 @@ class PackedLinear(nn.Module):
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # A call of an own operator takes as long as a small product.
+        # A call of a custom operator takes as long as a small product.
         multiply = torch.ops.archcmp.packed_linear if torch.compiler.is_compiling() else _packed_linear
         y: Tensor = multiply(x, self.weight, self.bias, self.out_features, self.padding)
         return y

@@ -15,7 +15,7 @@ from archcmp.model.ops.kernels import as_kernel, device_type
 OPERATOR = "archcmp::doubly_stochastic"
 
 FEW = 16
-"""Matrices whose blocks lie in one matrix. The work of its product grows with the square of their number."""
+"""The most matrices that are laid out as blocks of one, whose work grows with the square of their number."""
 
 _library = torch.library.Library("archcmp", "FRAGMENT")
 _library.define("doubly_stochastic(Tensor k, int iterations, float eps) -> Tensor")
@@ -33,12 +33,13 @@ def _doubly_stochastic(k: Tensor, iterations: int, eps: float) -> Tensor:
     (sum of k / (rows * columns) over a row + eps) = sum of k / columns over it + eps * rows, and so on."""
     if device_type(k) == "meta":
         return as_kernel(torch.empty_like(k), [k], k)
-    return (_few if len(k) <= FEW else _many)(k, iterations, eps)
+    eager = not (k.is_meta or torch.compiler.is_compiling())
+    return (_few if eager and 0 < len(k) <= FEW else _many)(k, iterations, eps)
 
 
 def _few(k: Tensor, iterations: int, eps: float) -> Tensor:
     """(N, n, n) -> (N, n, n). Few matrices are small: the number of calls decides, and a product of all, as
-    blocks of one matrix, is one call."""
+    blocks of one matrix, is one call. Compilers fuse the operators of `_many`."""
     blocks = torch.block_diag(*k)
     turned, rows, columns = blocks.t(), k.new_ones(len(blocks)), k.sum(1).flatten() + eps
     for _ in range(iterations - 1):
