@@ -27,6 +27,10 @@ from tests.known import tiny
 from tests.model.choices import COMPILED, SPECS
 
 LENGTH = 13
+BY_MIXERS = {
+    " and ".join(sorted({type(block.mixer).__name__ for block in spec.blocks.values()})): spec
+    for spec in SPECS.values()
+}
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
@@ -105,7 +109,11 @@ def test_every_weight_gets_a_finite_gradient(model: Decoder) -> None:
         assert "positions" in name or parameter.grad.abs().max() > 0, f"{name} does not reach the logits"
 
 
-def test_a_sequence_that_fills_a_cache_has_the_same_gradients(model: Decoder) -> None:
+@pytest.mark.parametrize("spec", list(BY_MIXERS.values()), ids=list(BY_MIXERS))
+def test_a_sequence_that_fills_a_cache_has_the_same_gradients(spec: ModelSpec) -> None:
+    torch.manual_seed(0)
+    model = build_model(spec)
+
     def gradients(cached: bool) -> list[torch.Tensor | None]:
         model.zero_grad()
         model(_tokens(model), model.new_cache(2, LENGTH) if cached else None).sin().sum().backward()
