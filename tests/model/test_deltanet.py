@@ -95,6 +95,7 @@ by_head_and_by_channel = pytest.mark.parametrize("by_channel", [False, True], id
 @by_head_and_by_channel
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize(("n_key_heads", "n_value_heads", "d_k", "d_v"), [(2, 4, 8, 6), (3, 3, 4, 5)])
+@torch.inference_mode()
 def test_chunks_equal_the_recurrence(
     length: int, n_key_heads: int, n_value_heads: int, d_k: int, d_v: int, by_channel: bool
 ) -> None:
@@ -109,6 +110,7 @@ def test_chunks_equal_the_recurrence(
 
 @by_head_and_by_channel
 @pytest.mark.parametrize("pieces", [[1] * 70, [64, 6], [3, 1, 65, 1], [69, 1]])
+@torch.inference_mode()
 def test_a_sequence_in_pieces_equals_the_whole(pieces: list[int], by_channel: bool) -> None:
     *inputs, state = draw(70, by_channel=by_channel)
     whole, last = _rule([*inputs, state])

@@ -43,6 +43,7 @@ def recurrence(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor, 
 
 
 @pytest.mark.parametrize("length", [1, 2, 13, CHUNK, CHUNK + 1, 2 * CHUNK + 2])
+@torch.inference_mode()
 def test_chunks_equal_the_recurrence(length: int) -> None:
     q, k, v, state = draw(length)
     expected, last = recurrence(q, k, v, state)

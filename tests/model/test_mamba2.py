@@ -56,6 +56,7 @@ LENGTHS = [1, 2, 13, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 2]
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize(("n_groups", "n_heads", "d_state", "head_dim"), [(2, 4, 8, 6), (1, 3, 4, 5)])
+@torch.inference_mode()
 def test_chunks_equal_the_recurrence(
     length: int, n_groups: int, n_heads: int, d_state: int, head_dim: int
 ) -> None:
@@ -69,6 +70,7 @@ def test_chunks_equal_the_recurrence(
 
 
 @pytest.mark.parametrize("pieces", [[1] * 70, [64, 6], [3, 1, 65, 1], [69, 1]])
+@torch.inference_mode()
 def test_a_sequence_in_pieces_equals_the_whole(pieces: list[int]) -> None:
     *inputs, state = draw(70)
     whole, last = _scan([*inputs, state])

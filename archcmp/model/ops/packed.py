@@ -44,12 +44,11 @@ def multiply_packed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
 def _packed_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int, padding: Sequence[int]
 ) -> Tensor:
-    rows = x.view(-1, x.shape[-1]) if x.is_contiguous() else x.flatten(0, -2)
+    rows = x.flatten(0, -2)
     n_rows = rows.shape[0]
     if n_rows <= len(padding) and n_rows < padding[n_rows - 1]:
         rows = F.pad(rows, (0, 0, 0, padding[n_rows - 1] - n_rows))
-        return multiply_packed(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
-    return multiply_packed(rows, weight, bias).view(*x.shape[:-1], out_features)
+    return multiply_packed(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
 
 
 def _packed_grouped_linear(
