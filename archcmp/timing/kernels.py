@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.ops.attention import WAYS, attention, prefer
-from archcmp.model.ops.packed import Padding, can_pack, multiply_packed, pack
+from archcmp.model.ops.packed import Padding, can_pack, multiply_by_onednn, pack, pack_linears
+from archcmp.model.ops.tuned import tune_linears
 from archcmp.timing.clock import DeviceTimer, Timer
 from archcmp.timing.remembered import recall, remember
 from archcmp.timing.workloads.base import Workload
@@ -59,6 +60,15 @@ class Kernels:
             for rows, to in padded.items()
         }
         return ", ".join(f"{rows}: {layout}" for rows, layout in layouts.items())
+
+
+def lay_out(model: nn.Module, trains: bool, padding: Padding | None, compiled: bool = False) -> None:
+    """Have the linear layers of a model use the fastest kernels: packed weights unless `padding` is None, and
+    tuned products where it `trains`. torch.compile chooses those of training itself."""
+    if padding is not None:
+        pack_linears(model, padding)
+    if trains and not compiled:
+        tune_linears(model)
 
 
 def fastest_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
@@ -119,7 +129,7 @@ def _read(dtype: torch.dtype, timer: Timer) -> list[float]:
     n_weights = -(-TOTAL_BYTES // (out_features * in_features * dtype.itemsize))
     weight = torch.randn(SHAPE).to(dtype)
     plain = [weight.clone() for _ in range(n_weights)]
-    layouts = (multiply_packed, [pack(weight) for weight in plain]), (F.linear, plain)
+    layouts = (multiply_by_onednn, [pack(weight) for weight in plain]), (F.linear, plain)
     rows = [torch.randn(n_rows, in_features).to(dtype) for n_rows in ROWS]
     works = [partial(_multiply_all, multiply, x, weights) for multiply, weights in layouts for x in rows]
     return [min(timer.time(work) for _ in range(REPEATS)) for work in works]

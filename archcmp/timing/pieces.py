@@ -21,11 +21,12 @@ from archcmp.analysis.traffic import least_bytes
 from archcmp.analysis.training import training_memory
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Block, Decoder
-from archcmp.model.ops.packed import Padding, pack_linears
+from archcmp.model.ops.packed import Padding
 from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.results.timings import Rates, Roofline
 from archcmp.results.training_memory import Setup, TrainingMemory
 from archcmp.spec.schema.model import ModelSpec
+from archcmp.timing.kernels import lay_out
 from archcmp.timing.runnable import Runnable, RunnableBlock, RunnableDecoder
 from archcmp.timing.weights import fill_random
 from archcmp.timing.workloads.base import Workload
@@ -159,8 +160,7 @@ class Piece:
         copies = [self.make() for _ in range(self.copies(trains))]
         for copy in copies:
             fill_random(copy, device)
-            if padding is not None:
-                pack_linears(copy, padding)
+            lay_out(copy, trains, padding, compiled)
         decoders = [copy for copy in copies if isinstance(copy, Decoder)]
         blocks = [copy for copy in copies if isinstance(copy, Block)]
         return RunnableDecoder(decoders, compiled) if decoders else RunnableBlock(blocks, compiled)

@@ -20,10 +20,10 @@ from archcmp.model.build import build_model
 from archcmp.model.decoder import Decoder
 from archcmp.model.hf import load_hf_weights
 from archcmp.model.loss import next_token_loss
-from archcmp.model.ops.packed import pack_linears
 from archcmp.oracle.models import find_config, import_transformers, transformers_model
 from archcmp.results.request import Request
 from archcmp.spec.schema.model import ModelSpec
+from archcmp.timing.kernels import lay_out
 from archcmp.timing.pieces import code_of, whole
 from archcmp.timing.rounds import MAX_ROUNDS, MAX_WARM_UPS, MIN_ROUNDS
 from archcmp.timing.runnable import Run, RunnableDecoder, random_tokens
@@ -184,14 +184,13 @@ class Transformers(Contest):
         return self.compared(cell, [entry.works[0] for entry in entries], n_runs)
 
     def _same_weights(self, workload: Workload) -> tuple[nn.Module, Decoder]:
-        """Both models in memory that is allocated anew, ours packed for inference."""
+        """Both models in memory that is allocated anew, ours with the kernels that suit the workload."""
         assert self._theirs is not None
         self._theirs = copy.deepcopy(self._theirs)
         ours = build_model(self.spec, "meta", self.dtype)
         fill_random(ours, self.device)
         load_hf_weights(ours, self._theirs.state_dict())
-        if (padding := self.padding(workload)) is not None:
-            pack_linears(ours, padding)
+        lay_out(ours, workload.trains, self.padding(workload), self.request.compile)
         return self._theirs, ours
 
 

@@ -35,8 +35,8 @@ def pack(weight: Tensor) -> Tensor:
     return packed
 
 
-def multiply_packed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b, (rows, in) -> (rows, out), with a packed W."""
+def multiply_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b, (rows, in) -> (rows, out), with a packed or a plain W."""
     y: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return y
 
@@ -48,7 +48,7 @@ def _packed_linear(
     n_rows = rows.shape[0]
     if n_rows <= len(padding) and n_rows < padding[n_rows - 1]:
         rows = F.pad(rows, (0, 0, 0, padding[n_rows - 1] - n_rows))
-    return multiply_packed(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
+    return multiply_by_onednn(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
 
 
 def _packed_grouped_linear(
