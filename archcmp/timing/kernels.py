@@ -1,8 +1,8 @@
 """Which kernels read weights and caches fastest on this CPU.
 
 Processors differ: one reads packed weights fastest with the rows (tokens) padded to 4, another unpadded, a
-third plain weights, and so it is with the cache of one token's attention. So all are read, and the shortest
-time of each is remembered.
+third plain weights, by oneDNN's kernel or by torch's own. So it is with the cache of one token's attention.
+So all are read, and the shortest time of each is remembered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archcmp.model.ops.attention import WAYS, attention, prefer
-from archcmp.model.ops.packed import Padding, can_pack, multiply_by_onednn, pack, pack_linears
+from archcmp.model.ops.onednn import Layout, Padding, has_kernels, multiply, pack, use_onednn
 from archcmp.model.ops.tuned import tune_linears
 from archcmp.timing.clock import DeviceTimer, Timer
 from archcmp.timing.remembered import recall, remember
@@ -35,38 +35,46 @@ REPEATS = 3
 WORTHWHILE = 0.95
 """Rows are padded, or weights left plain, where that takes no more than this share of the time."""
 
+KERNELS = PACKED, BY_ONEDNN, PLAIN = ("packed", "plain by oneDNN", "plain")
+"""Packed and plain weights, read by oneDNN's kernels, and plain ones, read by torch's own."""
+
 
 @dataclass(frozen=True)
 class Kernels:
-    """`plain`: the numbers of rows, of those in ROWS, whose products are fastest with plain weights.
-    `padding`: what other products pad their rows to."""
+    """`fastest`: the fastest of KERNELS for each number of rows in ROWS; for more rows weights are packed.
+    `padding`: what products with packed weights pad their rows to."""
 
-    plain: tuple[int, ...] = ()
+    fastest: tuple[str, ...] = ()
     padding: Padding = ()
 
-    def packs(self, n_rows: int) -> bool:
-        """Whether weights that `n_rows` are multiplied by are packed."""
-        return next((rows for rows in ROWS if rows >= n_rows), None) not in self.plain
+    def layout(self, n_rows: int) -> Layout | None:
+        """How weights that `n_rows` are multiplied by lie for oneDNN; None for torch's own kernel."""
+        kernel = next(
+            (name for rows, name in zip(ROWS, self.fastest, strict=False) if rows >= n_rows), PACKED
+        )
+        layouts = {PACKED: Layout(padding=self.padding), BY_ONEDNN: Layout(packed=False), PLAIN: None}
+        return layouts[kernel]
 
-    def padding_for(self, workload: Workload, batch_size: int, seq_len: int) -> Padding | None:
-        """How weights are packed for a workload; None where they stay plain."""
-        packs = not workload.trains and self.packs(workload.tokens(batch_size, seq_len))
-        return self.padding if packs else None
+    def layout_for(self, workload: Workload, batch_size: int, seq_len: int) -> Layout | None:
+        """How weights lie for oneDNN in a workload; None for torch's own kernels."""
+        return None if workload.trains else self.layout(workload.tokens(batch_size, seq_len))
 
     def __str__(self) -> str:
-        padded = {rows: self.padding[rows - 1] if rows <= len(self.padding) else rows for rows in ROWS}
-        layouts = {
-            rows: "plain" if rows in self.plain else f"padded to {to}" if to > rows else "packed"
-            for rows, to in padded.items()
-        }
-        return ", ".join(f"{rows}: {layout}" for rows, layout in layouts.items())
+        return ", ".join(f"{rows}: {self._described(rows)}" for rows in ROWS)
+
+    def _described(self, n_rows: int) -> str:
+        layout = self.layout(n_rows)
+        if layout is None or not layout.packed:
+            return PLAIN if layout is None else BY_ONEDNN
+        to = layout.padding[n_rows - 1] if n_rows <= len(layout.padding) else n_rows
+        return f"padded to {to}" if to > n_rows else PACKED
 
 
-def lay_out(model: nn.Module, trains: bool, padding: Padding | None, compiled: bool = False) -> None:
-    """Have the linear layers of a model use the fastest kernels: packed weights unless `padding` is None, and
-    tuned products where it `trains`. torch.compile chooses those of training itself."""
-    if padding is not None:
-        pack_linears(model, padding)
+def lay_out(model: nn.Module, trains: bool, layout: Layout | None, compiled: bool = False) -> None:
+    """Have the linear layers of a model use the fastest kernels: oneDNN's if there is a layout, and tuned
+    products where it `trains`. torch.compile chooses those of training itself."""
+    if layout is not None:
+        use_onednn(model, layout)
     if trains and not compiled:
         tune_linears(model)
 
@@ -83,10 +91,10 @@ def fastest_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
 def known_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
     """The layouts that are fastest by the shortest time that each was ever seen to take. They are read again
     in every run, so that a busy moment does not decide for long."""
-    if not can_pack(device, getattr(torch, dtype)):
-        return Kernels()
-    read_s = _shortest(device, dtype, "layouts", _read(getattr(torch, dtype), timer))
-    return _fastest(dict(zip(ROWS, read_s, strict=False)), dict(zip(ROWS, read_s[len(ROWS) :], strict=True)))
+    if not has_kernels(device, getattr(torch, dtype)):
+        return Kernels((PLAIN,) * len(ROWS))
+    read_s = iter(_shortest(device, dtype, "layouts", _read(getattr(torch, dtype), timer)))
+    return _fastest({name: {rows: next(read_s) for rows in ROWS} for name in KERNELS})
 
 
 def prefer_fastest_attention(device: torch.device, dtype: str, timer: Timer) -> tuple[str, ...]:
@@ -124,20 +132,20 @@ def _shortest(device: torch.device, dtype: str, name: str, read_s: list[float]) 
 
 
 def _read(dtype: torch.dtype, timer: Timer) -> list[float]:
-    """Seconds of every number of rows times packed weights, then times plain ones."""
+    """Seconds of every number of rows by each kernel, in the order of KERNELS."""
     out_features, in_features = SHAPE
     n_weights = -(-TOTAL_BYTES // (out_features * in_features * dtype.itemsize))
     weight = torch.randn(SHAPE).to(dtype)
     plain = [weight.clone() for _ in range(n_weights)]
-    layouts = (multiply_by_onednn, [pack(weight) for weight in plain]), (F.linear, plain)
+    ways = (multiply, [pack(weight) for weight in plain]), (multiply, plain), (F.linear, plain)
     rows = [torch.randn(n_rows, in_features).to(dtype) for n_rows in ROWS]
-    works = [partial(_multiply_all, multiply, x, weights) for multiply, weights in layouts for x in rows]
+    works = [partial(_multiply_all, kernel, x, weights) for kernel, weights in ways for x in rows]
     return [min(timer.time(work) for _ in range(REPEATS)) for work in works]
 
 
-def _multiply_all(multiply: Callable[[Tensor, Tensor], Tensor], x: Tensor, weights: list[Tensor]) -> None:
+def _multiply_all(kernel: Callable[[Tensor, Tensor], Tensor], x: Tensor, weights: list[Tensor]) -> None:
     for weight in weights:
-        multiply(x, weight)
+        kernel(x, weight)
 
 
 def _padded(n_rows: int, packed_s: dict[int, float]) -> int:
@@ -146,9 +154,13 @@ def _padded(n_rows: int, packed_s: dict[int, float]) -> int:
     return best if packed_s[best] <= WORTHWHILE * packed_s[n_rows] else n_rows
 
 
-def _fastest(packed_s: dict[int, float], plain_s: dict[int, float]) -> Kernels:
-    """What the seconds of every number of rows say."""
-    fastest = {rows: _padded(rows, packed_s) for rows in ROWS}
-    plain = [rows for rows in ROWS if plain_s[rows] <= WORTHWHILE * packed_s[fastest[rows]]]
-    padding = [max(n, fastest[max(rows for rows in ROWS if rows <= n)]) for n in range(1, ROWS[-1] + 1)]
-    return Kernels(tuple(plain), tuple(padding))
+def _fastest(seconds: dict[str, dict[int, float]]) -> Kernels:
+    """What the seconds of every kernel and number of rows say."""
+    padded = {rows: _padded(rows, seconds[PACKED]) for rows in ROWS}
+    fastest = []
+    for rows in ROWS:
+        packed_s = seconds[PACKED][padded[rows]]
+        plain_s, plain = min((seconds[name][rows], name) for name in KERNELS[1:])
+        fastest.append(plain if plain_s <= WORTHWHILE * packed_s else PACKED)
+    padding = [max(n, padded[max(rows for rows in ROWS if rows <= n)]) for n in range(1, ROWS[-1] + 1)]
+    return Kernels(tuple(fastest), tuple(padding))

@@ -10,7 +10,7 @@ from itertools import chain
 
 import torch
 
-from archcmp.model.ops.packed import Padding
+from archcmp.model.ops.onednn import Layout
 from archcmp.results.request import Request
 from archcmp.results.timings import PartTimes, Rates, Throughput
 from archcmp.spec.schema.model import ModelSpec
@@ -26,9 +26,6 @@ from archcmp.timing.rounds import MIN_ROUNDS, MOST_SPENT, affordable_builds, few
 from archcmp.timing.runnable import Runnable
 from archcmp.timing.stats import throughput
 from archcmp.timing.workloads import WORKLOADS
-
-Layout = tuple[bool, Padding | None]
-"""How weights lie: whether they train, and, where they are packed for inference, how rows are padded."""
 
 
 class Measurement:
@@ -60,7 +57,7 @@ class Measurement:
         keep_freed_memory()
         self._budget = Budget(request.budget_s, self.timer, on_progress)
         self._built: dict[tuple[int, Piece], Runnable] = {}
-        self._layout: Layout | None = None
+        self._layout: tuple[bool, Layout | None] | None = None
         self._budget.report("calibrating the device")
         self.fresh_rates = self._calibrated()
         self._kernels = fastest_kernels(self.device, request.dtype, self.timer)
@@ -168,8 +165,10 @@ class Measurement:
 
     def _runnable(self, task: Task, index: int) -> Runnable:
         """The task's piece in memory, built once in every build for workloads that take one layout."""
-        padding = self._kernels.padding_for(task.workload, self.batch_size, task.seq_len)
-        layout = (task.workload.trains, padding)
+        layout = (
+            task.workload.trains,
+            self._kernels.layout_for(task.workload, self.batch_size, task.seq_len),
+        )
         if layout != self._layout:
             self._give_back()
             self._layout = layout

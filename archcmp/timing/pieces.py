@@ -21,7 +21,7 @@ from archcmp.analysis.traffic import least_bytes
 from archcmp.analysis.training import training_memory
 from archcmp.model.build import build_model
 from archcmp.model.decoder import Block, Decoder
-from archcmp.model.ops.packed import Padding
+from archcmp.model.ops.onednn import Layout
 from archcmp.results.precision import IN_DTYPE, Precision
 from archcmp.results.timings import Rates, Roofline
 from archcmp.results.training_memory import Setup, TrainingMemory
@@ -154,13 +154,13 @@ class Piece:
         return sum(heads), max(matrices)
 
     def build(
-        self, device: torch.device, trains: bool, padding: Padding | None, compiled: bool = False
+        self, device: torch.device, trains: bool, layout: Layout | None, compiled: bool = False
     ) -> Runnable:
-        """Allocate its copies with random weights, packed on a CPU unless `padding` is None."""
+        """Allocate its copies with random weights, which lie as `layout` says."""
         copies = [self.make() for _ in range(self.copies(trains))]
         for copy in copies:
             fill_random(copy, device)
-            lay_out(copy, trains, padding, compiled)
+            lay_out(copy, trains, layout, compiled)
         decoders = [copy for copy in copies if isinstance(copy, Decoder)]
         blocks = [copy for copy in copies if isinstance(copy, Block)]
         return RunnableDecoder(decoders, compiled) if decoders else RunnableBlock(blocks, compiled)

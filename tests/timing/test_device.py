@@ -13,6 +13,7 @@ import typer
 from archcmp.errors import UsageError
 from archcmp.hardware.calibrated import cache_file
 from archcmp.model.ops.attention import WAYS, prefer
+from archcmp.model.ops.onednn import Layout
 from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
 from archcmp.timing import calibrate
@@ -72,7 +73,9 @@ def test_a_calibration_that_cannot_be_remembered_is_used(cache: Path) -> None:
 def test_a_device_is_described_by_its_best_rates(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {"float32": Rates(1e9, 3e9), "bfloat16": Rates(2e9, 1e9, 4e9), "float16": Rates(5e8, 2e9)}
     monkeypatch.setattr(calibrate, "calibrate", lambda device, dtype, timer: rates[dtype])
-    monkeypatch.setattr(calibrate, "known_kernels", lambda device, dtype, timer: Kernels((1,), (4, 4, 4)))
+    monkeypatch.setattr(
+        calibrate, "known_kernels", lambda device, dtype, timer: Kernels(("plain",), (4, 4, 4))
+    )
     monkeypatch.setattr(calibrate, "prefer_fastest_attention", lambda device, dtype, timer: ("fused",))
     facts = calibrate_device(CPU)
     assert facts["matmul_flops_per_s"] == {"float32": 1e9, "bfloat16": 2e9, "float16": 5e8}
@@ -86,20 +89,25 @@ def test_a_device_is_described_by_its_best_rates(cache: Path, monkeypatch: pytes
 
 
 def test_the_fastest_layout_is_chosen_for_each_number_of_rows(cache: Path) -> None:
-    """Readings go on in the order of the layouts: 1, 2, 4 and 8 rows packed, then plain, each three times."""
-    seconds = [3.0, 3.0, 2.0, 5.0, 1.0, 2.5, 4.0, 9.0]
+    """Readings go on in the order of the kernels: 1, 2, 4 and 8 rows packed, then plain by oneDNN, then plain
+    by torch, each three times."""
+    seconds = [3.0, 3.0, 2.0, 5.0, 1.0, 2.5, 4.0, 4.0, 2.0, 9.0, 9.0, 3.0]
     kernels = known_kernels(CPU, "float32", FakeTimer(lambda i: seconds[i // 3]))
-    assert str(kernels) == "1: plain, 2: padded to 4, 4: packed, 8: packed"
-    assert [kernels.packs(n) for n in (1, 2, 3, 9, 1000)] == [False, True, True, True, True]
+    assert str(kernels) == "1: plain by oneDNN, 2: padded to 4, 4: packed, 8: plain"
+    layouts = [kernels.layout(n) for n in (1, 3, 8, 9, 1000)]
+    packed = Layout(padding=(4, 4, 4, 4, 5, 6, 7, 8))
+    assert layouts == [Layout(packed=False), packed, None, packed, packed]
     busy = known_kernels(CPU, "float32", FakeTimer(lambda i: 10.0 * (1 + i)))
     assert busy == kernels, "a busy moment decides nothing where a better one is remembered"
 
 
-@pytest.mark.parametrize("damaged", [None, {}, [], [0.1], ["fast"] * 8, [-1.0] * 8, [float("nan")] * 8])
+@pytest.mark.parametrize("damaged", [None, {}, [], [0.1], ["fast"] * 12, [-1.0] * 12, [float("nan")] * 12])
 def test_damaged_readings_heal(cache: Path, damaged: object) -> None:
     remember(CPU, "float32", {"layouts": damaged})
-    assert known_kernels(CPU, "float32", FakeTimer()) == Kernels((), tuple(range(1, ROWS[-1] + 1)))
-    assert recall(CPU, "float32")["layouts"] == [0.5] * 8
+    assert known_kernels(CPU, "float32", FakeTimer()) == Kernels(
+        ("packed",) * 4, tuple(range(1, ROWS[-1] + 1))
+    )
+    assert recall(CPU, "float32")["layouts"] == [0.5] * 12
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class Composed(Contest):
 
     def build(self, cell: str) -> list[Entry]:
         workload, pieces = WORKLOADS[cell], self._pieces(cell)
-        layout = workload.trains, self.padding(workload)
+        layout = workload.trains, self.layout(workload)
         built = [piece.build(self.device, *layout, self.request.compile) for piece in pieces]
         first, *others = (workload.prepare(model, self.batch_size, self.seq_len) for model in built)
         weights = [piece.count / piece.runs(workload) for piece in pieces[1:]]

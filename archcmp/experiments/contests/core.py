@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from archcmp.errors import MeasureError
-from archcmp.model.ops.packed import Padding
+from archcmp.model.ops.onednn import Layout
 from archcmp.results.document import ModelResult
 from archcmp.results.request import Request
 from archcmp.spec.schema.model import ModelSpec
@@ -120,10 +120,10 @@ class Contest(ABC):
             assert self.request.dtype is not None
             self.kernels = fastest_kernels(self.device, self.request.dtype, self.timer)
 
-    def padding(self, workload: Workload) -> Padding | None:
-        """How weights are packed for a workload; None where they stay plain."""
+    def layout(self, workload: Workload) -> Layout | None:
+        """How weights lie for oneDNN in a workload; None for torch's own kernels."""
         assert self.kernels is not None
-        return self.kernels.padding_for(workload, self.batch_size, self.seq_len)
+        return self.kernels.layout_for(workload, self.batch_size, self.seq_len)
 
     @abstractmethod
     def build(self, cell: str) -> list[Entry]:

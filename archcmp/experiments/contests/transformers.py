@@ -190,7 +190,7 @@ class Transformers(Contest):
         ours = build_model(self.spec, "meta", self.dtype)
         fill_random(ours, self.device)
         load_hf_weights(ours, self._theirs.state_dict())
-        lay_out(ours, workload.trains, self.padding(workload), self.request.compile)
+        lay_out(ours, workload.trains, self.layout(workload), self.request.compile)
         return self._theirs, ours
 
 

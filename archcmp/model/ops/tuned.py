@@ -17,12 +17,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from archcmp.model.linear import Embedding, Linear
-from archcmp.model.ops.packed import can_pack, multiply_by_onednn
+from archcmp.model.ops import onednn
 
 Kernel = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """x (rows, in), W (out, in), b (out) -> x W^T + b."""
 
-KERNELS: tuple[Kernel, ...] = (F.linear, multiply_by_onednn)
+KERNELS: tuple[Kernel, ...] = (F.linear, onednn.multiply)
 TRIES = 2
 """Timed calls of each kernel for each shape."""
 
@@ -99,7 +99,7 @@ def tune_linears(module: nn.Module) -> None:
     `torch.autograd.grad` does not see those rows."""
     shared = set()
     for layer in module.modules():
-        if isinstance(layer, Linear) and can_pack(layer.weight.device, layer.weight.dtype):
+        if isinstance(layer, Linear) and onednn.has_kernels(layer.weight.device, layer.weight.dtype):
             layer.multiply = _linear
             shared.add(layer.weight)
     for layer in module.modules():

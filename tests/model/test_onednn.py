@@ -1,4 +1,4 @@
-"""Packed weights compute the same, and compile to one graph that is not compiled again per step."""
+"""oneDNN's kernels compute the same, and compile to one graph that is not compiled again per step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archcmp.model.build import build_block
 from archcmp.model.decoder import Decoder
 from archcmp.model.init import initialise
 from archcmp.model.ops.grouped import GroupedLinear, Groups
-from archcmp.model.ops.packed import PackedGroupedLinear, PackedLinear, can_pack, pack_linears
+from archcmp.model.ops.onednn import Layout, OnednnGroupedLinear, OnednnLinear, has_kernels, use_onednn
 from archcmp.timing.runnable import RunnableBlock, RunnableDecoder, caller
 from archcmp.timing.workloads import WORKLOADS
 from tests.known import DELTA_NET, LATENT, MIXTURE, tiny
@@ -27,10 +27,13 @@ CPU = torch.device("cpu")
 DTYPES = [
     pytest.param(
         dtype,
-        marks=pytest.mark.skipif(not can_pack(CPU, dtype), reason=f"no kernels for packed {dtype} here"),
+        marks=pytest.mark.skipif(
+            not has_kernels(CPU, dtype), reason=f"oneDNN has no kernels for {dtype} here"
+        ),
     )
     for dtype in (torch.float32, torch.bfloat16)
 ]
+LAYOUTS = [Layout(), Layout(padding=(4, 4, 4)), Layout(padding=(2, 2, 8, 4)), Layout(packed=False)]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
@@ -47,21 +50,22 @@ def assert_only_rounded(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | Non
 @every_dtype
 @torch.inference_mode()
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 34])
-@pytest.mark.parametrize("padding", [(), (4, 4, 4), (2, 2, 8, 4)])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_packed_layer_multiplies_by_the_weights_it_was_packed_from(
-    n_rows: int, padding: tuple[int, ...], bias: bool, dtype: torch.dtype
+def test_a_layer_multiplies_by_the_weights_it_is_made_of(
+    n_rows: int, layout: Layout, bias: bool, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(48, 80, bias=bias, dtype=dtype)
     x = torch.randn(n_rows, 48, dtype=dtype)
-    assert_only_rounded(PackedLinear(linear, padding)(x), x, linear.weight, linear.bias)
+    assert_only_rounded(OnednnLinear(linear, layout)(x), x, linear.weight, linear.bias)
 
 
 @every_dtype
 @torch.inference_mode()
+@pytest.mark.parametrize("layout", [Layout(padding=(2, 4)), Layout(packed=False)])
 @pytest.mark.parametrize("bias", [False, True])
-def test_packed_experts_multiply_their_own_rows(bias: bool, dtype: torch.dtype) -> None:
+def test_experts_multiply_their_own_rows(layout: Layout, bias: bool, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     n_rows = [1, 0, 4, 3, 17]
     linear = GroupedLinear(48, 80, bias, len(n_rows)).to(dtype)
@@ -70,7 +74,7 @@ def test_packed_experts_multiply_their_own_rows(bias: bool, dtype: torch.dtype) 
         nn.init.normal_(linear.bias)
     x = torch.randn(sum(n_rows), 48, dtype=dtype)
     of_row = torch.arange(len(n_rows)).repeat_interleave(torch.tensor(n_rows))
-    y = PackedGroupedLinear(linear, (2, 4))(x, Groups(torch.tensor(n_rows).cumsum(0), of_row))
+    y = OnednnGroupedLinear(linear, layout)(x, Groups(torch.tensor(n_rows).cumsum(0), of_row))
     for group in set(of_row.tolist()):
         rows = of_row == group
         its_bias = None if linear.bias is None else linear.bias[group]
@@ -90,10 +94,11 @@ ALL_EXPERTS = "blocks.main.ffn.top_k=6"
 @every_dtype
 @torch.inference_mode()
 @pytest.mark.parametrize("changes", [("output.tied=true",), (MIXTURE, ALL_EXPERTS), (LATENT,), (DELTA_NET,)])
-def test_a_packed_model_gives_the_same_logits_whole_and_token_by_token(
-    changes: tuple[str, ...], dtype: torch.dtype
+@pytest.mark.parametrize("layout", [Layout(), Layout(packed=False)])
+def test_a_model_gives_the_same_logits_whole_and_token_by_token(
+    changes: tuple[str, ...], layout: Layout, dtype: torch.dtype
 ) -> None:
-    """As float32 does with the same weights, and as the model does that is not packed, but for a rounding by
+    """As float32 does with the same weights, and as torch's own kernels do, but for a rounding by
     an eps in each of the layers that have weights."""
     torch.manual_seed(0)
     model = build_model(tiny(*changes), dtype=dtype)
@@ -101,10 +106,10 @@ def test_a_packed_model_gives_the_same_logits_whole_and_token_by_token(
         nn.init.normal_(parameter, std=0.3)
     n_layers = len({name.rpartition(".")[0] for name in model.state_dict()})
     exact, _ = _whole_and_step_by_step(copy.deepcopy(model).float())
-    unpacked = _whole_and_step_by_step(model)
-    pack_linears(model)
+    plain = _whole_and_step_by_step(model)
+    use_onednn(model, layout)
     assert not any(isinstance(module, (nn.Linear, GroupedLinear)) for module in model.modules())
-    for ours, theirs in zip(_whole_and_step_by_step(model), unpacked, strict=True):
+    for ours, theirs in zip(_whole_and_step_by_step(model), plain, strict=True):
         for reference in (exact, theirs.float()):
             error = (ours.float() - reference).norm() / exact.norm()
             assert error < n_layers * torch.finfo(dtype).eps
@@ -118,22 +123,22 @@ def test_each_layer_is_freed_before_the_next_is_packed(
     model = build_model(tiny("output.tied=true"), dtype=dtype)
     linears = [weakref.ref(module) for module in model.modules() if isinstance(module, nn.Linear)]
     alive: list[int] = []
-    pack = PackedLinear.__init__
+    pack = OnednnLinear.__init__
 
-    def watched(packed: PackedLinear, linear: nn.Linear, padding: tuple[int, ...]) -> None:
+    def watched(packed: OnednnLinear, linear: nn.Linear, layout: Layout) -> None:
         alive.append(sum(linear() is not None for linear in linears))
-        pack(packed, linear, padding)
+        pack(packed, linear, layout)
 
-    monkeypatch.setattr(PackedLinear, "__init__", watched)
-    pack_linears(model)
+    monkeypatch.setattr(OnednnLinear, "__init__", watched)
+    use_onednn(model)
     assert alive == list(range(len(linears), 0, -1))
 
 
-def test_what_a_processor_cannot_pack_is_left_alone() -> None:
-    assert not can_pack(torch.device("meta"), torch.float32)
-    assert not can_pack(CPU, torch.float64)
+def test_what_a_processor_has_no_kernels_for_is_left_alone() -> None:
+    assert not has_kernels(torch.device("meta"), torch.float32)
+    assert not has_kernels(CPU, torch.float64)
     model = build_model(tiny(), "meta")
-    pack_linears(model)
+    use_onednn(model)
     assert any(isinstance(module, nn.Linear) for module in model.modules())
 
 
@@ -165,7 +170,7 @@ def test_a_compiled_workload_is_one_graph(workload: str, change: tuple[str, ...]
     copies = [build(), build()]
     if workload != "train":
         for copy in copies:
-            pack_linears(copy)
+            use_onednn(copy)
     runnable = (RunnableDecoder if whole else RunnableBlock)(copies, compiled=True)  # type: ignore[arg-type]
     step = WORKLOADS[workload].prepare(runnable, 2, 12)
     for _ in range(4):
@@ -185,7 +190,7 @@ def test_compiled_code_gives_the_same_logits() -> None:
         nn.init.normal_(parameter, std=0.3)
     tokens = torch.randint(0, 61, (2, 12))
     expected = model(tokens)
-    pack_linears(model)
+    use_onednn(model)
     compiled = caller(compiled=True, device=CPU)(model, tokens)
     assert expected.std() > 0.1
     assert (compiled - expected).abs().max() < 1e-5

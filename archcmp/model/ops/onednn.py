@@ -1,14 +1,15 @@
-"""Linear layers for inference on a CPU: weights are stored in the order in which matmul kernels read them.
+"""Linear layers for inference on a CPU, by oneDNN's kernels.
 
-A kernel that takes a plain row-major matrix rearranges it on every call, or, for few tokens, walks it in
-strides. Some processors read packed weights faster for 4 tokens than for 1, so few rows may be padded. Which
-layout is fastest is for the caller to measure. The layout is private to oneDNN, so a packed
-model can neither train nor save its weights.
+Weights are packed in the order in which the kernels read them, or left plain. A kernel that takes a plain
+row-major matrix rearranges it on every call or, for few tokens, walks it in strides; for one token some
+processors read it fastest so. Some read packed weights faster for 4 tokens than for 1, so few rows may be
+padded. Which layout is fastest is for the caller to measure. Such layers can neither train nor save weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,24 @@ _ROWS_HINT = 1024
 Padding = tuple[int, ...]
 """What few rows are padded to: n rows to the n-th entry; more rows than entries stay as they are."""
 
+
+@dataclass(frozen=True)
+class Layout:
+    """How weights lie: `packed` or plain; and what few rows are padded to."""
+
+    packed: bool = True
+    padding: Padding = ()
+
+    def of(self, weight: Tensor) -> Tensor:
+        """A matrix (out, in) in this layout."""
+        weight = weight.detach()
+        return pack(weight) if self.packed else weight
+
+
 _library = torch.library.Library("archcmp", "FRAGMENT")
-_library.define("packed_linear(Tensor x, Tensor weight, Tensor? bias, int out, int[] padding) -> Tensor")
+_library.define("onednn_linear(Tensor x, Tensor weight, Tensor? bias, int out, int[] padding) -> Tensor")
 _library.define(
-    "packed_grouped_linear(Tensor x, Tensor[] weights, Tensor ends, int out, int[] padding) -> Tensor"
+    "onednn_grouped_linear(Tensor x, Tensor[] weights, Tensor ends, int out, int[] padding) -> Tensor"
 )
 
 
@@ -35,23 +50,23 @@ def pack(weight: Tensor) -> Tensor:
     return packed
 
 
-def multiply_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b, (rows, in) -> (rows, out), with a packed or a plain W."""
     y: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return y
 
 
-def _packed_linear(
+def _onednn_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, out_features: int, padding: Sequence[int]
 ) -> Tensor:
     rows = x.flatten(0, -2)
     n_rows = rows.shape[0]
     if n_rows <= len(padding) and n_rows < padding[n_rows - 1]:
         rows = F.pad(rows, (0, 0, 0, padding[n_rows - 1] - n_rows))
-    return multiply_by_onednn(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
+    return multiply(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
 
 
-def _packed_grouped_linear(
+def _onednn_grouped_linear(
     x: Tensor, weights: list[Tensor], ends: Tensor, out_features: int, padding: Sequence[int]
 ) -> Tensor:
     return _by_groups(x, weights.__getitem__, ends, out_features, padding)
@@ -61,54 +76,54 @@ def _by_groups(
     x: Tensor, weight_of: Callable[[int], Tensor], ends: Tensor, out_features: int, padding: Sequence[int]
 ) -> Tensor:
     parts = [
-        _packed_linear(x[rows], weight_of(group), None, out_features, padding)
+        _onednn_linear(x[rows], weight_of(group), None, out_features, padding)
         for group, rows in rows_of_groups(ends)
     ]
     return torch.cat(parts) if parts else x.new_empty(0, out_features)
 
 
 for _backend in ("CPU", "MkldnnCPU"):
-    _library.impl("packed_linear", _packed_linear, _backend)
-    _library.impl("packed_grouped_linear", _packed_grouped_linear, _backend)
+    _library.impl("onednn_linear", _onednn_linear, _backend)
+    _library.impl("onednn_grouped_linear", _onednn_grouped_linear, _backend)
 
 
 def _shape(x: Tensor, weights: object, other: object, out_features: int, padding: Sequence[int]) -> Tensor:
     return x.new_empty(*x.shape[:-1], out_features)
 
 
-torch.library.register_fake("archcmp::packed_linear", _shape, lib=_library)
-torch.library.register_fake("archcmp::packed_grouped_linear", _shape, lib=_library)
+torch.library.register_fake("archcmp::onednn_linear", _shape, lib=_library)
+torch.library.register_fake("archcmp::onednn_grouped_linear", _shape, lib=_library)
 
 
-class PackedLinear(nn.Module):
-    """y = x W^T + b, (..., in) -> (..., out), with a packed copy of a linear layer's weights."""
+class OnednnLinear(nn.Module):
+    """y = x W^T + b, (..., in) -> (..., out), with the weights of a linear layer."""
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, linear: nn.Linear, padding: Padding = ()) -> None:
+    def __init__(self, linear: nn.Linear, layout: Layout = Layout()) -> None:
         super().__init__()
-        self.out_features, self.padding = linear.out_features, padding
-        self.register_buffer("weight", pack(linear.weight.detach()), persistent=False)
+        self.out_features, self.padding = linear.out_features, layout.padding
+        self.register_buffer("weight", layout.of(linear.weight), persistent=False)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         # A call of a custom operator takes as long as a small product.
-        multiply = torch.ops.archcmp.packed_linear if torch.compiler.is_compiling() else _packed_linear
+        multiply = torch.ops.archcmp.onednn_linear if torch.compiler.is_compiling() else _onednn_linear
         y: Tensor = multiply(x, self.weight, self.bias, self.out_features, self.padding)
         return y
 
 
-class PackedGroupedLinear(nn.Module):
-    """y = x W_e^T + b_e, (N, in) -> (N, out), with packed copies of a grouped layer's matrices."""
+class OnednnGroupedLinear(nn.Module):
+    """y = x W_e^T + b_e, (N, in) -> (N, out), with the matrices of a grouped layer."""
 
     bias: Tensor | None
 
-    def __init__(self, linear: GroupedLinear, padding: Padding = ()) -> None:
+    def __init__(self, linear: GroupedLinear, layout: Layout = Layout()) -> None:
         super().__init__()
-        self.n_groups, self.out_features, self.padding = linear.n_groups, linear.out_features, padding
-        for group, weight in enumerate(linear.weight.detach().unbind()):
-            self.register_buffer(f"weight{group}", pack(weight), persistent=False)
+        self.n_groups, self.out_features, self.padding = linear.n_groups, linear.out_features, layout.padding
+        for group, weight in enumerate(linear.weight.unbind()):
+            self.register_buffer(f"weight{group}", layout.of(weight), persistent=False)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor, groups: Groups) -> Tensor:
@@ -116,7 +131,7 @@ class PackedGroupedLinear(nn.Module):
         options = (groups.ends, self.out_features, self.padding)
         if torch.compiler.is_compiling():
             weights = [self._weight(group) for group in range(self.n_groups)]
-            y = torch.ops.archcmp.packed_grouped_linear(x, weights, *options)
+            y = torch.ops.archcmp.onednn_grouped_linear(x, weights, *options)
         else:
             y = _by_groups(x, self._weight, *options)
         return y if self.bias is None else y + self.bias.index_select(0, groups.of_row)
@@ -126,8 +141,8 @@ class PackedGroupedLinear(nn.Module):
         return weight
 
 
-def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether this processor has kernels for packed weights of `dtype`."""
+def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether oneDNN has kernels for weights of `dtype` on this processor."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     if dtype == torch.float32:
@@ -140,10 +155,10 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 @torch.no_grad()
-def pack_linears(module: nn.Module, padding: Padding = ()) -> None:
-    """Replace every linear layer inside `module` by a packed one, where the processor can; for inference
-    only. Few rows are padded as `padding` says. A head tied to the embedding gets a packed copy of its own.
-    Nothing here refers to a layer that was replaced, so its weights are freed before the next is packed."""
+def use_onednn(module: nn.Module, layout: Layout = Layout()) -> None:
+    """Have every linear layer inside `module` multiply by oneDNN's kernels, where the processor has them; for
+    inference only. A head tied to the embedding gets a copy of its own where it is packed. Nothing here
+    refers to a layer that was replaced, so its weights are freed before the next is packed."""
     linears = (nn.Linear, GroupedLinear)
     places = [
         (parent, name)
@@ -152,12 +167,11 @@ def pack_linears(module: nn.Module, padding: Padding = ()) -> None:
         if isinstance(child, linears)
     ]
     for parent, name in places:
-        setattr(parent, name, _packed(getattr(parent, name), padding))
+        setattr(parent, name, _replaced(getattr(parent, name), layout))
 
 
-def _packed(linear: nn.Linear | GroupedLinear, padding: Padding) -> nn.Module:
-    """The layer packed, where the processor can."""
-    if not can_pack(linear.weight.device, linear.weight.dtype):
+def _replaced(linear: nn.Linear | GroupedLinear, layout: Layout) -> nn.Module:
+    if not has_kernels(linear.weight.device, linear.weight.dtype):
         return linear
-    packed = PackedLinear if isinstance(linear, nn.Linear) else PackedGroupedLinear
-    return packed(linear, padding)  # type: ignore[arg-type]
+    kind = OnednnLinear if isinstance(linear, nn.Linear) else OnednnGroupedLinear
+    return kind(linear, layout)  # type: ignore[arg-type]
