@@ -35,13 +35,13 @@ REPEATS = 3
 WORTHWHILE = 0.95
 """Rows are padded, or weights left plain, where that takes no more than this share of the time."""
 
-KERNELS = PACKED, BY_ONEDNN, PLAIN = ("packed", "plain by oneDNN", "plain")
+LAYOUTS = PACKED, BY_ONEDNN, PLAIN = ("packed", "plain by oneDNN", "plain")
 """Packed and plain weights, read by oneDNN's kernels, and plain ones, read by torch's own."""
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """`fastest`: the fastest of KERNELS for each number of rows in ROWS; for more rows weights are packed.
+    """`fastest`: the fastest of LAYOUTS for each number of rows in ROWS; for more rows weights are packed.
     `padding`: what products with packed weights pad their rows to."""
 
     fastest: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ def known_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
     if not has_kernels(device, getattr(torch, dtype)):
         return Kernels((PLAIN,) * len(ROWS))
     read_s = iter(_shortest(device, dtype, "layouts", _read(getattr(torch, dtype), timer)))
-    return _fastest({name: {rows: next(read_s) for rows in ROWS} for name in KERNELS})
+    return _fastest({name: {rows: next(read_s) for rows in ROWS} for name in LAYOUTS})
 
 
 def prefer_fastest_attention(device: torch.device, dtype: str, timer: Timer) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def _shortest(device: torch.device, dtype: str, name: str, read_s: list[float]) 
 
 
 def _read(dtype: torch.dtype, timer: Timer) -> list[float]:
-    """Seconds of every number of rows by each kernel, in the order of KERNELS."""
+    """Seconds of every number of rows by each kernel, in the order of LAYOUTS."""
     out_features, in_features = SHAPE
     n_weights = -(-TOTAL_BYTES // (out_features * in_features * dtype.itemsize))
     weight = torch.randn(SHAPE).to(dtype)
@@ -160,7 +160,7 @@ def _fastest(seconds: dict[str, dict[int, float]]) -> Kernels:
     fastest = []
     for rows in ROWS:
         packed_s = seconds[PACKED][padded[rows]]
-        plain_s, plain = min((seconds[name][rows], name) for name in KERNELS[1:])
+        plain_s, plain = min((seconds[name][rows], name) for name in LAYOUTS[1:])
         fastest.append(plain if plain_s <= WORTHWHILE * packed_s else PACKED)
     padding = [max(n, padded[max(rows for rows in ROWS if rows <= n)]) for n in range(1, ROWS[-1] + 1)]
     return Kernels(tuple(fastest), tuple(padding))

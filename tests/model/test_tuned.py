@@ -14,6 +14,7 @@ from archcmp.model.decoder import Decoder
 from archcmp.model.linear import Linear
 from archcmp.model.loss import next_token_loss
 from archcmp.model.ops import tuned
+from archcmp.model.ops.onednn import has_kernels
 from archcmp.model.ops.tuned import KERNELS, TRIES, multiply, tune_linears
 from archcmp.spec.scale import shrunk
 from archcmp.spec.yaml.load import load_spec
@@ -37,6 +38,7 @@ def _trained(model: Decoder, vocab_size: int) -> dict[str, Tensor | None]:
 )
 def test_gradients_are_those_of_plain_layers(family: str) -> None:
     """Tied and untied, with biases, in mixtures, with a shared layer."""
+    torch.manual_seed(0)
     spec = shrunk(load_spec(family))
     model = build_model(spec)
     tuned_model = copy.deepcopy(model)
@@ -92,6 +94,18 @@ def test_the_kernel_with_the_shortest_call_is_taken(monkeypatch: pytest.MonkeyPa
     assert called[-1] == "slow", "another shape is tried anew"
 
 
+def test_no_rows_give_no_gradient() -> None:
+    layer = Linear(3, 2)
+    nn.init.eye_(layer.weight)
+    tune_linears(layer)
+    for _ in range(N_STEPS):
+        layer(torch.empty(4, 0, 3, requires_grad=True)).sum().backward()
+    assert layer.weight.grad is not None and not layer.weight.grad.any()
+
+
+@pytest.mark.skipif(
+    not has_kernels(torch.device("cpu"), torch.float32), reason="oneDNN has no kernels for float32 here"
+)
 def test_gradients_of_gradients_are_refused() -> None:
     layer = Linear(3, 3, bias=False)
     nn.init.eye_(layer.weight)

@@ -64,8 +64,10 @@ class _Linear(torch.autograd.Function):
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if not x.numel():  # oneDNN has no product of no rows
+        return F.linear(x, weight, bias)
     rows: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)
-    return rows.view(*x.shape[:-1], -1)
+    return rows.view(*x.shape[:-1], len(weight))
 
 
 class _SharedRows(torch.autograd.Function):
