@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shlex
@@ -24,8 +23,8 @@ from archcmp.wrong_values import wrong_value
 
 MAX_FILE_BYTES = 2**28
 MAX_CELLS = 10_000
-LARGEST_NUMBER = 1e30
-"""No count, time or rate is larger; a larger one is a damaged file's."""
+SMALLEST_NUMBER, LARGEST_NUMBER = 1e-300, 1e30
+"""No count, time or rate is smaller, but for 0, or larger; another is a damaged file's."""
 
 _ADAPTER = TypeAdapter(Document)
 _RESULTS = {"ablation": Step.of}
@@ -47,7 +46,7 @@ def to_text(doc: Document) -> str:
 
 def _number(text: str) -> float:
     value: float = int(text) if text.lstrip("-").isdigit() and len(text) < 40 else float(text)
-    if not (math.isfinite(value) and abs(value) < LARGEST_NUMBER):
+    if value and not SMALLEST_NUMBER < abs(value) < LARGEST_NUMBER:
         raise ValueError(f"{text[:20]} is no figure")
     return value
 

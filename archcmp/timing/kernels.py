@@ -1,13 +1,14 @@
 """Which kernels read weights and caches fastest on this CPU.
 
 Processors differ: one reads packed weights fastest with the rows (tokens) padded to 4, another unpadded, a
-third plain weights, by oneDNN's kernel or by torch's own. So it is with the cache of one token's attention.
-So all are read, and the shortest time of each is remembered.
+third plain weights, by oneDNN's kernel or by torch's own. The same holds for the cache of one token's
+attention. So every way is read, and the shortest time of each is remembered.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -35,25 +36,22 @@ REPEATS = 3
 WORTHWHILE = 0.95
 """Rows are padded, or weights left plain, where that takes no more than this share of the time."""
 
-LAYOUTS = PACKED, BY_ONEDNN, PLAIN = ("packed", "plain by oneDNN", "plain")
+LAYOUTS = PACKED, BY_ONEDNN, BY_TORCH = ("packed", "plain by oneDNN", "plain by torch")
 """Packed and plain weights, read by oneDNN's kernels, and plain ones, read by torch's own."""
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """`fastest`: the fastest of LAYOUTS for each number of rows in ROWS; for more rows weights are packed.
-    `padding`: what products with packed weights pad their rows to."""
+    """`fastest`: the fastest of LAYOUTS for each number of rows in ROWS, and for more rows. `padding`: what
+    products with packed weights pad their rows to."""
 
-    fastest: tuple[str, ...] = ()
+    fastest: tuple[str, ...] = (PACKED,) * (len(ROWS) + 1)
     padding: Padding = ()
 
     def layout(self, n_rows: int) -> Layout | None:
         """How weights that `n_rows` are multiplied by lie for oneDNN; None for torch's own kernel."""
-        kernel = next(
-            (name for rows, name in zip(ROWS, self.fastest, strict=False) if rows >= n_rows), PACKED
-        )
-        layouts = {PACKED: Layout(padding=self.padding), BY_ONEDNN: Layout(packed=False), PLAIN: None}
-        return layouts[kernel]
+        name = self.fastest[bisect_left(ROWS, n_rows)]
+        return {PACKED: Layout(padding=self.padding), BY_ONEDNN: Layout(packed=False), BY_TORCH: None}[name]
 
     def layout_for(self, workload: Workload, batch_size: int, seq_len: int) -> Layout | None:
         """How weights lie for oneDNN in a workload; None for torch's own kernels."""
@@ -65,14 +63,14 @@ class Kernels:
     def _described(self, n_rows: int) -> str:
         layout = self.layout(n_rows)
         if layout is None or not layout.packed:
-            return PLAIN if layout is None else BY_ONEDNN
+            return BY_TORCH if layout is None else BY_ONEDNN
         to = layout.padding[n_rows - 1] if n_rows <= len(layout.padding) else n_rows
         return f"padded to {to}" if to > n_rows else PACKED
 
 
 def lay_out(model: nn.Module, trains: bool, layout: Layout | None, compiled: bool = False) -> None:
     """Have the linear layers of a model use the fastest kernels: oneDNN's if there is a layout, and tuned
-    products where it `trains`. torch.compile chooses those of training itself."""
+    ones for training. torch.compile chooses the kernels of compiled training itself."""
     if layout is not None:
         use_onednn(model, layout)
     if trains and not compiled:
@@ -92,7 +90,7 @@ def known_kernels(device: torch.device, dtype: str, timer: Timer) -> Kernels:
     """The layouts that are fastest by the shortest time that each was ever seen to take. They are read again
     in every run, so that a busy moment does not decide for long."""
     if not has_kernels(device, getattr(torch, dtype)):
-        return Kernels((PLAIN,) * len(ROWS))
+        return Kernels((BY_TORCH,) * (len(ROWS) + 1))
     read_s = iter(_shortest(device, dtype, "layouts", _read(getattr(torch, dtype), timer)))
     return _fastest({name: {rows: next(read_s) for rows in ROWS} for name in LAYOUTS})
 
@@ -163,4 +161,4 @@ def _fastest(seconds: dict[str, dict[int, float]]) -> Kernels:
         plain_s, plain = min((seconds[name][rows], name) for name in LAYOUTS[1:])
         fastest.append(plain if plain_s <= WORTHWHILE * packed_s else PACKED)
     padding = [max(n, padded[max(rows for rows in ROWS if rows <= n)]) for n in range(1, ROWS[-1] + 1)]
-    return Kernels(tuple(fastest), tuple(padding))
+    return Kernels((*fastest, PACKED), tuple(padding))

@@ -57,14 +57,17 @@ class Measurement:
         keep_freed_memory()
         self._budget = Budget(request.budget_s, self.timer, on_progress)
         self._built: dict[tuple[int, Piece], Runnable] = {}
-        self._layout: tuple[bool, Layout | None] | None = None
+        self._laid_out: tuple[bool, Layout | None] | None = None
         self._budget.report("calibrating the device")
         self.fresh_rates = self._calibrated()
         self._kernels = fastest_kernels(self.device, request.dtype, self.timer)
         self._planner = Planner(specs, request, batch_size, seq_len, self.fresh_rates, available)
         self.tasks = [task for name in request.measure for task in self._planner.tasks(WORKLOADS[name])]
         self._build = self._n_read = 0
-        self._build_s, run_s = self._planner.build_s(self.tasks), self._planner.run_s(self.tasks)
+        self._build_s, run_s = (
+            self._planner.build_s(self.tasks, self._kernels),
+            self._planner.run_s(self.tasks),
+        )
         self.n_builds = 1 if request.compile else affordable_builds(self._build_s, run_s, self._budget.left_s)
         self.needed_s = self._budget.spent_s + self._build_s + (1 + MIN_ROUNDS) * run_s
 
@@ -165,16 +168,14 @@ class Measurement:
 
     def _runnable(self, task: Task, index: int) -> Runnable:
         """The task's piece in memory, built once in every build for workloads that take one layout."""
-        layout = (
-            task.workload.trains,
-            self._kernels.layout_for(task.workload, self.batch_size, task.seq_len),
-        )
-        if layout != self._layout:
+        trains = task.workload.trains
+        layout = self._kernels.layout_for(task.workload, self.batch_size, task.seq_len)
+        if (trains, layout) != self._laid_out:
             self._give_back()
-            self._layout = layout
+            self._laid_out = trains, layout
         key = (task.model_index, task.pieces[index])
         if key not in self._built:
-            self._built[key] = task.pieces[index].build(self.device, *layout, self.request.compile)
+            self._built[key] = task.pieces[index].build(self.device, trains, layout, self.request.compile)
         return self._built[key]
 
     def _give_back(self) -> None:

@@ -156,7 +156,7 @@ class Piece:
     def build(
         self, device: torch.device, trains: bool, layout: Layout | None, compiled: bool = False
     ) -> Runnable:
-        """Allocate its copies with random weights, which lie as `layout` says."""
+        """Allocate its copies with random weights and the kernels for this work."""
         copies = [self.make() for _ in range(self.copies(trains))]
         for copy in copies:
             fill_random(copy, device)

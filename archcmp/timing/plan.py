@@ -10,6 +10,7 @@ from archcmp.results.request import Request
 from archcmp.results.timings import Rates
 from archcmp.spec.schema.model import ModelSpec
 from archcmp.timing.device import settled
+from archcmp.timing.kernels import Kernels
 from archcmp.timing.memory import available_bytes, shortage
 from archcmp.timing.pieces import Piece, code_of, composed, whole
 from archcmp.timing.rounds import ENOUGH_ROUNDS
@@ -99,10 +100,13 @@ class Planner:
         """Seconds that one reading of every task should take."""
         return sum(self.estimate_s(task.pieces, task.workload, task.seq_len) for task in tasks)
 
-    def build_s(self, tasks: Sequence[Task]) -> float:
-        """Seconds that building what all tasks need should take, once for all that do not train."""
-        built = {(task.model_index, piece, task.workload.trains) for task in tasks for piece in task.pieces}
-        return sum(piece.build_s(trains, self.rates) for _, piece, trains in built)
+    def build_s(self, tasks: Sequence[Task], kernels: Kernels) -> float:
+        """Seconds that building what all tasks need should take, once for all whose weights lie alike."""
+        built = set()
+        for task in tasks:
+            layout = kernels.layout_for(task.workload, self.batch_size, task.seq_len)
+            built |= {(task.model_index, piece, task.workload.trains, layout) for piece in task.pieces}
+        return sum(piece.build_s(trains, self.rates) for _, piece, trains, _ in built)
 
     def _choices(self, workload: Workload, seq_len: int) -> list[list[Piece]]:
         """Every model whole, or every model by its parts."""

@@ -23,6 +23,7 @@ from archcmp.analysis.training import count_training, devices_to_train, training
 from archcmp.errors import UsageError
 from archcmp.model.build import build_model
 from archcmp.model.ops.kernels import key_of
+from archcmp.model.ops.tuned import tune_linears
 from archcmp.report.tables.training import training_tables
 from archcmp.results.training_memory import RECOMPUTE, Setup
 from archcmp.spec.scale import shrunk
@@ -168,6 +169,15 @@ def test_the_peak_of_a_training_step_is_counted_and_refused_by_5_percent(family:
     (piece,) = whole(spec, getattr(torch, dtype))
     assert piece.training_bytes(4, 64, "cpu") == pytest.approx(peak, rel=0.05)
     assert peak <= piece.needed_bytes(WORKLOADS["train"], 4, 64, "cpu") <= 1.1 * peak
+
+
+def test_a_tied_table_has_one_gradient_where_layers_are_tuned() -> None:
+    """And three while autograd adds that of the rows to that of the head."""
+    model = build_model(tiny("output.tied=true", "vocab_size=20_000"))
+    plain = _measured(model, 1, 1)
+    tune_linears(model)
+    tables = (plain - _measured(model, 1, 1)) / model.head.weight.nbytes
+    assert tables == pytest.approx(2 * (model.head.multiply is not nn.functional.linear), abs=0.1)
 
 
 def test_selective_and_full_recomputation_keep_what_torchs_checkpoints_keep() -> None:

@@ -18,6 +18,7 @@ from archcmp.model.decoder import Decoder
 from archcmp.model.init import initialise
 from archcmp.model.ops.grouped import GroupedLinear, Groups
 from archcmp.model.ops.onednn import Layout, OnednnGroupedLinear, OnednnLinear, has_kernels, use_onednn
+from archcmp.timing.kernels import lay_out
 from archcmp.timing.runnable import RunnableBlock, RunnableDecoder, caller
 from archcmp.timing.workloads import WORKLOADS
 from tests.known import DELTA_NET, LATENT, MIXTURE, tiny
@@ -49,7 +50,7 @@ def assert_only_rounded(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | Non
 
 @every_dtype
 @torch.inference_mode()
-@pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 34])
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 4, 5, 34])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_layer_multiplies_by_the_weights_it_is_made_of(
@@ -153,7 +154,10 @@ def one_graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_graph")
-@pytest.mark.parametrize("workload", ["prefill", "decode", "train"])
+@pytest.mark.parametrize(
+    ("workload", "layout"),
+    [("prefill", Layout()), ("decode", Layout()), ("decode", Layout(packed=False)), ("train", None)],
+)
 @pytest.mark.parametrize(
     ("change", "whole"),
     [
@@ -163,14 +167,15 @@ def one_graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ((LATENT,), False),
     ],
 )
-def test_a_compiled_workload_is_one_graph(workload: str, change: tuple[str, ...], whole: bool) -> None:
+def test_a_compiled_workload_is_one_graph(
+    workload: str, layout: Layout | None, change: tuple[str, ...], whole: bool
+) -> None:
     build: Callable[[], nn.Module] = lambda: (  # noqa: E731
         build_model(tiny(*change), layers=("main",)) if whole else build_block(tiny(*change), "main")
     )
     copies = [build(), build()]
-    if workload != "train":
-        for copy in copies:
-            use_onednn(copy)
+    for model in copies:
+        lay_out(model, workload == "train", layout, compiled=True)
     runnable = (RunnableDecoder if whole else RunnableBlock)(copies, compiled=True)  # type: ignore[arg-type]
     step = WORKLOADS[workload].prepare(runnable, 2, 12)
     for _ in range(4):

@@ -167,6 +167,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "later": (lambda path: path.write_text('{"schema": "archcmp/3"}'), "by a newer archcmp: archcmp/3"),
     "another": (lambda path: path.write_text('{"schema": "other/1"}'), "'other/1', not one of archcmp/2"),
     "infinite": (lambda path: path.write_text('{"schema": 1e999}'), "not JSON"),
+    "infinite when inverted": (lambda path: path.write_text('{"schema": 1e-310}'), "not JSON"),
 }
 
 

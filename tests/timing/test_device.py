@@ -17,6 +17,7 @@ from archcmp.model.ops.onednn import Layout
 from archcmp.results.request import DTYPES
 from archcmp.results.timings import Rates
 from archcmp.timing import calibrate
+from archcmp.timing import kernels as kernels_of_device
 from archcmp.timing.calibrate import best_known, calibrate_device
 from archcmp.timing.device import known_devices, native_dtype, resolve_device
 from archcmp.timing.kernels import ROWS, Kernels, known_kernels, prefer_fastest_attention
@@ -74,12 +75,14 @@ def test_a_device_is_described_by_its_best_rates(cache: Path, monkeypatch: pytes
     rates = {"float32": Rates(1e9, 3e9), "bfloat16": Rates(2e9, 1e9, 4e9), "float16": Rates(5e8, 2e9)}
     monkeypatch.setattr(calibrate, "calibrate", lambda device, dtype, timer: rates[dtype])
     monkeypatch.setattr(
-        calibrate, "known_kernels", lambda device, dtype, timer: Kernels(("plain",), (4, 4, 4))
+        calibrate,
+        "known_kernels",
+        lambda device, dtype, timer: Kernels(("plain by torch", *("packed",) * 4), (4, 4, 4)),
     )
     monkeypatch.setattr(calibrate, "prefer_fastest_attention", lambda device, dtype, timer: ("fused",))
     facts = calibrate_device(CPU)
     assert facts["matmul_flops_per_s"] == {"float32": 1e9, "bfloat16": 2e9, "float16": 5e8}
-    assert facts["layouts"]["float32"] == "1: plain, 2: padded to 4, 4: packed, 8: packed"
+    assert facts["layouts"]["float32"] == "1: plain by torch, 2: padded to 4, 4: packed, 8: packed"
     assert facts["read_bytes_per_s"] == 4e9
     assert facts["copy_bytes_per_s"] == 3e9 and facts["device"] == "cpu"
     assert facts["remembered_in"] == str(cache) and cache.exists()
@@ -88,12 +91,18 @@ def test_a_device_is_described_by_its_best_rates(cache: Path, monkeypatch: pytes
 # ---- layouts of weights -------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def with_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels_of_device, "has_kernels", lambda device, dtype: True)
+
+
+@pytest.mark.usefixtures("with_onednn")
 def test_the_fastest_layout_is_chosen_for_each_number_of_rows(cache: Path) -> None:
-    """Readings go on in the order of the kernels: 1, 2, 4 and 8 rows packed, then plain by oneDNN, then plain
+    """Readings go on in the order of the layouts: 1, 2, 4 and 8 rows packed, then plain by oneDNN, then plain
     by torch, each three times."""
     seconds = [3.0, 3.0, 2.0, 5.0, 1.0, 2.5, 4.0, 4.0, 2.0, 9.0, 9.0, 3.0]
     kernels = known_kernels(CPU, "float32", FakeTimer(lambda i: seconds[i // 3]))
-    assert str(kernels) == "1: plain by oneDNN, 2: padded to 4, 4: packed, 8: plain"
+    assert str(kernels) == "1: plain by oneDNN, 2: padded to 4, 4: packed, 8: plain by torch"
     layouts = [kernels.layout(n) for n in (1, 3, 8, 9, 1000)]
     packed = Layout(padding=(4, 4, 4, 4, 5, 6, 7, 8))
     assert layouts == [Layout(packed=False), packed, None, packed, packed]
@@ -101,12 +110,18 @@ def test_the_fastest_layout_is_chosen_for_each_number_of_rows(cache: Path) -> No
     assert busy == kernels, "a busy moment decides nothing where a better one is remembered"
 
 
+def test_all_work_has_one_layout_where_onednn_has_no_kernels(cache: Path) -> None:
+    """So that a model is built once for decoding and for a prefill."""
+    kernels = known_kernels(CPU, "float64", FakeTimer())
+    assert [kernels.layout(n) for n in (1, 8, 9, 4096)] == [None] * 4
+
+
+@pytest.mark.usefixtures("with_onednn")
 @pytest.mark.parametrize("damaged", [None, {}, [], [0.1], ["fast"] * 12, [-1.0] * 12, [float("nan")] * 12])
 def test_damaged_readings_heal(cache: Path, damaged: object) -> None:
     remember(CPU, "float32", {"layouts": damaged})
-    assert known_kernels(CPU, "float32", FakeTimer()) == Kernels(
-        ("packed",) * 4, tuple(range(1, ROWS[-1] + 1))
-    )
+    kernels = known_kernels(CPU, "float32", FakeTimer())
+    assert kernels == Kernels(padding=tuple(range(1, ROWS[-1] + 1)))
     assert recall(CPU, "float32")["layouts"] == [0.5] * 12
 
 

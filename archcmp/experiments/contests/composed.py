@@ -40,8 +40,8 @@ class Composed(Contest):
 
     def build(self, cell: str) -> list[Entry]:
         workload, pieces = WORKLOADS[cell], self._pieces(cell)
-        layout = workload.trains, self.layout(workload)
-        built = [piece.build(self.device, *layout, self.request.compile) for piece in pieces]
+        how = workload.trains, self.layout(workload), self.request.compile
+        built = [piece.build(self.device, *how) for piece in pieces]
         first, *others = (workload.prepare(model, self.batch_size, self.seq_len) for model in built)
         weights = [piece.count / piece.runs(workload) for piece in pieces[1:]]
         return [Entry([first]), Entry(others, weights, composed=True)]

@@ -1,9 +1,10 @@
 """Linear layers for inference on a CPU, by oneDNN's kernels.
 
 Weights are packed in the order in which the kernels read them, or left plain. A kernel that takes a plain
-row-major matrix rearranges it on every call or, for few tokens, walks it in strides; for one token some
-processors read it fastest so. Some read packed weights faster for 4 tokens than for 1, so few rows may be
-padded. Which layout is fastest is for the caller to measure. Such layers can neither train nor save weights.
+row-major matrix rearranges it on every call or, for few tokens, walks it in strides; some processors read
+plain weights fastest for one token. Some read packed weights faster for 4 tokens than for 1, so few rows may
+be padded. Which layout is fastest is for the caller to measure. Such layers can neither train nor save their
+weights.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _onednn_linear(
 ) -> Tensor:
     rows = x.flatten(0, -2)
     n_rows = rows.shape[0]
-    if n_rows <= len(padding) and n_rows < padding[n_rows - 1]:
+    if 0 < n_rows <= len(padding) and n_rows < padding[n_rows - 1]:
         rows = F.pad(rows, (0, 0, 0, padding[n_rows - 1] - n_rows))
     return multiply(rows, weight, bias)[:n_rows].view(*x.shape[:-1], out_features)
 
@@ -157,8 +158,8 @@ def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
 @torch.no_grad()
 def use_onednn(module: nn.Module, layout: Layout = Layout()) -> None:
     """Have every linear layer inside `module` multiply by oneDNN's kernels, where the processor has them; for
-    inference only. A head tied to the embedding gets a copy of its own where it is packed. Nothing here
-    refers to a layer that was replaced, so its weights are freed before the next is packed."""
+    inference only. A packed head that was tied to the embedding has a copy of its own. Nothing here refers
+    to a layer that was replaced, so its weights are freed before the next is packed."""
     linears = (nn.Linear, GroupedLinear)
     places = [
         (parent, name)

@@ -1,8 +1,8 @@
-"""Linear layers that train on a CPU, each of their products by the kernel that is fastest for its shape.
+"""Linear layers that train on a CPU: each product is computed by the kernel that is fastest for its shape.
 
 A layer y = x W^T + b has two more products in the backward pass, dx = dy W and dW = dy^T x. BLAS and oneDNN
-compute all three. Which is faster depends on the processor and on the shape, so the first calls of every
-shape take turns and are timed.
+compute all three. Which is faster depends on the processor and on the shape, so the first call of every shape
+times both.
 """
 
 from __future__ import annotations
@@ -24,24 +24,27 @@ Kernel = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 KERNELS: tuple[Kernel, ...] = (F.linear, onednn.multiply)
 TRIES = 2
-"""Timed calls of each kernel for each shape."""
+"""Timed calls of each kernel for each shape; the shorter counts."""
 
-_seconds: dict[object, list[tuple[float, Kernel]]] = {}
-"""What the first calls of a shape took."""
+_fastest: dict[object, Kernel] = {}
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b of strided matrices, by the kernel whose shortest call was shortest, once all were tried."""
-    key = x.dtype, x.shape, x.stride(), weight.shape, weight.stride(), torch.get_num_threads()
-    tried = _seconds.setdefault(key, [])
-    if len(tried) == TRIES * len(KERNELS):
-        _, kernel = min(tried, key=lambda each: each[0])
-        return kernel(x, weight, bias)
-    kernel = KERNELS[len(tried) % len(KERNELS)]
-    start = time.perf_counter()
-    y = kernel(x, weight, bias)
-    tried.append((time.perf_counter() - start, kernel))
-    return y
+    """x W^T + b of strided matrices, by the kernel that is fastest for their shapes."""
+    key = x.dtype, x.shape, x.stride(), weight.shape, weight.stride(), bias is None, torch.get_num_threads()
+    if key not in _fastest:
+        _fastest[key] = _fastest_kernel(x, weight, bias)
+    return _fastest[key](x, weight, bias)
+
+
+def _fastest_kernel(x: Tensor, weight: Tensor, bias: Tensor | None) -> Kernel:
+    """The kernel whose shortest call is shortest. The kernels take turns."""
+    shortest = dict.fromkeys(KERNELS, float("inf"))
+    for kernel in TRIES * KERNELS:
+        start = time.perf_counter()
+        kernel(x, weight, bias)
+        shortest[kernel] = min(shortest[kernel], time.perf_counter() - start)
+    return min(shortest, key=shortest.__getitem__)
 
 
 class _Linear(torch.autograd.Function):
@@ -88,17 +91,18 @@ class _SharedRows(torch.autograd.Function):
 
 
 def _shared_rows(tokens: Tensor, table: Tensor) -> Tensor:
-    # In a tuple the table is no input to autograd, so its gradient from elsewhere does not wait for this one.
+    # autograd does not look into a tuple, so it does not keep the layer's gradient back for this one.
     begin = torch.empty(0, requires_grad=table.requires_grad)
     rows: Tensor = _SharedRows.apply(begin, tokens, (table,))
     return rows
 
 
 def tune_linears(module: nn.Module) -> None:
-    """Have every linear layer inside `module` train with the fastest kernels, where the processor has more
-    than one. The gradient of a table that is also the weight of a linear layer takes one tensor: `backward`
-    adds that of the rows that were looked up to `table.grad`. Gradients of gradients are refused, and
-    `torch.autograd.grad` does not see those rows."""
+    """Have every linear layer inside `module`, experts aside, train with the fastest kernels, where oneDNN
+    has some for its device and dtype; autocast has no effect on them. The gradient of a table that is also
+    the weight of a linear layer takes one tensor: `backward()` adds the gradient of the rows that were looked
+    up to `table.grad`. So `torch.autograd.grad`, `inputs=` and hooks on the table see the layer's part alone.
+    Gradients of gradients are refused."""
     shared = set()
     for layer in module.modules():
         if isinstance(layer, Linear) and onednn.has_kernels(layer.weight.device, layer.weight.dtype):

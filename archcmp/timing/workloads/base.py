@@ -20,7 +20,7 @@ class Workload(ABC):
 
     `share` is its part of the budget, as a ratio to the shares of the other workloads. `way` is the pass
     through the model. A workload that `trains` changes weights, so it needs gradients and optimizer states,
-    and weights that are not packed. `traffic` says what a run moves at the least. `limit` names the figure
+    and layers that can train. `traffic` says what a run moves at the least. `limit` names the figure
     that shows how near the device's limit a run is.
     """
 
