@@ -15,6 +15,7 @@ import pytest
 from archcmp.errors import UsageError
 from archcmp.report.export import rendered
 from archcmp.report.formats import listed
+from archcmp.report.tables.matched import matched_tables
 from archcmp.results.document import Document
 from archcmp.results.merge import merged
 from archcmp.results.store import Store, read, to_text
@@ -252,6 +253,13 @@ def test_a_figure_that_is_text_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(json.dumps(data))
     with pytest.raises(UsageError, match=r"damaged: cells\.0\.models\.0\.throughput"):
         read(path)
+
+
+def test_a_quantity_of_another_version_is_shown_as_a_number(tmp_path: Path) -> None:
+    text = (FOLDER / "comparison-2-matched.json").read_text()
+    (tmp_path / "x.json").write_text(text.replace('"quantity": "params"', '"quantity": "carbon"'))
+    (table,) = matched_tables(read(tmp_path / "x.json"))
+    assert table.title.endswith(": carbon") and len(table.rows) == 1
 
 
 def test_a_bound_of_no_time_is_shown_as_nothing(tmp_path: Path) -> None:

@@ -29,8 +29,10 @@ QUANTITY_LABELS = {
 
 
 def unit_of_quantity(name: str) -> Callable[[int], object]:
-    """Numbers without the word FLOP, which stands in the header."""
-    return Bytes if QUANTITIES[name][0] == "memory" else Count
+    """Numbers without the word FLOP, which stands in the header. A quantity that only another version of
+    archcmp knows is a number."""
+    section, _ = QUANTITIES.get(name, ("", ""))
+    return Bytes if section == "memory" else Count
 
 
 _FULL_UNITS: dict[str, Callable[[float], object]] = {"params": Count, "flops": Flops, "memory": Bytes}
