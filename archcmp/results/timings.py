@@ -40,7 +40,7 @@ class PairedRatio:
     def verdict(self) -> Verdict:
         """Faster or slower where the whole interval lies beyond 2 % of equal, no difference where it lies
         within, undecided otherwise."""
-        if min(self.low, self.median) <= 0:  # no ratio of two times
+        if min(self.low, self.median, self.high) <= 0:  # no ratio of two times
             return Verdict.UNDECIDED
         if self.low > 1 + RESOLUTION:
             return Verdict.FASTER

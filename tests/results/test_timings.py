@@ -30,7 +30,13 @@ def test_slower_is_said_as_how_many_times_as_slow() -> None:
 
 
 @pytest.mark.parametrize(
-    "ratio", [PairedRatio(0.5, 0.0, 0.9), PairedRatio(0.0, 0.5, 0.9), PairedRatio(-2, -3, -1)]
+    "ratio",
+    [
+        PairedRatio(0.5, 0.0, 0.9),
+        PairedRatio(0.0, 0.5, 0.9),
+        PairedRatio(0.5, 0.4, 0.0),
+        PairedRatio(-2, -3, -1),
+    ],
 )
 def test_a_ratio_that_no_two_times_have_decides_nothing(ratio: PairedRatio) -> None:
     assert ratio.verdict is Verdict.UNDECIDED
