@@ -100,6 +100,8 @@ DELTA_NET = f"blocks.main.mixer={{{DELTA_NET_OPTIONS}}}"
 SUM = f"blocks.main.mixer={{{SUM_OPTIONS}}}"
 MAMBA2 = f"blocks.main.mixer={{{MAMBA2_OPTIONS}}}"
 MIXTURE = f"blocks.main.ffn={{{MIXTURE_OPTIONS}}}"
+ALL_EXPERTS = "blocks.main.ffn.top_k=6"
+"""Where experts are chosen, a rounding may send a token to others."""
 FAR = "blocks.far={extends: main, mixer: {window: 3}}"
 MAIN_AND_FAR = (FAR, "layers[0].repeat=[main, far]")
 

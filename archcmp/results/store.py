@@ -24,7 +24,7 @@ from archcmp.wrong_values import wrong_value
 MAX_FILE_BYTES = 2**28
 MAX_CELLS = 10_000
 SMALLEST_NUMBER, LARGEST_NUMBER = 1e-300, 1e30
-"""No count, time or rate is smaller, but for 0, or larger; another is a damaged file's."""
+"""The size of every count, time and rate is 0 or lies between these. Any other number is a damaged file's."""
 
 _ADAPTER = TypeAdapter(Document)
 _RESULTS = {"ablation": Step.of}

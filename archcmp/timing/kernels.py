@@ -58,14 +58,13 @@ class Kernels:
         return None if workload.trains else self.layout(workload.tokens(batch_size, seq_len))
 
     def __str__(self) -> str:
-        return ", ".join(f"{rows}: {self._described(rows)}" for rows in ROWS)
-
-    def _described(self, n_rows: int) -> str:
-        layout = self.layout(n_rows)
-        if layout is None or not layout.packed:
-            return BY_TORCH if layout is None else BY_ONEDNN
-        to = layout.padding[n_rows - 1] if n_rows <= len(layout.padding) else n_rows
-        return f"padded to {to}" if to > n_rows else PACKED
+        padded = dict(enumerate(self.padding, 1))
+        return ", ".join(
+            f"{rows}: padded to {padded[rows]}"
+            if name == PACKED and padded.get(rows, rows) > rows
+            else f"{rows}: {name}"
+            for rows, name in zip(ROWS, self.fastest, strict=False)
+        )
 
 
 def lay_out(model: nn.Module, trains: bool, layout: Layout | None, compiled: bool = False) -> None:

@@ -64,10 +64,8 @@ class Measurement:
         self._planner = Planner(specs, request, batch_size, seq_len, self.fresh_rates, available)
         self.tasks = [task for name in request.measure for task in self._planner.tasks(WORKLOADS[name])]
         self._build = self._n_read = 0
-        self._build_s, run_s = (
-            self._planner.build_s(self.tasks, self._kernels),
-            self._planner.run_s(self.tasks),
-        )
+        self._build_s = self._planner.build_s(self.tasks, self._kernels)
+        run_s = self._planner.run_s(self.tasks)
         self.n_builds = 1 if request.compile else affordable_builds(self._build_s, run_s, self._budget.left_s)
         self.needed_s = self._budget.spent_s + self._build_s + (1 + MIN_ROUNDS) * run_s
 

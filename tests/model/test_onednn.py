@@ -21,7 +21,7 @@ from archcmp.model.ops.onednn import Layout, OnednnGroupedLinear, OnednnLinear, 
 from archcmp.timing.kernels import lay_out
 from archcmp.timing.runnable import RunnableBlock, RunnableDecoder, caller
 from archcmp.timing.workloads import WORKLOADS
-from tests.known import DELTA_NET, LATENT, MIXTURE, tiny
+from tests.known import ALL_EXPERTS, DELTA_NET, LATENT, MIXTURE, tiny
 
 CPU = torch.device("cpu")
 
@@ -86,10 +86,6 @@ def _whole_and_step_by_step(model: Decoder) -> tuple[Tensor, Tensor]:
     tokens = torch.randint(0, 61, (2, 12), generator=torch.Generator().manual_seed(1))
     cache = model.new_cache(2, 12)
     return model(tokens), torch.cat([model(token, cache) for token in tokens.split(1, dim=1)], dim=1)
-
-
-ALL_EXPERTS = "blocks.main.ffn.top_k=6"
-"""Where experts are chosen, a rounding may send a token to others."""
 
 
 @every_dtype

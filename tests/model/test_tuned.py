@@ -17,15 +17,12 @@ from archcmp.model.loss import next_token_loss
 from archcmp.model.ops import onednn, tuned
 from archcmp.model.ops.tuned import KERNELS, TRIES, Kernel, multiply, tune_linears
 from archcmp.timing.kernels import lay_out
-from tests.known import DELTA_NET, LATENT, MIXTURE, tiny
+from tests.known import ALL_EXPERTS, DELTA_NET, LATENT, MIXTURE, tiny
 
 pytestmark = pytest.mark.skipif(
     not onednn.has_kernels(torch.device("cpu"), torch.float32),
     reason="oneDNN has no kernels for float32 here",
 )
-
-ALL_EXPERTS = "blocks.main.ffn.top_k=6"
-"""Where experts are chosen, a rounding may send a token to others."""
 
 CHANGES = [(), ("output.tied=true", "output.bias=true"), (MIXTURE, ALL_EXPERTS), (LATENT,), (DELTA_NET,)]
 
